@@ -1,0 +1,1 @@
+"""Operations to commands and back: the DynamoDB wire API, admin."""

@@ -1,0 +1,1 @@
+"""The DynamoDB wire API (JSON 1.0)."""

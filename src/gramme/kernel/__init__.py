@@ -1,0 +1,1 @@
+"""Values and ports that every machine shares. Imports nothing from the other rooms."""

@@ -1,0 +1,1 @@
+"""Gossip and failure detection, as state machines."""

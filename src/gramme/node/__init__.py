@@ -1,0 +1,1 @@
+"""Composes the machines into a node: the one executor of effects, router, catalog, partitions."""

@@ -1,0 +1,1 @@
+"""The only room with asyncio, sockets, files, RocksDB and processes."""

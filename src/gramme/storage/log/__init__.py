@@ -1,0 +1,1 @@
+"""The shared log of a node: framing, segments, recovery (REPLICATION.md §5)."""

@@ -1,0 +1,1 @@
+"""The DynamoDB data model: values, schema, expressions, pure evaluation."""

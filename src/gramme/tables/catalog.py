@@ -1,0 +1,79 @@
+"""Commands to the catalog, the replicated partition that knows tables and nodes, and their replies.
+
+Authority of the catalog: nodes, schemas, first configurations (REPLICATION.md §8). The API builds these; the catalog's
+leader evaluates them (`gramme.node.catalog`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from gramme.tables.descriptor import KeySchema, TableDescriptor
+from gramme.tables.requests import Failed
+
+
+class CreateTable(msgspec.Struct, frozen=True, tag=True):
+    """Create a table; answered when every partition has a leader, with the status CREATING as SDKs expect."""
+
+    name: str
+    key: KeySchema
+    attribute_definitions: tuple[tuple[str, str], ...]
+    billing_mode: Literal["PROVISIONED", "PAY_PER_REQUEST"]
+    read_units: int = 0
+    write_units: int = 0
+    settings: dict[str, Any] = {}
+
+
+class DeleteTable(msgspec.Struct, frozen=True, tag=True):
+    """Delete a table for good; answered with the descriptor in status DELETING."""
+
+    name: str
+
+
+class DescribeTable(msgspec.Struct, frozen=True, tag=True):
+    """The newest descriptor, read strongly."""
+
+    name: str
+
+
+class ListTables(msgspec.Struct, frozen=True, tag=True):
+    """Names after `start` (exclusive) in byte order, at most `limit`."""
+
+    start: str | None
+    limit: int
+
+
+CatalogRequest = CreateTable | DeleteTable | DescribeTable | ListTables
+
+
+class TableReply(msgspec.Struct, frozen=True, tag=True):
+    """The table as it stands after the command. `item_count` and `size_bytes` are those of the last count."""
+
+    table: TableDescriptor
+    item_count: int = 0
+    size_bytes: int = 0
+
+
+class TableNames(msgspec.Struct, frozen=True, tag=True):
+    """Answer to ListTables; `more` tells whether names follow the last one."""
+
+    names: tuple[str, ...]
+    more: bool
+
+
+class NoSuchTable(msgspec.Struct, frozen=True, tag=True):
+    """There is no table of that name."""
+
+    name: str
+
+
+class TableInUse(msgspec.Struct, frozen=True, tag=True):
+    """The table exists, or is being created or deleted (`status`)."""
+
+    name: str
+    status: str
+
+
+CatalogReply = TableReply | TableNames | NoSuchTable | TableInUse | Failed

@@ -1,0 +1,155 @@
+"""Requests to one partition of a table, and their replies: API builds, router carries, leader evaluates.
+
+Items travel as their canonical wire JSON (bytes) and attribute values as parsed wire JSON (`{"S": "x"}`), so that
+nothing is decoded that is only passed on (DESIGN.md §4, §10). Keys are encoded, order-preserving, without extent
+and space (`gramme.tables.keys`). Expressions travel as their text and are parsed again at the leader, through a cache
+by text. The structs are frozen, tagged and array-like: field order is the wire format, so new fields go at the end
+with a default.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+AttributeValue = dict[str, Any]
+"""One attribute value in wire form: a dict with exactly one of S N B BOOL NULL L M SS NS BS."""
+
+Item = dict[str, AttributeValue]
+
+
+class ReturnValues(IntEnum):
+    """`ReturnValues` of a write."""
+
+    NONE = 0
+    ALL_OLD = 1
+    UPDATED_OLD = 2
+    ALL_NEW = 3
+    UPDATED_NEW = 4
+
+
+class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    pass
+
+
+class Condition(_Wire, frozen=True):
+    """Expression texts of a request with their placeholders; `text` is the condition, filter or key condition."""
+
+    text: str | None = None
+    names: dict[str, str] | None = None
+    values: dict[str, AttributeValue] | None = None
+
+
+class PutItem(_Wire, tag="PutItem", frozen=True):
+    """Replace the item under `key`. `item` is canonical JSON (see `gramme.tables.item`)."""
+
+    key: bytes
+    item: bytes
+    size: int  # DynamoDB item size in bytes
+    condition: Condition | None = None
+    return_values: ReturnValues = ReturnValues.NONE
+    return_on_failure: bool = False  # ReturnValuesOnConditionCheckFailure=ALL_OLD
+
+
+class DeleteItem(_Wire, tag="DeleteItem", frozen=True):
+    """Remove the item under `key`; succeeds if there is none."""
+
+    key: bytes
+    condition: Condition | None = None
+    return_values: ReturnValues = ReturnValues.NONE
+    return_on_failure: bool = False
+
+
+class UpdateItem(_Wire, tag="UpdateItem", frozen=True):
+    """Edit the item under `key`, creating it from `primary` (its key attributes) if there is none."""
+
+    key: bytes
+    primary: Item
+    update: str | None  # UpdateExpression; names and values stand in `condition`
+    condition: Condition | None = None
+    return_values: ReturnValues = ReturnValues.NONE
+    return_on_failure: bool = False
+
+
+WriteRequest = PutItem | DeleteItem | UpdateItem
+
+
+class GetItem(_Wire, tag="GetItem", frozen=True):
+    """Read the item under `key`."""
+
+    key: bytes
+    consistent: bool = False
+
+
+class ScanRange(_Wire, tag="ScanRange", frozen=True):
+    """One page of rows with start <= key < end, at most `limit` rows or `max_bytes` (before any filter)."""
+
+    start: bytes
+    end: bytes
+    limit: int | None = None
+    max_bytes: int = 1 << 20
+    reverse: bool = False
+    consistent: bool = False
+
+
+ReadRequest = GetItem | ScanRange
+Request = PutItem | DeleteItem | UpdateItem | GetItem | ScanRange
+
+
+class Found(_Wire, tag="Found", frozen=True):
+    """Answer to GetItem: the stored canonical JSON, untouched, or None."""
+
+    item: bytes | None
+    size: int  # DynamoDB item size in bytes, 0 if absent
+
+
+class Written(_Wire, tag="Written", frozen=True):
+    """Answer to a write: `attributes` is JSON of what ReturnValues asked for, None if there is nothing to return."""
+
+    attributes: bytes | None
+    old_size: int
+    new_size: int
+
+
+class Page(_Wire, tag="Page", frozen=True):
+    """Answer to ScanRange. `last_key` is the encoded key of the last row when the range may hold more, else None."""
+
+    items: list[bytes]
+    last_key: bytes | None
+    size: int  # bytes of the rows read
+
+
+class ConditionFailed(_Wire, tag="ConditionFailed", frozen=True):
+    """The condition did not hold; `item` only where return_on_failure asked for it."""
+
+    item: bytes | None
+    size: int
+
+
+class Refused(_Wire, tag="Refused", frozen=True):
+    """The request is invalid against the stored item (a type mismatch in an update, an item grown too large):
+    ValidationException with this message."""
+
+    message: str
+
+
+class FailureKind(IntEnum):
+    """Why a request has no answer from its partition; the API maps these to HTTP (issue 'Answers under trouble')."""
+
+    THROTTLED = 1  # not applied, a bounded queue or the free-space reserve says no: 400 ThrottlingException
+    NO_QUORUM = 2  # not applied, nobody could serve it by the deadline: 503 ServiceUnavailable
+    UNKNOWN = 3  # a write whose outcome nobody could tell by the deadline: 500 InternalServerError
+    NO_TABLE = 4  # the table or this incarnation of it (TableId) does not exist: ResourceNotFoundException
+    INTERNAL = 5  # a bug, logged with its trace: 500 InternalServerError
+
+
+class Failed(_Wire, tag="Failed", frozen=True):
+    """No answer from the partition."""
+
+    kind: FailureKind
+    detail: str = ""
+
+
+Reply = Found | Written | Page | ConditionFailed | Refused | Failed
