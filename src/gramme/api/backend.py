@@ -1,0 +1,76 @@
+"""What the API asks of the node beneath it (`Backend`), and of the process around it (`TestControls`).
+
+Owns the two protocols only; `gramme.node.router` implements the first, `gramme.runtime` the second. Rule: every
+`on_reply` is called exactly once, on the event loop, at once or later, and no later than shortly after `deadline`.
+Source: issue 2, "Answers under trouble".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gramme.kernel.ids import CommandId
+from gramme.kernel.time import Instant
+from gramme.tables.catalog import CatalogReply, CatalogRequest
+from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.requests import Failed, Reply, Request
+
+
+class Backend(Protocol):
+    """The router of a node, which knows the partition map and finds leaders."""
+
+    def table(self, name: str) -> TableDescriptor | None:
+        """The cached descriptor of a table, without I/O; None says nothing about whether the table exists."""
+
+    def lookup(self, name: str, deadline: Instant, on_reply: Callable[[TableDescriptor | Failed], None]) -> None:
+        """Ask the catalog for the newest descriptor and cache it; Failed(NO_TABLE) if there is no such table."""
+
+    def submit(
+        self,
+        table: TableDescriptor,
+        key: bytes,
+        request: Request,
+        command_id: CommandId | None,
+        deadline: Instant,
+        on_reply: Callable[[Reply], None],
+    ) -> None:
+        """Send one request to the partition of `table` that holds the encoded `key`.
+
+        Leader changes and stale maps are handled inside, until `deadline`. A write is applied at most once per
+        `command_id` (None: the router draws one). Failed(NO_TABLE) if this incarnation (TableId) of the table is gone.
+        """
+
+    def catalog(self, request: CatalogRequest, deadline: Instant, on_reply: Callable[[CatalogReply], None]) -> None:
+        """Have the catalog's leader evaluate `request`."""
+
+    def addresses(self, zone: str | None) -> list[str]:
+        """Addresses (without port, as clients reach them) of the live nodes of `zone`, or of all zones."""
+
+
+class ControlRefused(Exception):
+    """A test control that cannot be carried out; the text says why. Answered with HTTP 400."""
+
+
+class TestControls(Protocol):
+    """Hooks of `--test-controls`; each calls `done(None)` when carried out, or `done(reason)` when it cannot be.
+
+    They may also raise `ControlRefused` at once, before anything has changed.
+    """
+
+    __test__ = False  # not a pytest class, whatever its name
+
+    def clock(self, advance_ms: int, done: Callable[[str | None], None]) -> None:
+        """Move wall time forward by `advance_ms` (>= 0); monotonic time, and so leases, stay."""
+
+    def fail_over(self, table: str, done: Callable[[str | None], None]) -> None:
+        """Make every partition of `table` that this node leads change its leader."""
+
+    def reset(self, done: Callable[[str | None], None]) -> None:
+        """Drop all tables."""
+
+    def snapshot(self, name: str, done: Callable[[str | None], None]) -> None:
+        """Keep the present contents under `name`, replacing an earlier snapshot of that name."""
+
+    def restore(self, name: str, done: Callable[[str | None], None]) -> None:
+        """Return to the contents kept under `name`."""
