@@ -58,8 +58,6 @@ class TestControls(Protocol):
     They may also raise `ControlRefused` at once, before anything has changed.
     """
 
-    __test__ = False  # not a pytest class, whatever its name
-
     def clock(self, advance_ms: int, done: Callable[[str | None], None]) -> None:
         """Move wall time forward by `advance_ms` (>= 0); monotonic time, and so leases, stay."""
 
