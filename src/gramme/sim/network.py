@@ -1,0 +1,114 @@
+"""The seeded network between nodes: delay, loss, duplication, reordering, and cuts that may be one-way.
+
+Every frame passes through the production codec, so what cannot be encoded cannot be sent here either. A frame may be
+delivered to a later incarnation of its target, or after its sender has died: with TCP both happen (a queue that is sent
+after a reconnect; a kernel buffer that outlives its process). It is never corrupted: the frames' CRC sees to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gramme.kernel.ids import NodeId
+from gramme.kernel.time import MICROSECOND, MILLISECOND
+from gramme.sim.world import Process, World
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkProfile:
+    """How a network behaves; probabilities are per frame."""
+
+    delay_ns: int = 100 * MICROSECOND
+    jitter_ns: int = 400 * MICROSECOND
+    spike: float = 0.01
+    spike_ns: int = 60 * MILLISECOND
+    loss: float = 0.0
+    duplication: float = 0.0
+    reordering: float = 0.0
+
+
+QUIET = NetworkProfile(spike=0.0)
+"""A network without trouble, as after the faults have healed."""
+
+
+class Network:
+    """Carries encoded frames between the processes that `find` knows."""
+
+    def __init__(
+        self,
+        world: World,
+        profile: NetworkProfile,
+        encode: Callable[[list[Any]], bytes],
+        deliver: Callable[[NodeId, NodeId, bytes], None],
+    ) -> None:
+        """`deliver(source, target, frame)` hands a frame that has arrived to whatever runs on `target`."""
+        self.profile = profile
+        self.frames = 0
+        self._world = world
+        self._encode = encode
+        self._deliver = deliver
+        self._rng = world.randomness("network")
+        self._cuts: dict[tuple[NodeId, NodeId], int] = {}
+        self._last_ns: dict[tuple[NodeId, NodeId], int] = {}
+
+    def cut(self, source: NodeId, target: NodeId) -> None:
+        """Lose everything from `source` to `target` (one way) until as many `heal` calls."""
+        self._cuts[source, target] = self._cuts.get((source, target), 0) + 1
+
+    def heal(self, source: NodeId, target: NodeId) -> None:
+        """Undo one `cut` of this way; harmless after `heal_all`."""
+        left = self._cuts.get((source, target), 0) - 1
+        if left > 0:
+            self._cuts[source, target] = left
+        else:
+            self._cuts.pop((source, target), None)
+
+    def heal_all(self) -> None:
+        """No way is cut, and the network is quiet from now on."""
+        self._cuts.clear()
+        self.profile = QUIET
+
+    def is_cut(self, source: NodeId, target: NodeId) -> bool:
+        """Whether frames from `source` to `target` are lost now."""
+        return (source, target) in self._cuts
+
+    def send(self, source: NodeId, target: NodeId, messages: list[Any]) -> None:
+        """Send one frame; it arrives never, once or twice."""
+        frame = self._encode(messages)
+        self.frames += 1
+        profile, rng = self.profile, self._rng
+        copies = 0 if rng.random() < profile.loss else 2 if rng.random() < profile.duplication else 1
+        for copy in range(copies):
+            self._world.after(self._delay_ns(source, target, copy > 0), lambda: self._arrive(source, target, frame))
+
+    def _delay_ns(self, source: NodeId, target: NodeId, is_copy: bool) -> int:
+        profile, rng = self.profile, self._rng
+        delay_ns = profile.delay_ns + rng.randrange(profile.jitter_ns + 1)
+        if rng.random() < profile.spike:
+            delay_ns += rng.randrange(profile.spike_ns + 1)
+        arrival_ns = self._world.now_ns + delay_ns
+        if not is_copy and rng.random() >= profile.reordering:
+            arrival_ns = max(arrival_ns, self._last_ns.get((source, target), 0))
+            self._last_ns[source, target] = arrival_ns
+        return arrival_ns - self._world.now_ns
+
+    def _arrive(self, source: NodeId, target: NodeId, frame: bytes) -> None:
+        if self.is_cut(source, target):
+            return
+        self._world.note(source, target, frame)
+        self._deliver(source, target, frame)
+
+
+class SimTransport:
+    """The `kernel.ports.Transport` of one process: what a dead process sends goes nowhere."""
+
+    def __init__(self, network: Network, process: Process) -> None:
+        self._network = network
+        self._process = process
+
+    def send(self, node: NodeId, messages: list[Any]) -> None:
+        """See `kernel.ports.Transport.send`."""
+        if self._process.alive:
+            self._network.send(self._process.node, node, messages)
