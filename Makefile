@@ -1,0 +1,77 @@
+# The names that people and CI rely on. `make test` or `make up` on a fresh clone does everything by itself:
+# it needs Python 3.11 or newer, git, make and a C compiler, and once the environment is there, no network.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.locked-packages-installed
+NODES ?= 3
+PORT ?= 8000
+RUNS ?= 1000
+PYTEST_ARGS ?=
+# Directories that hold Python files now: mypy refuses an empty one.
+SOURCES := $(foreach d,src tests bench,$(if $(shell find $(d) -name '*.py' -print -quit 2>/dev/null),$(d)))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check format test up down status sim bench lock clean
+
+help:
+	@echo "make up     set up everything, start a local cluster of $(NODES) nodes, print endpoints and a program to try"
+	@echo "make down   stop that cluster (its data stays)"
+	@echo "make status what the cluster is doing"
+	@echo "make test   set up everything, check and test"
+	@echo "make check  lint, format, types, layers"
+	@echo "make sim    simulate $(RUNS) runs with faults (RUNS=n)"
+	@echo "make bench  measure"
+	@echo "make setup  only the environment: $(VENV), with $(BIN)/gramme"
+
+setup: $(STAMP)
+
+# The stamp is written last: an interrupted set-up starts again, a finished one costs nothing.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Gramme needs Python 3.11 or newer; this is " + sys.version.split()[0] + " (set PYTHON=…)" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); $(PYTHON) -m virtualenv $(VENV); } \
+		|| { echo "cannot create $(VENV): this Python has no venv (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+check: setup
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+test: check
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+up: setup
+	$(BIN)/gramme cluster up --nodes $(NODES) --port $(PORT) --detach
+
+down: setup
+	$(BIN)/gramme cluster down
+
+status: setup
+	$(BIN)/gramme cluster status
+
+sim: setup
+	$(BIN)/gramme sim --runs $(RUNS) --jobs $$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)')
+
+bench: setup
+	$(BIN)/python -m bench
+
+# Needs the network and pip-tools: resolves pyproject.toml anew. The lock holds no address of any package index.
+lock:
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --no-header --strip-extras --extra dev --all-build-deps \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $(VENV)/lock pyproject.toml
+	{ echo "# Every package that Gramme needs to run, build and be tested, with hashes. Made by \`make lock\`."; \
+		cat $(VENV)/lock; } > requirements.lock
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
