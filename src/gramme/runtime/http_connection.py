@@ -1,0 +1,487 @@
+"""One HTTP/1.1 connection: bytes in, requests to the handler, responses out in the order of their requests.
+
+Owns the parser and the queues of a connection. Rules: a response leaves only after those of all earlier requests; at
+most `max_pipelined` requests are with the handler at once, and while there are more, or the peer does not read its
+answers, the connection is not read; a request past a limit gets an answer that says so, then the connection closes.
+Everything runs in callbacks, no task is made. Source: RFC 9112 §9 (persistence, pipelining), RFC 9110 §10.1.1 (Expect).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import httptools
+
+from gramme.api.http import Handler, HttpRequest, HttpResponse, text_response
+from gramme.runtime.http_codec import CONTINUE, BadRequest, Inflater, encode_response
+
+_PIECE_BYTES: Final = 16 * 1024
+"""Input is parsed in pieces of this size, so that one read cannot queue thousands of pipelined requests."""
+
+_FLUSH_BYTES: Final = 64 * 1024
+"""Output is handed to the transport at this size even within a batch, so that its back-pressure is felt in time."""
+
+_LINGER_S: Final = 10
+"""How long the rest of a refused request is read and thrown away, so that the peer gets to see the answer."""
+
+_CLOSE: Final = b"Connection: close\r\n"
+_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """Bounds of a server. Sizes in bytes, times in seconds.
+
+    `buffered_body_bytes` is for all bodies together that came in more than one piece: past it, they get a 503.
+    """
+
+    max_connections: int = 2_000
+    header_bytes: int = 16 * 1024
+    body_bytes: int = 16 * 1024 * 1024
+    buffered_body_bytes: int = 256 * 1024 * 1024
+    max_pipelined: int = 64
+    idle_s: int = 600
+    stalled_s: int = 60
+
+
+class ConnectionOwner(Protocol):
+    """What a connection needs of the server that accepted it."""
+
+    limits: HttpLimits
+    handler: Handler
+    tick: int  # seconds since the server started, coarse
+    date: bytes  # the Server and Date lines
+    body_bytes: int  # of bodies that came in more than one piece, now held
+
+    def opened(self, connection: HttpConnection) -> bool:
+        """Register; False if there are too many."""
+
+    def closed(self, connection: HttpConnection) -> None: ...
+
+    def failed(self, error: Exception) -> None:
+        """Log a bug."""
+
+
+class _Exchange:
+    """One request, and the place of its response in the order of the connection."""
+
+    __slots__ = ("accept_encoding", "body_cost", "connection", "head_only", "last", "line", "request", "response")
+
+    def __init__(self, connection: HttpConnection, request: HttpRequest | None) -> None:
+        self.connection = connection
+        self.request = request
+        self.response: HttpResponse | None = None
+        self.accept_encoding: bytes | None = None
+        self.line = b""  # the Connection line of the response
+        self.last = False  # the connection closes after this response
+        self.head_only = False
+        self.body_cost = 0
+
+    def respond(self, response: HttpResponse) -> None:
+        if self.response is None:
+            self.response = response
+            self.connection.answered(self)
+
+
+class HttpConnection(asyncio.Protocol):
+    """asyncio protocol and httptools callbacks of one connection."""
+
+    __slots__ = (
+        "_begun",
+        "_body",
+        "_body_cost",
+        "_body_size",
+        "_ended",
+        "_exchanges",
+        "_feeding",
+        "_finished",
+        "_headers",
+        "_in_body",
+        "_inflater",
+        "_input",
+        "_limits",
+        "_lingers",
+        "_output",
+        "_output_size",
+        "_parser",
+        "_paused",
+        "_piece",
+        "_refused",
+        "_seen_tick",
+        "_server",
+        "_silent",
+        "_transport",
+        "_url",
+        "_waiting",
+        "_write_paused",
+    )
+
+    def __init__(self, server: ConnectionOwner) -> None:
+        self._server = server
+        self._limits = server.limits
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._exchanges: deque[_Exchange] = deque()  # with the handler, or answered behind one that is
+        self._waiting: deque[_Exchange] = deque()  # parsed, not yet given to the handler
+        self._input: deque[memoryview] = deque()  # read, not yet parsed
+        self._output: list[bytes] = []
+        self._output_size = 0
+        self._feeding = False  # within a batch: output is collected
+        self._paused = False  # reading is paused
+        self._write_paused = False
+        self._refused = False  # nothing more is parsed
+        self._ended = False  # no further request is wanted: end of input, or the server drains
+        self._finished = False  # the last response was emitted
+        self._lingers = False  # closed for writing, input is thrown away
+        self._seen_tick = server.tick
+        self._piece = 0
+        self._body_cost = 0
+        self._start_message()
+
+    # --- transport callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        if not self._server.opened(self):
+            self._refuse(503, "Too many connections")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._refused = True
+        self._input.clear()
+        self._output.clear()
+        self._exchanges.clear()
+        for exchange in self._waiting:
+            self._server.body_bytes -= exchange.body_cost
+        self._waiting.clear()
+        self._drop_body()
+        self._server.closed(self)
+
+    def eof_received(self) -> bool:
+        """The peer sends no more; it may still want its answers (half-close)."""
+        self._ended = True
+        return self._busy()
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        self._throttle()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._seen_tick = self._server.tick
+        self._advance()
+
+    def data_received(self, data: bytes) -> None:
+        self._seen_tick = self._server.tick
+        if self._refused:
+            return
+        if self._paused or self._input or len(data) > _PIECE_BYTES:
+            view = memoryview(data)
+            self._input.extend(view[i : i + _PIECE_BYTES] for i in range(0, len(view), _PIECE_BYTES))
+            self._advance()
+            return
+        self._feeding = True
+        self._feed(data)
+        self._feeding = False
+        if self._output:
+            self._flush()
+        if self._waiting:
+            self._advance()
+
+    # --- parser callbacks
+
+    def on_message_begin(self) -> None:
+        self._begun = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url = self._url + url if self._url else url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_body:  # trailers are thrown away
+            self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        if self._silent > self._limits.header_bytes:
+            self._check_header_size()
+        self._silent = 0
+        self._in_body = True
+        headers = self._headers
+        length = headers.get(b"content-length")
+        if length is not None and len(length) > 6 and int(length) > self._limits.body_bytes:
+            raise BadRequest(413, f"The request body exceeds {self._limits.body_bytes} bytes")
+        coding = headers.get(b"content-encoding")
+        if coding is not None and coding.lower() not in (b"", b"identity"):
+            self._inflater = Inflater(coding.strip().lower(), self._limits.body_bytes)
+        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._busy():
+            # With earlier answers still due it would come out of order: then the client's own time-out sends the body.
+            self._emit_bytes([CONTINUE])
+
+    def on_body(self, data: bytes) -> None:
+        self._silent = 0
+        if self._inflater is not None:
+            data = self._inflater.feed(data)
+        if not self._body_size:
+            self._body = [data]
+            self._body_size = len(data)
+            return
+        self._body.append(data)
+        self._body_size += len(data)
+        if self._body_size > self._limits.body_bytes:
+            raise BadRequest(413, f"The request body exceeds {self._limits.body_bytes} bytes")
+        self._body_cost += len(data)
+        self._server.body_bytes += len(data)
+        if self._server.body_bytes > self._limits.buffered_body_bytes:
+            raise BadRequest(503, "Too many large request bodies at once")
+
+    def on_message_complete(self) -> None:
+        if self._inflater is not None:
+            self._inflater.finish()
+        exchange = self._make_exchange()
+        self._body_cost = 0  # the exchange holds it now
+        self._start_message()
+        if self._refused:  # an earlier request of this connection was its last
+            self._server.body_bytes -= exchange.body_cost
+            return
+        if exchange.last:
+            self._refused = True
+        if self._waiting or self._blocked():
+            self._waiting.append(exchange)
+        else:
+            self._dispatch(exchange)
+
+    # --- requests in
+
+    def _start_message(self) -> None:
+        self._begun = False
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._inflater: Inflater | None = None
+        self._in_body = False
+        # Bytes parsed since anything was delivered: bounds what the parser itself holds of an endless line. Starts at
+        # the size of the present piece, which may hold the beginning of the next message already.
+        self._silent = self._piece
+
+    def _make_exchange(self) -> _Exchange:
+        method = self._parser.get_method()
+        path, _, query = self._url.partition(b"?")
+        if not path.startswith(b"/"):
+            path = _origin_form(path)
+        body = self._body
+        headers = self._headers
+        request = HttpRequest(
+            "POST" if method == b"POST" else method.decode("latin-1"),
+            path.decode("latin-1"),
+            query.decode("latin-1"),
+            headers,
+            body[0] if len(body) == 1 else b"".join(body),
+        )
+        exchange = _Exchange(self, request)
+        exchange.accept_encoding = headers.get(b"accept-encoding")
+        exchange.body_cost = self._body_cost
+        exchange.head_only = method == b"HEAD"
+        if self._ended or not self._parser.should_keep_alive():
+            exchange.last = True
+            exchange.line = _CLOSE
+        elif self._parser.get_http_version() == "1.0":
+            exchange.line = _KEEP_ALIVE
+        return exchange
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        """Parse one piece of at most `_PIECE_BYTES`."""
+        self._piece = len(data)
+        self._silent += self._piece
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:  # h2c and the like are ignored, as RFC 9110 §7.8 allows
+            rest = data[upgrade.args[0] :]
+            if rest and not self._refused:
+                self._feed(rest)
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            if not isinstance(cause, BadRequest):
+                self._server.failed(cause if isinstance(cause, Exception) else error)
+                cause = BadRequest(500, "Internal error")
+            self._refuse(cause.status, str(cause))
+        except httptools.HttpParserError:
+            self._refuse(400, "Malformed HTTP request")
+        else:
+            if self._silent > self._limits.header_bytes + 2 * _PIECE_BYTES and self._begun:
+                self._refuse(400, f"Request line and headers exceed {self._limits.header_bytes} bytes")
+
+    def _check_header_size(self) -> None:
+        size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers.items())
+        if size > self._limits.header_bytes:
+            raise BadRequest(400, f"Request line and headers exceed {self._limits.header_bytes} bytes")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer `message` behind all earlier answers, then close; nothing more is parsed."""
+        if self._refused:
+            return
+        self._refused = True
+        self._input.clear()
+        self._drop_body()
+        exchange = _Exchange(self, None)
+        exchange.last = True
+        exchange.line = _CLOSE
+        exchange.response = text_response(status, message)
+        exchange.response.close = True
+        if self._waiting:
+            self._waiting.append(exchange)
+        else:
+            self._exchanges.append(exchange)
+            self.answered(exchange)
+
+    def _drop_body(self) -> None:
+        self._server.body_bytes -= self._body_cost
+        self._body_cost = 0
+        self._start_message()
+
+    def _dispatch(self, exchange: _Exchange) -> None:
+        self._exchanges.append(exchange)
+        request = exchange.request
+        exchange.request = None
+        if request is None:
+            self.answered(exchange)
+            return
+        try:
+            self._server.handler(request, exchange.respond)
+        except Exception as error:  # noqa: BLE001 - the boundary: a handler's bug must not leave the client waiting
+            self._server.failed(error)
+            exchange.respond(text_response(500, "Internal error"))
+
+    # --- responses out
+
+    def answered(self, exchange: _Exchange) -> None:
+        """A response is there: emit all that are now in order. From any callback of the loop."""
+        if exchange.body_cost:
+            self._server.body_bytes -= exchange.body_cost
+            exchange.body_cost = 0
+        exchanges = self._exchanges
+        if self._transport is None or not exchanges or exchanges[0] is not exchange:
+            return
+        while exchanges and exchanges[0].response is not None:
+            self._emit(exchanges.popleft())
+        if not self._feeding:
+            self._flush()
+            if self._paused or self._waiting:
+                self._advance()
+
+    def _emit(self, exchange: _Exchange) -> None:
+        response = exchange.response
+        assert response is not None
+        line = exchange.line
+        refusal = response.close
+        last = exchange.last or refusal or (self._ended and not self._busy())
+        if last:
+            line = _CLOSE
+            self._finished = self._refused = True
+            self._lingers = refusal
+            self._exchanges.clear()
+        self._emit_bytes(
+            encode_response(response, self._server.date, exchange.accept_encoding, line, exchange.head_only)
+        )
+
+    def _emit_bytes(self, parts: list[bytes]) -> None:
+        self._output += parts
+        for part in parts:
+            self._output_size += len(part)
+        if self._output_size > _FLUSH_BYTES or not self._feeding:
+            self._flush()
+
+    def _flush(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if self._output:
+            output = self._output
+            self._output = []
+            self._output_size = 0
+            transport.writelines(output)
+        if self._finished:
+            if self._lingers and transport.can_write_eof() and not self._ended:
+                self._resume_reading()
+                transport.write_eof()
+            else:
+                transport.close()
+
+    # --- flow control and time
+
+    def _busy(self) -> bool:
+        return bool(self._exchanges or self._waiting or self._input)
+
+    def _blocked(self) -> bool:
+        return self._write_paused or len(self._exchanges) >= self._limits.max_pipelined
+
+    def _throttle(self) -> None:
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _advance(self) -> None:
+        """Go on with what waits, parsed requests first, as far as the bounds allow."""
+        if self._feeding or self._transport is None:
+            return
+        self._feeding = True
+        while not self._blocked() and not self._finished:
+            if self._waiting:
+                self._dispatch(self._waiting.popleft())
+            elif self._input and not self._refused:
+                self._feed(self._input.popleft())
+            else:
+                break
+        self._feeding = False
+        if self._output or self._finished:
+            self._flush()
+        if self._waiting or self._write_paused or (self._input and not self._refused):
+            self._throttle()
+        else:
+            self._resume_reading()
+
+    def check_time(self, tick: int) -> None:
+        """Close what has been quiet for too long; called about once a second."""
+        transport = self._transport
+        quiet_s = tick - self._seen_tick
+        if transport is None or quiet_s < _LINGER_S:
+            return
+        if self._lingers:
+            transport.abort()
+        elif self._write_paused:
+            if quiet_s > self._limits.stalled_s:  # the peer does not read its answers
+                transport.abort()
+        elif self._busy():
+            return
+        elif self._begun:
+            if quiet_s > self._limits.stalled_s:
+                self._refuse(408, "The request did not arrive in time")
+        elif quiet_s > self._limits.idle_s:
+            transport.close()
+
+    def drain(self) -> None:
+        """Close now if idle, else after the answers that are due (they say `Connection: close`)."""
+        self._ended = True
+        if not self._busy() and not self._begun and self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, losing what was not sent."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _origin_form(target: bytes) -> bytes:
+    """The path of an absolute-form target (RFC 9112 §3.2.2); `*` and the like stay as they are."""
+    _, separator, rest = target.partition(b"://")
+    if not separator:
+        return target
+    _, slash, path = rest.partition(b"/")
+    return slash + path or b"/"
