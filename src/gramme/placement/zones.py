@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from gramme.kernel.ids import NodeId
@@ -71,7 +72,7 @@ def choose_replicas(
 def _order(nodes: Sequence[NodePlace], load: Mapping[NodeId, int], rotation: int) -> list[NodePlace]:
     """Nodes by load for their weight, equals by node number from `rotation` on."""
     by_number = sorted(nodes, key=lambda place: place.node)
-    for place, following in zip(by_number, by_number[1:], strict=False):
+    for place, following in pairwise(by_number):
         if place.node == following.node:
             raise ValueError(f"node {place.node} is named twice")
     for place in by_number:
