@@ -15,9 +15,10 @@ from typing import Final
 
 from gramme.kernel.ids import NodeId
 
-LEADER_LOAD: Final = 2
-FOLLOWER_LOAD: Final = 1
-"""Weights of a replica in `count_load`: a leader evaluates, sends and answers besides writing the log."""
+LEADER_LOAD: Final = 101
+FOLLOWER_LOAD: Final = 100
+"""Weights of a replica in `count_load`. A leader counts a little more, so that among nodes with as many replicas the
+one that leads fewest comes first; were it to count double, replicas would gather where there are few leaders."""
 
 
 @dataclass(frozen=True, slots=True)
