@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import count, permutations
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,11 +16,11 @@ from gramme.sim.checkers.linearizability import Undecided, check, check_key
 OK, FAILED, REFUSED, UNKNOWN = Outcome.OK, Outcome.FAILED, Outcome.REFUSED, Outcome.UNKNOWN
 
 
-def op(kind: Kind, start: int, end: int | None, outcome: Outcome = OK, key: str = "k", **more: object) -> Operation:
-    return Operation(client=0, key=key, kind=kind, invoke_ns=start, return_ns=end, outcome=outcome, **more)  # type: ignore[arg-type]
+def op(kind: Kind, start: int, end: int | None, outcome: Outcome = OK, key: str = "k", **more: Any) -> Operation:
+    return Operation(client=0, key=key, kind=kind, invoke_ns=start, return_ns=end, outcome=outcome, **more)
 
 
-def put(start: int, end: int | None, value: str, outcome: Outcome = OK, **more: object) -> Operation:
+def put(start: int, end: int | None, value: str, outcome: Outcome = OK, **more: Any) -> Operation:
     return op(Kind.PUT, start, end, outcome, value=value, **more)
 
 
@@ -185,7 +186,9 @@ def test_agrees_with_brute_force(history: list[Operation]) -> None:
 @settings(max_examples=200, deadline=None)
 def test_agrees_with_brute_force_on_histories_of_a_real_register(seed: int, corrupt: bool) -> None:
     """Random histories are mostly bad; these come from a register and are good unless one answer was altered."""
-    rng, history, state = Random(seed), [], None
+    rng = Random(seed)
+    history: list[Operation] = []
+    state: Item | None = None
     clock = 0
     for number in range(6):
         clock += rng.randrange(1, 4)
@@ -204,7 +207,7 @@ def test_agrees_with_brute_force_on_histories_of_a_real_register(seed: int, corr
             answer = Item("v1")
         outcome = OK if fits or kind not in (Kind.INSERT, Kind.REPLACE) else FAILED
         reports = kind in (Kind.PUT, Kind.DELETE, Kind.ADD) and rng.random() < 0.5
-        changes = {"outcome": outcome, "seen": answer, "reports": reports}
+        changes: dict[str, Any] = {"outcome": outcome, "seen": answer, "reports": reports}
         if rng.random() < 0.2:
             changes = {"outcome": UNKNOWN, "return_ns": None}
         fields = {name: getattr(asked, name) for name in asked.__struct_fields__}

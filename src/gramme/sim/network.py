@@ -29,6 +29,9 @@ class NetworkProfile:
     reordering: float = 0.0
 
 
+NORMAL = NetworkProfile()
+"""Now and then a frame is late."""
+
 QUIET = NetworkProfile(spike=0.0)
 """A network without trouble, as after the faults have healed."""
 
@@ -40,14 +43,12 @@ class Network:
         self,
         world: World,
         profile: NetworkProfile,
-        encode: Callable[[list[Any]], bytes],
         deliver: Callable[[NodeId, NodeId, bytes], None],
     ) -> None:
         """`deliver(source, target, frame)` hands a frame that has arrived to whatever runs on `target`."""
         self.profile = profile
         self.frames = 0
         self._world = world
-        self._encode = encode
         self._deliver = deliver
         self._rng = world.randomness("network")
         self._cuts: dict[tuple[NodeId, NodeId], int] = {}
@@ -74,9 +75,8 @@ class Network:
         """Whether frames from `source` to `target` are lost now."""
         return (source, target) in self._cuts
 
-    def send(self, source: NodeId, target: NodeId, messages: list[Any]) -> None:
+    def send(self, source: NodeId, target: NodeId, frame: bytes) -> None:
         """Send one frame; it arrives never, once or twice."""
-        frame = self._encode(messages)
         self.frames += 1
         profile, rng = self.profile, self._rng
         copies = 0 if rng.random() < profile.loss else 2 if rng.random() < profile.duplication else 1
@@ -104,11 +104,12 @@ class Network:
 class SimTransport:
     """The `kernel.ports.Transport` of one process: what a dead process sends goes nowhere."""
 
-    def __init__(self, network: Network, process: Process) -> None:
+    def __init__(self, network: Network, process: Process, encode: Callable[[list[Any]], bytes]) -> None:
         self._network = network
         self._process = process
+        self._encode = encode
 
     def send(self, node: NodeId, messages: list[Any]) -> None:
         """See `kernel.ports.Transport.send`."""
         if self._process.alive:
-            self._network.send(self._process.node, node, messages)
+            self._network.send(self._process.node, node, self._encode(messages))

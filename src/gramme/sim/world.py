@@ -10,10 +10,11 @@ Source: DESIGN.md §3; the idea of the simulator is FoundationDB's (SIGMOD 2021,
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MICROSECOND, SECOND, Instant, Timestamp
@@ -23,6 +24,9 @@ EPOCH_NS: Final = 1_790_000_000 * SECOND
 
 TURN_NS: Final = 60 * MICROSECOND
 """The longest turn of a simulated event loop: how far `call_soon` may run after what else arrives meanwhile."""
+
+LOG_LINES: Final = 400
+"""How many of the nodes' newest structured log lines a run keeps, to be shown with a violation."""
 
 
 class Event:
@@ -51,6 +55,7 @@ class World:
         self.seed = seed
         self.now_ns = 0
         self.events_run = 0
+        self.log: deque[tuple[int, NodeId, str, Mapping[str, Any]]] = deque(maxlen=LOG_LINES)
         self._heap: list[tuple[int, int, Event]] = []
         self._sequence = 0
         self._trace = blake2b(digest_size=8)
@@ -80,7 +85,7 @@ class World:
         return self._trace.hexdigest()
 
     def run(self, until_ns: int, stop: Callable[[], bool] | None = None) -> bool:
-        """Run events in order until virtual `until_ns`, or until `stop()` is true after an event; tells whether it is."""
+        """Run events in order until virtual `until_ns`, or until `stop()` is true after one of them: then True."""
         heap = self._heap
         while heap and heap[0][0] <= until_ns:
             when_ns, sequence, event = heapq.heappop(heap)

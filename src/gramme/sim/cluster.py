@@ -1,0 +1,253 @@
+"""Simulated computers with production nodes on them.
+
+A `Machine` is what outlives its processes: disks and a clock. `SimCluster` starts, crashes, pauses and cuts them, and
+is the endpoint that clients talk to. What runs on a machine is the production code from the API down; only the ports
+differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gramme.api.dynamodb.api import ApiSettings, DynamoDbApi
+from gramme.api.http import HttpRequest, HttpResponse
+from gramme.kernel.ids import BootId, ClusterId, NodeId
+from gramme.kernel.time import MICROSECOND, MILLISECOND, SECOND
+from gramme.node.node import Node
+from gramme.node.ports import Member, NodeSettings, Ports
+from gramme.node.wire import decode_frame, encode_frame
+from gramme.sim.configs import SimConfig
+from gramme.sim.disk import SimLogDisk
+from gramme.sim.network import Network, SimTransport
+from gramme.sim.world import MachineClock, Process, World
+from gramme.storage.engine.memory import MemoryEngine
+
+_RESERVE_BYTES: Final = 1 << 20
+_FREE_BYTES: Final = 1 << 30
+
+
+class NodeFailed(AssertionError):
+    """A simulated node stopped itself although its disks were sound."""
+
+
+@dataclass(slots=True)
+class Machine:
+    """One computer. `process`, `node` and `api` are those of the incarnation that runs, None between two."""
+
+    id: NodeId
+    clock: MachineClock
+    log_disk: SimLogDisk
+    engine: MemoryEngine
+    process: Process | None = None
+    node: Node | None = None
+    api: DynamoDbApi | None = None
+    incarnations: int = 0
+    slow: bool = False
+    open_requests: dict[int, Callable[[HttpResponse | None], None]] = field(default_factory=dict)
+
+
+class SimCluster:
+    """All machines of one run."""
+
+    def __init__(self, world: World, config: SimConfig) -> None:
+        self.world = world
+        self.config = config
+        self.nodes: tuple[NodeId, ...] = tuple(NodeId(n) for n in range(config.nodes))
+        self.network = Network(world, config.network, self._deliver)
+        self._rng = world.randomness("cluster")
+        self._cluster_id = ClusterId(world.randomness("cluster-id").randbytes(16))
+        self._members = tuple(Member(n, f"node{n}", f"host{n}", f"zone{n % 3}") for n in self.nodes)
+        self._requests = 0
+        self.machines = [self._build(node) for node in self.nodes]
+
+    def _build(self, node: NodeId) -> Machine:
+        config, rng = self.config, self.world.randomness("machine", node)
+        rate_ppm = rng.randrange(-5_000, 5_001) if config.skew else 0
+        wall_offset_ns = rng.randrange(-2 * SECOND, 2 * SECOND) if config.skew else 0
+        clock = MachineClock(self.world, rate_ppm, rng.randrange(1000 * SECOND), wall_offset_ns)
+        disk_rng = self.world.randomness("disk", node)
+        machine: Machine
+
+        def later(delay_ns: int, callback: Callable[[], None]) -> None:
+            stalled = disk_rng.random() < config.disk_stall or machine.slow
+            factor = 1 + disk_rng.randrange(100) if stalled else 1
+            self.world.after(delay_ns * factor, callback, machine.process)
+
+        def engine_later(callback: Callable[[], None]) -> None:
+            self.world.after(disk_rng.randrange(20 * config.disk_delay_ns), callback, machine.process)
+
+        log_disk = SimLogDisk(disk_rng, later)
+        machine = Machine(node, clock, log_disk, MemoryEngine(engine_later, crashable=True))
+        return machine
+
+    # --- faults.Cluster -------------------------------------------------------------------------------------------
+
+    def start(self, node: NodeId) -> None:
+        """Start a process on the machine's disks; nothing if one runs."""
+        machine = self.machines[node]
+        if machine.process is not None:
+            return
+        machine.incarnations += 1
+        process = machine.process = Process(self.world, node, machine.incarnations, machine.clock)
+        rng = self.world.randomness("node", node, machine.incarnations)
+        boot = BootId(rng.randbytes(16))
+        machine.log_disk.reopen()
+        ports = Ports(
+            clock=machine.clock,
+            scheduler=process,
+            rng=rng,
+            transport=SimTransport(self.network, process, lambda messages: encode_frame(boot, messages)),
+            log_disk=machine.log_disk,
+            engine=machine.engine,
+            log_event=lambda name, fields: self._log_event(node, name, fields),
+            fatal=lambda reason: self._fatal(node, reason),
+        )
+        machine.node = Node(self._settings(node, boot), ports)
+        api_settings = ApiSettings(request_deadline_ms=self.config.request_deadline_ns // MILLISECOND)
+        machine.api = DynamoDbApi(machine.node.router, machine.clock, rng, api_settings)
+        machine.node.start()
+
+    def _settings(self, node: NodeId, boot: BootId) -> NodeSettings:
+        config = self.config
+        return NodeSettings(
+            me=node,
+            cluster=self._cluster_id,
+            boot=boot,
+            members=self._members,
+            segment_bytes=config.segment_bytes,
+            flush_bytes=config.flush_bytes,
+            flush_interval_ns=config.flush_interval_ns,
+            retain_log_bytes=config.retain_log_bytes,
+            free_space_reserve_bytes=_RESERVE_BYTES,
+        )
+
+    def crash(self, node: NodeId) -> None:
+        """Kill the process; its disks keep what was durable and a random part of the rest."""
+        machine = self.machines[node]
+        if machine.process is None:
+            return
+        machine.process.kill()
+        machine.process = machine.node = machine.api = None
+        machine.log_disk.crash()
+        machine.engine.crash(self._rng)
+        open_requests, machine.open_requests = machine.open_requests, {}
+        for on_response in open_requests.values():
+            self._respond_later(on_response, None)
+
+    def drain(self, node: NodeId) -> None:
+        """Ask the node to hand over and stop; a process that is asleep cannot."""
+        machine = self.machines[node]
+        process = machine.process
+        if process is not None and machine.node is not None:
+            production = machine.node
+            process.post(lambda: production.drain(lambda: self._drained(machine, process)))
+
+    def _drained(self, machine: Machine, process: Process) -> None:
+        if machine.process is process:
+            self.crash(machine.id)
+
+    def pause(self, node: NodeId) -> None:
+        """SIGSTOP."""
+        process = self.machines[node].process
+        if process is not None:
+            process.pause()
+
+    def resume(self, node: NodeId) -> None:
+        """SIGCONT."""
+        process = self.machines[node].process
+        if process is not None and process.paused:
+            process.resume()
+
+    def cut(self, source: NodeId, target: NodeId) -> None:
+        """Lose what goes from `source` to `target`."""
+        self.network.cut(source, target)
+
+    def heal(self, source: NodeId, target: NodeId) -> None:
+        """Undo one `cut`."""
+        self.network.heal(source, target)
+
+    def slow_disk(self, node: NodeId, slow: bool) -> None:
+        """Every log job takes up to a hundred times as long, or not any more."""
+        self.machines[node].slow = slow
+
+    def fill_disk(self, node: NodeId, full: bool) -> None:
+        """Free space falls below the reserve, or recovers."""
+        self.machines[node].log_disk.free = _RESERVE_BYTES // 2 if full else _FREE_BYTES
+
+    def stall_engine(self, node: NodeId, stalled: bool) -> None:
+        """The engine asks for back-pressure, or not any more."""
+        self.machines[node].engine.stalled = stalled
+
+    def step_wall(self, node: NodeId, by_ns: int) -> None:
+        """Move the wall clock."""
+        self.machines[node].clock.wall_offset_ns += by_ns
+
+    def heal_all(self) -> None:
+        """End every fault: links, disks, sleepers; start what is down."""
+        self.network.heal_all()
+        for node in self.nodes:
+            self.slow_disk(node, False)
+            self.fill_disk(node, False)
+            self.stall_engine(node, False)
+            self.resume(node)
+            self.start(node)
+
+    def all_ready(self) -> bool:
+        """Whether every node runs and says that it is ready."""
+        return all(machine.node is not None and not reason for machine, reason in self._reasons())
+
+    def readiness(self) -> str:
+        """Who is not ready, and why."""
+        return "; ".join(f"node {machine.id}: {reason}" for machine, reason in self._reasons() if reason)
+
+    def _reasons(self) -> Iterator[tuple[Machine, str]]:
+        for machine in self.machines:
+            yield machine, "down" if machine.node is None else machine.node.not_ready_reason()
+
+    # --- network and clients --------------------------------------------------------------------------------------
+
+    def _deliver(self, source: NodeId, target: NodeId, frame: bytes) -> None:
+        machine = self.machines[target]
+        process, node = machine.process, machine.node
+        if process is not None and node is not None:
+            process.post(lambda: _receive(node, source, frame))
+
+    def request(self, node: NodeId, request: HttpRequest, on_response: Callable[[HttpResponse | None], None]) -> None:
+        """See `client.Endpoint`."""
+        self.world.after(self._hop_ns(), lambda: self._arrive(self.machines[node], request, on_response))
+
+    def _arrive(
+        self, machine: Machine, request: HttpRequest, on_response: Callable[[HttpResponse | None], None]
+    ) -> None:
+        process, api = machine.process, machine.api
+        if process is None or api is None:
+            self._respond_later(on_response, None)
+            return
+        self._requests += 1
+        number = self._requests
+        machine.open_requests[number] = on_response
+
+        def respond(response: HttpResponse) -> None:
+            assert machine.open_requests.pop(number, None) is on_response, "a request was answered twice"
+            self._respond_later(on_response, response)
+
+        process.post(lambda: api.handle(request, respond))
+
+    def _respond_later(self, on_response: Callable[[HttpResponse | None], None], response: HttpResponse | None) -> None:
+        self.world.after(self._hop_ns(), lambda: on_response(response))
+
+    def _hop_ns(self) -> int:
+        return 50 * MICROSECOND + self._rng.randrange(200 * MICROSECOND)
+
+    def _log_event(self, node: NodeId, name: str, fields: Mapping[str, Any]) -> None:
+        self.world.log.append((self.world.now_ns, node, name, fields))
+
+    def _fatal(self, node: NodeId, reason: str) -> None:
+        raise NodeFailed(f"node {node} stopped: {reason}")
+
+
+def _receive(node: Node, source: NodeId, frame: bytes) -> None:
+    _, messages = decode_frame(frame)
+    node.on_messages(source, messages)

@@ -1,0 +1,139 @@
+"""What a simulated cluster is like and what befalls it: named configurations, and the mix that runs by default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.sim.faults import FaultKind
+from gramme.sim.network import NORMAL, NetworkProfile
+
+
+@dataclass(frozen=True, slots=True)
+class SimConfig:
+    """One configuration. Times are virtual nanoseconds; `faults` gives each kind its weight."""
+
+    name: str
+    nodes: int = 3
+    clients: int = 4
+    keys: int = 4
+    read_units: int = 0  # of the table; 0 and 0: on demand, hence four partitions
+    write_units: int = 100
+    safety_ns: int = 8 * SECOND
+    think_ns: int = 40 * MILLISECOND
+    faults: dict[FaultKind, int] = field(default_factory=dict)
+    fault_interval_ns: int = 900 * MILLISECOND
+    fault_length_ns: int = 1_500 * MILLISECOND
+    network: NetworkProfile = NORMAL
+    disk_delay_ns: int = 1 * MILLISECOND
+    disk_stall: float = 0.01  # probability that a job takes up to 100 times as long
+    skew: bool = True
+    segment_bytes: int = 24 << 10
+    flush_bytes: int = 64 << 10
+    flush_interval_ns: int = 1 * SECOND
+    retain_log_bytes: int = 16 << 10
+    request_deadline_ns: int = 5 * SECOND
+    table_churn: bool = False
+    conditional: float = 0.35  # share of conditional writes among writes
+    reads: float = 0.45
+
+
+_CHAOS: Final = NetworkProfile(spike=0.03, loss=0.02, duplication=0.02, reordering=0.05)
+
+_BASE: Final = SimConfig(
+    "default",
+    faults={
+        FaultKind.CRASH: 4,
+        FaultKind.PAUSE: 2,
+        FaultKind.CUT_NODE: 2,
+        FaultKind.CUT_WAY: 2,
+        FaultKind.SLOW_DISK: 1,
+        FaultKind.WALL_STEP: 1,
+        FaultKind.DRAIN: 1,
+    },
+    network=_CHAOS,
+)
+
+CONFIGS: Final[dict[str, SimConfig]] = {
+    config.name: config
+    for config in (
+        _BASE,
+        replace(_BASE, name="quiet", faults={}, network=NORMAL, safety_ns=4 * SECOND),
+        replace(
+            _BASE,
+            name="single",
+            nodes=1,
+            faults={FaultKind.CRASH: 4, FaultKind.PAUSE: 1, FaultKind.SLOW_DISK: 1, FaultKind.WALL_STEP: 1},
+            fault_length_ns=400 * MILLISECOND,
+        ),
+        replace(_BASE, name="five", nodes=5, clients=3),
+        replace(
+            _BASE,
+            name="crashes",
+            faults={FaultKind.CRASH: 6, FaultKind.CRASH_ALL: 2},
+            fault_interval_ns=700 * MILLISECOND,
+            fault_length_ns=700 * MILLISECOND,
+        ),
+        replace(
+            _BASE,
+            name="pauses",
+            faults={FaultKind.PAUSE: 5, FaultKind.WALL_STEP: 1, FaultKind.CRASH: 1},
+            fault_interval_ns=1_200 * MILLISECOND,
+            fault_length_ns=2_600 * MILLISECOND,
+        ),
+        replace(
+            _BASE,
+            name="cuts",
+            faults={FaultKind.CUT_NODE: 3, FaultKind.CUT_WAY: 4, FaultKind.CRASH: 1},
+            fault_length_ns=2_200 * MILLISECOND,
+        ),
+        replace(
+            _BASE,
+            name="disks",
+            faults={
+                FaultKind.SLOW_DISK: 3,
+                FaultKind.FULL_DISK: 2,
+                FaultKind.STALL_ENGINE: 3,
+                FaultKind.CRASH: 3,
+                FaultKind.CRASH_ALL: 1,
+            },
+            disk_stall=0.05,
+            flush_interval_ns=400 * MILLISECOND,
+        ),
+        replace(
+            _BASE,
+            name="handover",
+            faults={FaultKind.DRAIN: 4, FaultKind.CRASH: 1, FaultKind.CUT_WAY: 1},
+            fault_interval_ns=1_200 * MILLISECOND,
+            fault_length_ns=500 * MILLISECOND,
+        ),
+        replace(_BASE, name="tables", table_churn=True, read_units=0, write_units=0),
+        replace(
+            _BASE,
+            name="laggards",
+            faults={FaultKind.CUT_NODE: 3, FaultKind.CRASH: 2},
+            fault_interval_ns=1_800 * MILLISECOND,
+            fault_length_ns=4_000 * MILLISECOND,
+            segment_bytes=8 << 10,
+            retain_log_bytes=2 << 10,
+            flush_interval_ns=300 * MILLISECOND,
+            think_ns=25 * MILLISECOND,
+        ),
+    )
+}
+
+DEFAULT_MIX: Final = tuple(CONFIGS)
+"""`gramme sim --seed N` without a configuration runs the one at N modulo the length of this list."""
+
+
+def config_of(name: str | None, seed: int) -> SimConfig:
+    """The named configuration, or the one that the default mix gives to `seed`.
+
+    Raises `KeyError` with the names that exist for an unknown one.
+    """
+    if name is None:
+        return CONFIGS[DEFAULT_MIX[seed % len(DEFAULT_MIX)]]
+    if name not in CONFIGS:
+        raise KeyError(f"no simulation configuration {name!r}; there are {', '.join(CONFIGS)}")
+    return CONFIGS[name]

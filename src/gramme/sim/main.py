@@ -1,0 +1,82 @@
+"""`gramme sim`: runs seeds, one or many, over processes; prints a line for each and how to repeat a failure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+from gramme.sim.configs import CONFIGS, config_of
+from gramme.sim.run import Result, simulate
+
+
+def run(
+    seed: int,
+    config: str | None = None,
+    runs: int = 1,
+    jobs: int = 1,
+    verbose: bool = False,
+    write: Callable[[str], object] = sys.stdout.write,
+) -> int:
+    """Run seeds `seed` … `seed + runs - 1` of the named configuration, or of the default mix, which picks by seed.
+
+    Writes `seed N ok, trace hash <16 hex>` for each, in order; a violation is followed by one line that replays it.
+    Returns the exit code: 0, 1 after a violation, 2 for an unknown configuration.
+    """
+    if config is not None and config not in CONFIGS:
+        write(f"no simulation configuration {config!r}; there are {', '.join(CONFIGS)}\n")
+        return 2
+    failures = 0
+    with _progress(runs) as advance:
+        for result in _results(range(seed, seed + runs), config, jobs):
+            advance()
+            failures += bool(result.violation)
+            for line in describe(result, verbose):
+                write(line + "\n")
+    return 1 if failures else 0
+
+
+def describe(result: Result, verbose: bool = False) -> Iterator[str]:
+    """The lines that tell a result."""
+    if verbose:
+        yield from (str(fault) for fault in result.plan)
+        yield from result.log
+        yield ", ".join(f"{name} {value}" for name, value in result.stats.items())
+    if not result.violation:
+        yield f"seed {result.seed} ok, trace hash {result.trace_hash}"
+        return
+    yield f"seed {result.seed} FAILED ({result.config}), trace hash {result.trace_hash}"
+    yield result.violation
+    yield result.replay
+
+
+def run_seed(config: str | None, seed: int) -> Result:
+    """One run; a function of a module, so that it can be sent to another process."""
+    return simulate(seed, config_of(config, seed))
+
+
+def _results(seeds: Iterable[int], config: str | None, jobs: int) -> Iterator[Result]:
+    one = partial(run_seed, config)
+    if jobs <= 1:
+        yield from map(one, seeds)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(one, seeds)
+
+
+@contextmanager
+def _progress(runs: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal's stderr when there is more than one run."""
+    console = Console(stderr=True)
+    if runs == 1 or not console.is_terminal:
+        yield lambda: None
+        return
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("simulating", total=runs)
+        yield lambda: progress.advance(task)

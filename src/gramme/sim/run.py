@@ -1,0 +1,236 @@
+"""One simulated run: found, safety phase with faults, heal, liveness phase, then the checkers.
+
+A run is a function of (seed, configuration). Its result is a trace hash, or a violation: a checker's finding, an
+exception of production code, or a promise of liveness that was not kept.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
+
+from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.sim.checkers.convergence import ReplicaState, divergence
+from gramme.sim.checkers.history import Kind, Operation, Outcome
+from gramme.sim.checkers.linearizability import check
+from gramme.sim.checkers.staleness import stale_read
+from gramme.sim.client import Client
+from gramme.sim.cluster import SimCluster
+from gramme.sim.configs import SimConfig
+from gramme.sim.faults import Fault, Nemesis, draw_plan
+from gramme.sim.guard import forbid_ambient
+from gramme.sim.tables import Administrator
+from gramme.sim.workload import Recorder, Worker
+from gramme.sim.world import World
+from gramme.storage.engine.rows import extent_range
+
+FOUNDING_NS: Final = 20 * SECOND
+"""Within this time of the start, a cluster without faults has created its tables."""
+
+RECOVERY_NS: Final = 15 * SECOND
+"""Within this time of the end of all faults, every client has an answer and every node is ready."""
+
+CONVERGENCE_NS: Final = 15 * SECOND
+"""Within this time of the last operation, all replicas are equal."""
+
+_TABLE: Final = "items"
+_CHURNED: Final = "churned"
+
+
+class NotKept(AssertionError):
+    """A promise of liveness was not kept in time."""
+
+
+@dataclass(slots=True)
+class Result:
+    """The outcome of a run. `violation` is empty for a good one."""
+
+    seed: int
+    config: str
+    trace_hash: str = ""
+    violation: str = ""
+    plan: list[Fault] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    stats: dict[str, int] = field(default_factory=dict)
+    history: list[Operation] = field(default_factory=list)
+
+    @property
+    def replay(self) -> str:
+        """The command that repeats this run."""
+        return f"gramme sim --seed {self.seed} --config {self.config}"
+
+
+def simulate(seed: int, config: SimConfig) -> Result:
+    """Run `config` under `seed` to its end or to the first violation."""
+    with forbid_ambient():
+        run = _Run(seed, config)
+        result = run.result
+        try:
+            run.carry_out()
+        except Exception as error:  # noqa: BLE001 - whatever production code raises is a finding
+            where = traceback.format_exception(error)
+            is_finding = isinstance(error, NotKept | Violated)
+            result.violation = str(error) if is_finding else "".join(where).rstrip()
+        run.sum_up()
+    return result
+
+
+class Violated(AssertionError):
+    """A checker's finding."""
+
+
+class _Run:
+    """The phases of one run."""
+
+    def __init__(self, seed: int, config: SimConfig) -> None:
+        self.world = World(seed)
+        self.config = config
+        self.result = Result(seed, config.name)
+        self.recorder = Recorder(self.world)
+        self.cluster = SimCluster(self.world, config)
+        self.clients = [Client(self.world, self.cluster, number) for number in range(config.clients)]
+        self.workers = [
+            Worker(self.world, client, config, self.recorder, _TABLE, f"{_TABLE}/") for client in self.clients
+        ]
+        if config.table_churn:
+            self.workers += [
+                Worker(self.world, client, config, self.recorder, _CHURNED, f"{_CHURNED}/")
+                for client in self._more_clients(2)
+            ]
+        (self.admin_client,) = self._more_clients(1)
+        self.administrator = Administrator(self.world, self.admin_client, config, self.recorder)
+
+    def _more_clients(self, count: int) -> list[Client]:
+        first = len(self.clients)
+        self.clients += [Client(self.world, self.cluster, first + n) for n in range(count)]
+        return self.clients[first:]
+
+    def carry_out(self) -> None:
+        """All phases in order."""
+        self._found()
+        self._safety_phase()
+        self._heal()
+        self._check_progress()
+        self._check_convergence()
+        self._check_history()
+
+    def _found(self) -> None:
+        for node in self.cluster.nodes:
+            self.cluster.start(node)
+        tables = [_TABLE, _CHURNED] if self.config.table_churn else [_TABLE]
+        waiting = list(tables)
+        for table in tables:
+            self.administrator.create(table, lambda table=table: waiting.remove(table))  # type: ignore[misc]
+        self._await(lambda: not waiting, FOUNDING_NS, lambda: f"tables {waiting} were not created")
+
+    def _safety_phase(self) -> None:
+        config, world = self.config, self.world
+        end_ns = world.now_ns + config.safety_ns
+        plan = draw_plan(
+            world.randomness("plan"),
+            self.cluster.nodes,
+            config.faults,
+            world.now_ns,
+            end_ns,
+            config.fault_interval_ns,
+            config.fault_length_ns,
+        )
+        self.result.plan = plan
+        self.nemesis = Nemesis(world, self.cluster, plan)
+        for worker in self.workers:
+            worker.start()
+        if config.table_churn:
+            self.administrator.churn(_CHURNED, f"{_CHURNED}/", config.keys)
+        world.run(end_ns)
+
+    def _heal(self) -> None:
+        self.nemesis.stop()
+        self.cluster.heal_all()
+        for worker in self.workers:
+            worker.stop()
+        self.administrator.stop()
+        self._await(
+            lambda: all(worker.idle for worker in self.workers) and self.administrator.idle,
+            RECOVERY_NS + 2 * self.config.request_deadline_ns,
+            lambda: "clients or the administrator did not come to rest after the faults had healed",
+        )
+        self._await(self.cluster.all_ready, RECOVERY_NS, lambda: f"nodes are not ready: {self.cluster.readiness()}")
+
+    def _check_progress(self) -> None:
+        """Every key is read strongly at every node, and written once more."""
+        waiting: list[str] = []
+        for worker, node in self._pairs():
+            for number in range(self.config.keys):
+                name = f"k{number} at node {node}"
+                waiting.append(name)
+                worker.read(f"k{number}", Kind.GET, node, lambda ok, name=name: self._read(ok, name, waiting))  # type: ignore[misc]
+        self._await(lambda: not waiting, RECOVERY_NS, lambda: f"reads without an answer: {waiting}")
+        self.workers[0].stop()
+
+    def _pairs(self) -> Iterator[tuple[Worker, int]]:
+        for node in self.cluster.nodes:
+            yield self.workers[node % self.config.clients], node
+
+    def _read(self, ok: bool, name: str, waiting: list[str]) -> None:
+        if not ok:
+            raise NotKept(f"a strong read of {name} failed although all faults had healed")
+        waiting.remove(name)
+
+    def _check_convergence(self) -> None:
+        deadline_ns = self.world.now_ns + CONVERGENCE_NS
+        while True:
+            difference = divergence(self._replica_states())
+            if difference is None:
+                return
+            if self.world.now_ns >= deadline_ns:
+                raise Violated(f"replicas did not converge: {difference}")
+            self.world.run(self.world.now_ns + 200 * MILLISECOND)
+
+    def _replica_states(self) -> Iterator[ReplicaState]:
+        for machine in self.cluster.machines:
+            assert machine.node is not None
+            for group, partition in sorted(machine.node.partitions.items()):
+                digest = blake2b(digest_size=16)
+                for key, value in machine.engine.scan(*extent_range(partition.extent)):
+                    digest.update(b"%d %d " % (len(key), len(value)) + key[8:] + value)
+                applied = partition.applied
+                members = partition.spec.members
+                yield ReplicaState(group, machine.id, members, applied.slot, applied.crc, digest.digest())
+
+    def _check_history(self) -> None:
+        history = self.recorder.history()
+        violation = check(history)
+        if violation is not None:
+            raise Violated(str(violation))
+        quiet = not self.config.faults
+        stale = stale_read(history, 1_100 * MILLISECOND if quiet else None)
+        if stale is not None:
+            raise Violated(stale)
+
+    def _await(self, condition: Callable[[], bool], limit_ns: int, complaint: Callable[[], str]) -> None:
+        """Run until `condition`, which is looked at every virtual 10 ms."""
+        deadline_ns = self.world.now_ns + limit_ns
+        while not condition():
+            if self.world.now_ns >= deadline_ns:
+                raise NotKept(f"after {limit_ns / SECOND:.0f} s of virtual time: {complaint()}")
+            self.world.run(self.world.now_ns + 10 * MILLISECOND)
+
+    def sum_up(self) -> None:
+        """Fill the result from whatever has happened."""
+        history = self.recorder.history()
+        result, world = self.result, self.world
+        result.history = history
+        result.trace_hash = world.trace_hash()
+        result.log = [f"{at / SECOND:.6f} node {node} {name} {dict(fields)}" for at, node, name, fields in world.log]
+        result.stats = {
+            "virtual_ms": world.now_ns // MILLISECOND,
+            "events": world.events_run,
+            "frames": self.cluster.network.frames,
+            "faults": len(result.plan),
+            "operations": len(history),
+            "unknown": sum(operation.outcome is Outcome.UNKNOWN for operation in history),
+            "table_incarnations": self.administrator.incarnations,
+        }

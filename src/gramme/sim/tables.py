@@ -1,0 +1,105 @@
+"""The administrator of a simulated cluster: creates the tables that clients use, and re-creates one again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.sim.checkers.history import Kind, Outcome
+from gramme.sim.client import Answer, Client
+from gramme.sim.configs import SimConfig
+from gramme.sim.workload import Asked, Recorder
+from gramme.sim.world import World
+
+
+class Administrator:
+    """Creates and deletes tables through the API, persistently: each step is repeated until it is known to be done."""
+
+    def __init__(self, world: World, client: Client, config: SimConfig, recorder: Recorder) -> None:
+        self._world = world
+        self._client = client
+        self._config = config
+        self._recorder = recorder
+        self._churning = False
+        self.idle = True
+        self.incarnations = 0
+
+    def create(self, table: str, on_active: Callable[[], None]) -> None:
+        """Create `table` unless it exists, and wait until it is ACTIVE."""
+        body: dict[str, Any] = {
+            "TableName": table,
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+        }
+        if self._config.write_units:
+            body["ProvisionedThroughput"] = {
+                "ReadCapacityUnits": max(1, self._config.read_units),
+                "WriteCapacityUnits": self._config.write_units,
+            }
+        else:
+            body["BillingMode"] = "PAY_PER_REQUEST"
+
+        def created(answer: Answer) -> None:
+            if answer.body is not None or answer.error == "ResourceInUseException":
+                self._await_status(table, "ACTIVE", on_active)
+            else:
+                self._later(lambda: self.create(table, on_active))
+
+        self._client.call("CreateTable", body, created)
+
+    def delete(self, table: str, on_gone: Callable[[], None]) -> None:
+        """Delete `table` unless it is gone, and wait until it is."""
+
+        def deleted(answer: Answer) -> None:
+            if answer.body is not None or answer.error == "ResourceNotFoundException":
+                self._await_status(table, None, on_gone)
+            else:
+                self._later(lambda: self.delete(table, on_gone))
+
+        self._client.call("DeleteTable", {"TableName": table}, deleted)
+
+    def _await_status(self, table: str, status: str | None, on_done: Callable[[], None]) -> None:
+        def described(answer: Answer) -> None:
+            found = None if answer.body is None else answer.body["Table"]["TableStatus"]
+            known = answer.body is not None or answer.error == "ResourceNotFoundException"
+            if known and found == status:
+                on_done()
+            else:
+                self._later(lambda: self._await_status(table, status, on_done))
+
+        self._client.call("DescribeTable", {"TableName": table}, described)
+
+    def _later(self, action: Callable[[], None]) -> None:
+        self._world.after(20 * MILLISECOND + self._client.rng.randrange(100 * MILLISECOND), action)
+
+    def churn(self, table: str, key_prefix: str, keys: int) -> None:
+        """Delete and re-create `table` until `stop`.
+
+        For its items that is one deletion each, some time between the call of DeleteTable and the end of CreateTable:
+        an old group that still serves after that, or a forward that reaches one, breaks the history.
+        """
+        self._churning = True
+
+        def delete() -> None:
+            if not self._churning:
+                return
+            self.idle = False
+            handles = [
+                self._recorder.begin(Asked(self._client.number, f"{key_prefix}k{n}", Kind.DELETE, self._world.now_ns))
+                for n in range(keys)
+            ]
+            self.delete(table, lambda: self.create(table, lambda: created(handles)))
+
+        def created(handles: list[int]) -> None:
+            self.incarnations += 1
+            for handle in handles:
+                self._recorder.end(handle, Outcome.OK)
+            self.idle = True
+            self._world.after(500 * MILLISECOND + self._client.rng.randrange(2 * SECOND), delete)
+
+        self._world.after(self._client.rng.randrange(2 * SECOND), delete)
+
+    def stop(self) -> None:
+        """Begin no more re-creations; `idle` tells when the last one is done."""
+        self._churning = False

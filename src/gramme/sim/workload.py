@@ -1,0 +1,244 @@
+"""What simulated clients do, and what they write down: a history for the checkers.
+
+Few keys and unique values: each read names the write it saw. Each client has one operation open at a time, so a history
+of `clients` columns; batches count as one operation per item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+from gramme.kernel.ids import NodeId
+from gramme.sim.checkers.history import Item, Kind, Operation, Outcome
+from gramme.sim.client import Answer, Client, UnexpectedAnswer
+from gramme.sim.configs import SimConfig
+from gramme.sim.world import World
+
+_OPERATION: Final = {
+    Kind.GET: "GetItem",
+    Kind.PEEK: "GetItem",
+    Kind.PUT: "PutItem",
+    Kind.INSERT: "PutItem",
+    Kind.REPLACE: "PutItem",
+    Kind.DELETE: "DeleteItem",
+    Kind.ADD: "UpdateItem",
+}
+
+
+class Asked:
+    """An operation that has been invoked; becomes an `Operation` when it ends."""
+
+    __slots__ = ("amount", "client", "expected", "invoke_ns", "key", "kind", "reports", "value")
+
+    def __init__(self, client: int, key: str, kind: Kind, invoke_ns: int) -> None:
+        self.client = client
+        self.key = key
+        self.kind = kind
+        self.invoke_ns = invoke_ns
+        self.value: str | None = None
+        self.expected: str | None = None
+        self.amount = 0
+        self.reports = False
+
+    def end(self, return_ns: int | None, outcome: Outcome, seen: Item | None = None) -> Operation:
+        """The finished operation."""
+        return Operation(
+            client=self.client,
+            key=self.key,
+            kind=self.kind,
+            invoke_ns=self.invoke_ns,
+            return_ns=return_ns,
+            outcome=outcome,
+            value=self.value,
+            expected=self.expected,
+            amount=self.amount,
+            seen=seen,
+            reports=self.reports and outcome is Outcome.OK,
+        )
+
+
+class Recorder:
+    """The history of a run, with what is still open."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._operations: list[Operation] = []
+        self._open: dict[int, Asked] = {}
+        self._count = 0
+
+    def begin(self, asked: Asked) -> int:
+        """An operation is invoked; returns its handle."""
+        self._count += 1
+        self._open[self._count] = asked
+        return self._count
+
+    def end(self, handle: int, outcome: Outcome, seen: Item | None = None) -> None:
+        """It has ended as far as its client will ever know."""
+        asked = self._open.pop(handle)
+        return_ns = None if outcome is Outcome.UNKNOWN else self._world.now_ns
+        self._operations.append(asked.end(return_ns, outcome, seen))
+
+    def history(self) -> list[Operation]:
+        """Everything so far; what is open has an unknown outcome."""
+        return self._operations + [asked.end(None, Outcome.UNKNOWN) for asked in self._open.values()]
+
+
+class Worker:
+    """One client's endless loop of operations on one table."""
+
+    def __init__(
+        self, world: World, client: Client, config: SimConfig, recorder: Recorder, table: str, key_prefix: str
+    ) -> None:
+        self._world = world
+        self._client = client
+        self._rng: Random = client.rng
+        self._config = config
+        self._recorder = recorder
+        self._table = table
+        self._key_prefix = key_prefix
+        self._values = 0
+        self._last_seen: dict[str, str] = {}
+        self.running = False
+        self.idle = True
+
+    def start(self) -> None:
+        """Begin operations, one after the other."""
+        self.running = True
+        self._pause_then_next()
+
+    def stop(self) -> None:
+        """Begin no more; `idle` tells when the open one has ended."""
+        self.running = False
+
+    def _pause_then_next(self) -> None:
+        self.idle = True
+        if self.running:
+            self._world.after(self._rng.randrange(2 * self._config.think_ns), self._next)
+
+    def _next(self) -> None:
+        if not self.running:
+            return
+        self.idle = False
+        if self._rng.random() < 0.04:
+            self._batch()
+            return
+        key = self._some_key()
+        if self._rng.random() < self._config.reads:
+            kind = Kind.PEEK if self._rng.random() < 0.25 else Kind.GET
+            self.read(key, kind, None, lambda _ok: self._pause_then_next())
+        else:
+            self._write(key)
+
+    def _some_key(self) -> str:
+        # The square makes the first keys hot.
+        return f"k{int(self._rng.random() ** 2 * self._config.keys)}"
+
+    def read(self, key: str, kind: Kind, node: NodeId | None, on_done: Callable[[bool], None]) -> None:
+        """Read `key`, at `node` if one is given; tells whether there was an answer."""
+        handle = self._recorder.begin(self._asked(key, kind))
+        body = {"TableName": self._table, "Key": {"pk": {"S": key}}, "ConsistentRead": kind is Kind.GET}
+
+        def done(answer: Answer) -> None:
+            self._check_table(answer)
+            if answer.body is None:
+                self._recorder.end(handle, Outcome.UNKNOWN)
+            else:
+                seen = _item(answer.body.get("Item"))
+                if seen is not None and seen.value is not None:
+                    self._last_seen[key] = seen.value
+                self._recorder.end(handle, Outcome.OK, seen)
+            on_done(answer.body is not None)
+
+        self._client.call("GetItem", body, done, node)
+
+    def _check_table(self, answer: Answer) -> None:
+        """A table that nobody deletes is never missing (issue 2: a router asks the catalog before it says so)."""
+        if answer.error == "ResourceNotFoundException" and not self._config.table_churn:
+            raise UnexpectedAnswer(f"table {self._table} was said not to exist")
+
+    def _asked(self, key: str, kind: Kind) -> Asked:
+        return Asked(self._client.number, f"{self._key_prefix}{key}", kind, self._world.now_ns)
+
+    def _new_value(self) -> str:
+        self._values += 1
+        return f"c{self._client.number}.{self._values}"
+
+    def _write(self, key: str) -> None:
+        kind = self._some_kind_of_write()
+        asked = self._asked(key, kind)
+        body: dict[str, Any] = {"TableName": self._table}
+        if kind in (Kind.PUT, Kind.INSERT, Kind.REPLACE):
+            asked.value = self._new_value()
+            body["Item"] = {"pk": {"S": key}, "v": {"S": asked.value}}
+        else:
+            body["Key"] = {"pk": {"S": key}}
+        asked.reports = kind in (Kind.PUT, Kind.DELETE, Kind.ADD) and self._rng.random() < 0.4
+        if asked.reports:
+            body["ReturnValues"] = "ALL_NEW" if kind is Kind.ADD else "ALL_OLD"
+        if kind is Kind.INSERT:
+            body["ConditionExpression"] = "attribute_not_exists(pk)"
+        elif kind is Kind.REPLACE:
+            asked.expected = self._last_seen.get(key, "never")
+            body["ConditionExpression"] = "v = :expected"
+            body["ExpressionAttributeValues"] = {":expected": {"S": asked.expected}}
+        elif kind is Kind.ADD:
+            asked.amount = 1
+            body["UpdateExpression"] = "ADD n :amount"
+            body["ExpressionAttributeValues"] = {":amount": {"N": "1"}}
+        handle = self._recorder.begin(asked)
+        self._client.call(_OPERATION[kind], body, lambda answer: self._written(handle, asked, answer))
+
+    def _some_kind_of_write(self) -> Kind:
+        if self._rng.random() < self._config.conditional:
+            return Kind.INSERT if self._rng.random() < 0.5 else Kind.REPLACE
+        return (Kind.PUT, Kind.PUT, Kind.ADD, Kind.ADD, Kind.DELETE)[self._rng.randrange(5)]
+
+    def _written(self, handle: int, asked: Asked, answer: Answer) -> None:
+        self._check_table(answer)
+        if answer.body is not None:
+            self._recorder.end(handle, Outcome.OK, _item(answer.body.get("Attributes")) if asked.reports else None)
+            if asked.value is not None:
+                self._last_seen[asked.key.removeprefix(self._key_prefix)] = asked.value
+        elif not answer.certain or answer.applied_before:
+            # A condition may fail on the last attempt and hold when a delayed earlier attempt arrives.
+            self._recorder.end(handle, Outcome.UNKNOWN)
+        else:
+            failed = answer.error == "ConditionalCheckFailedException"
+            self._recorder.end(handle, Outcome.FAILED if failed else Outcome.REFUSED)
+        self._pause_then_next()
+
+    def _batch(self) -> None:
+        """A BatchWriteItem of two puts: each item is an operation of its own."""
+        handles: dict[str, int] = {}
+        requests = []
+        for key in dict.fromkeys((self._some_key(), self._some_key())):
+            asked = self._asked(key, Kind.PUT)
+            asked.value = self._new_value()
+            handles[key] = self._recorder.begin(asked)
+            requests.append({"PutRequest": {"Item": {"pk": {"S": key}, "v": {"S": asked.value}}}})
+
+        def done(answer: Answer) -> None:
+            self._check_table(answer)
+            if answer.body is None:
+                outcome = Outcome.REFUSED if answer.certain and not answer.applied_before else Outcome.UNKNOWN
+                for handle in handles.values():
+                    self._recorder.end(handle, outcome)
+            else:
+                unprocessed = answer.body.get("UnprocessedItems", {}).get(self._table, [])
+                left = [request["PutRequest"]["Item"]["pk"]["S"] for request in unprocessed]
+                for key, handle in handles.items():
+                    self._recorder.end(handle, Outcome.UNKNOWN if key in left else Outcome.OK)
+            self._pause_then_next()
+
+        self._client.call("BatchWriteItem", {"RequestItems": {self._table: requests}}, done)
+
+
+def _item(attributes: dict[str, Any] | None) -> Item | None:
+    """The model's view of a wire item; an empty answer is an absent item."""
+    if not attributes:
+        return None
+    count = attributes.get("n")
+    value = attributes.get("v")
+    return Item(None if value is None else value["S"], None if count is None else int(count["N"]))
