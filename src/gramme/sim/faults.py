@@ -6,9 +6,10 @@ since safety must hold whatever fails. When the safety phase ends everything hea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -27,6 +28,7 @@ class FaultKind(StrEnum):
     CUT_WAY = "cut-way"  # one node to one other, one way
     SLOW_DISK = "slow-disk"
     FULL_DISK = "full-disk"  # free space below the reserve
+    STALL_ENGINE = "stall-engine"  # the engine asks for back-pressure
     WALL_STEP = "wall-step"  # the wall clock jumps, forward or back
     DRAIN = "drain"  # a graceful stop, then a restart
 
@@ -42,7 +44,8 @@ class Fault:
     length_ns: int
 
     def __str__(self) -> str:
-        return f"{self.at_ns / SECOND:.3f} s: {self.kind} node {self.node} peer {self.peer} {self.length_ns / SECOND:.3f} s"
+        at, length = self.at_ns / SECOND, self.length_ns / SECOND
+        return f"{at:.3f} s: {self.kind} node {self.node} peer {self.peer} for {length:.3f} s"
 
 
 class Cluster(Protocol):
@@ -68,6 +71,8 @@ class Cluster(Protocol):
     def slow_disk(self, node: NodeId, slow: bool) -> None: ...
 
     def fill_disk(self, node: NodeId, full: bool) -> None: ...
+
+    def stall_engine(self, node: NodeId, stalled: bool) -> None: ...
 
     def step_wall(self, node: NodeId, by_ns: int) -> None: ...
 
@@ -103,7 +108,7 @@ class Nemesis:
         self._rng = world.randomness("nemesis")
         self._over = False
         for fault in plan:
-            world.after(max(0, fault.at_ns - world.now_ns), lambda fault=fault: self._begin(fault))  # type: ignore[misc]
+            world.after(max(0, fault.at_ns - world.now_ns), partial(self._begin, fault))
 
     def stop(self) -> None:
         """Begin and end no more faults; the caller heals what lasts."""
@@ -133,6 +138,9 @@ class Nemesis:
             case FaultKind.FULL_DISK:
                 self._cluster.fill_disk(fault.node, True)
                 self._later(fault.length_ns, lambda: self._cluster.fill_disk(fault.node, False))
+            case FaultKind.STALL_ENGINE:
+                self._cluster.stall_engine(fault.node, True)
+                self._later(fault.length_ns, lambda: self._cluster.stall_engine(fault.node, False))
             case FaultKind.WALL_STEP:
                 self._cluster.step_wall(fault.node, self._rng.randrange(-20 * SECOND, 20 * SECOND))
             case FaultKind.DRAIN:
@@ -142,14 +150,12 @@ class Nemesis:
     def _crash(self, nodes: tuple[NodeId, ...], down_ns: int) -> None:
         for node in nodes:
             self._cluster.crash(node)
-            self._later(down_ns + self._rng.randrange(down_ns), lambda node=node: self._cluster.start(node))  # type: ignore[misc]
+            self._later(down_ns + self._rng.randrange(down_ns), partial(self._cluster.start, node))
 
     def _cut(self, source: NodeId, target: NodeId, length_ns: int) -> None:
         if source != target:
             self._cluster.cut(source, target)
             self._later(length_ns, lambda: self._cluster.heal(source, target))
 
-    def _later(self, delay_ns: int, callback: object) -> None:
-        assert callable(callback)
-        action = callback
+    def _later(self, delay_ns: int, action: Callable[[], None]) -> None:
         self._world.after(delay_ns, lambda: None if self._over else action())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from typing import Final
 
@@ -123,7 +124,7 @@ class _Run:
         tables = [_TABLE, _CHURNED] if self.config.table_churn else [_TABLE]
         waiting = list(tables)
         for table in tables:
-            self.administrator.create(table, lambda table=table: waiting.remove(table))  # type: ignore[misc]
+            self.administrator.create(table, partial(waiting.remove, table))
         self._await(lambda: not waiting, FOUNDING_NS, lambda: f"tables {waiting} were not created")
 
     def _safety_phase(self) -> None:
@@ -160,24 +161,21 @@ class _Run:
         self._await(self.cluster.all_ready, RECOVERY_NS, lambda: f"nodes are not ready: {self.cluster.readiness()}")
 
     def _check_progress(self) -> None:
-        """Every key is read strongly at every node, and written once more."""
+        """Every key is read strongly at every node while it is written by way of another."""
         waiting: list[str] = []
-        for worker, node in self._pairs():
-            for number in range(self.config.keys):
-                name = f"k{number} at node {node}"
-                waiting.append(name)
-                worker.read(f"k{number}", Kind.GET, node, lambda ok, name=name: self._read(ok, name, waiting))  # type: ignore[misc]
-        self._await(lambda: not waiting, RECOVERY_NS, lambda: f"reads without an answer: {waiting}")
-        self.workers[0].stop()
-
-    def _pairs(self) -> Iterator[tuple[Worker, int]]:
         for node in self.cluster.nodes:
-            yield self.workers[node % self.config.clients], node
+            worker = self.workers[node % self.config.clients]
+            for number in range(self.config.keys):
+                read, write = f"read of k{number} at node {node}", f"write of k{number} at node {node}"
+                waiting += (read, write)
+                worker.read(f"k{number}", Kind.GET, node, partial(self._progressed, waiting, read))
+                worker.put(f"k{number}", node, partial(self._progressed, waiting, write))
+        self._await(lambda: not waiting, RECOVERY_NS, lambda: f"without an answer: {waiting}")
 
-    def _read(self, ok: bool, name: str, waiting: list[str]) -> None:
+    def _progressed(self, waiting: list[str], what: str, ok: bool) -> None:
         if not ok:
-            raise NotKept(f"a strong read of {name} failed although all faults had healed")
-        waiting.remove(name)
+            raise NotKept(f"the {what} failed although all faults had healed")
+        waiting.remove(what)
 
     def _check_convergence(self) -> None:
         deadline_ns = self.world.now_ns + CONVERGENCE_NS

@@ -153,6 +153,19 @@ class Worker:
 
         self._client.call("GetItem", body, done, node)
 
+    def put(self, key: str, node: NodeId, on_done: Callable[[bool], None]) -> None:
+        """Write a new value to `key` at `node`; tells whether it was acknowledged."""
+        asked = self._asked(key, Kind.PUT)
+        asked.value = self._new_value()
+        handle = self._recorder.begin(asked)
+        body = {"TableName": self._table, "Item": {"pk": {"S": key}, "v": {"S": asked.value}}}
+
+        def done(answer: Answer) -> None:
+            self._recorder.end(handle, Outcome.OK if answer.body is not None else Outcome.UNKNOWN)
+            on_done(answer.body is not None)
+
+        self._client.call("PutItem", body, done, node)
+
     def _check_table(self, answer: Answer) -> None:
         """A table that nobody deletes is never missing (issue 2: a router asks the catalog before it says so)."""
         if answer.error == "ResourceNotFoundException" and not self._config.table_churn:

@@ -1,8 +1,8 @@
 """Eventual reads: what they may return.
 
 An eventual read returns a value that some write put there, never one from the future. Where the network was sound, it
-is also not older than the allowed lag: a value is certainly gone once a write that was invoked after the value's own write
-returned has itself returned; from then on it may be seen for `max_lag_ns`, and no longer.
+is also not older than the allowed lag: a value is certainly gone once a write that was invoked after the value's own
+write returned has itself returned; from then on it may be seen for `max_lag_ns`, and no longer.
 """
 
 from __future__ import annotations
