@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -52,7 +53,6 @@ class RocksSettings:
     write_buffers: int = 4
     block_cache_bytes: int = 128 << 20
     compression: bool = True  # LZ4: measured as fast as none, and items in JSON shrink
-    compactions: bool = True  # False only in tests, to bring about a stall
 
 
 class RocksEngine:
@@ -176,10 +176,10 @@ class RocksEngine:
     def _flushed(self, done: list[Callable[[], None]], failure: BaseException | None) -> None:
         if self._closed:
             return
-        self._flusher = None
-        if failure is not None:
+        if failure is not None:  # `_flusher` stays set: no flush is tried again
             self._on_failure(EngineFailure(f"cannot flush {self._path}: {failure}"))
             return
+        self._flusher = None
         for on_done in done:
             on_done()
         if self._waiting and self._flusher is None:
@@ -199,15 +199,16 @@ class RocksEngine:
     def close(self) -> None:
         """Release the files; flushes under way end, but no longer call back. Idempotent.
 
-        RocksDB writes its buffers out when it is closed: allowed by the contract (what is found at the next
-        start is newer, still a prefix), and not to be relied upon.
+        rocksdict writes its buffers out when it closes: allowed by the contract (what is found at the next start is
+        newer, still a prefix), and not relied upon. So its failure is no news: the log holds what it would have kept.
         """
         if self._closed:
             return
         self._closed = True
         if self._flusher is not None:
             self._flusher.join()
-        self._db.close()
+        with suppress(Exception):
+            self._db.close()
 
 
 def _write_options() -> WriteOptions:
@@ -232,7 +233,6 @@ def _options(settings: RocksSettings, cache: Cache) -> Options:
     options.set_compression_type(DBCompressionType.lz4() if settings.compression else DBCompressionType.none())
     options.set_max_background_jobs(2)
     options.set_bytes_per_sync(1 << 20)  # spread the write-back of a flush
-    options.set_disable_auto_compactions(not settings.compactions)
     options.set_keep_log_file_num(4)
     options.set_max_log_file_size(4 << 20)
     options.set_stats_dump_period_sec(0)

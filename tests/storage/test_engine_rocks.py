@@ -1,0 +1,172 @@
+"""What only the RocksDB engine has: files that may be damaged, in use or gone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from random import Random
+
+import pytest
+
+from gramme.kernel.errors import Corruption, GrammeError
+from gramme.runtime.rocks import EngineFailure, RocksEngine
+from gramme.storage.engine.contract import Batch
+
+TOP = b"\xff"
+ROWS = {b"k%03d" % number: b"value %d " % number * 20 for number in range(300)}
+
+
+class Loop:
+    """Where callbacks land, and what failed."""
+
+    def __init__(self) -> None:
+        self.callbacks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.failures: list[GrammeError] = []
+
+    def open(self, path: Path) -> RocksEngine:
+        return RocksEngine(path, self.callbacks.put, self.failures.append)
+
+    def run_one(self) -> None:
+        self.callbacks.get(timeout=60)()
+
+
+def write_rows(engine: RocksEngine) -> None:
+    batch = Batch()
+    for key, value in ROWS.items():
+        batch.put(key, value)
+    engine.write(batch)
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Path:
+    """The directory of a closed engine that holds ROWS in one table file."""
+    loop = Loop()
+    engine = loop.open(tmp_path / "engine")
+    write_rows(engine)
+    engine.flush(lambda: None)
+    loop.run_one()
+    engine.close()
+    return tmp_path / "engine"
+
+
+def test_rows_are_there_after_a_clean_close(closed: Path) -> None:
+    engine = Loop().open(closed)
+    assert dict(engine.scan(b"", TOP)) == ROWS
+    assert 0 < engine.disk_usage() < 1 << 20
+    assert engine.memory_usage() > 0
+    engine.close()
+    engine.close()
+
+
+def test_rocksdbs_own_log_stays_empty(tmp_path: Path) -> None:
+    engine = Loop().open(tmp_path)
+    write_rows(engine)
+    logs = [file.stat().st_size for file in tmp_path.glob("*.log")]
+    assert logs
+    assert not any(logs)
+    engine.close()
+
+
+def test_a_damaged_block_is_told_by_get_and_by_scans_of_both_directions(closed: Path) -> None:
+    (table,) = closed.glob("*.sst")
+    content = bytearray(table.read_bytes())
+    content[100] ^= 1
+    table.write_bytes(content)
+    engine = Loop().open(closed)
+    with pytest.raises(Corruption, match="checksum"):
+        engine.get(b"k000")
+    for reverse in (False, True):
+        with pytest.raises(Corruption, match="checksum"):
+            list(engine.scan(b"", TOP, reverse=reverse))
+    engine.close()
+
+
+def test_a_flipped_bit_anywhere_never_yields_a_wrong_row(closed: Path, tmp_path: Path) -> None:
+    """Where it is not refused, the bit was in what rows do not depend on, and all of them are right."""
+    rng, refused = Random(5), 0
+    files = [file for file in closed.iterdir() if file.suffix == ".sst" or file.name.startswith(("MANIFEST", "CURR"))]
+    assert len(files) == 3
+    for trial in range(90):
+        copy = tmp_path / f"copy{trial}"
+        shutil.copytree(closed, copy)
+        target = copy / files[trial % 3].name
+        content = bytearray(target.read_bytes())
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        target.write_bytes(content)
+        try:
+            engine = Loop().open(copy)
+            try:
+                assert dict(engine.scan(b"", TOP)) == ROWS
+                assert {key: engine.get(key) for key in ROWS} == ROWS
+                assert engine.get(b"absent") is None
+            finally:
+                engine.close()
+        except (Corruption, EngineFailure):
+            refused += 1
+        shutil.rmtree(copy)
+    assert refused > 60
+
+
+def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
+    engine = Loop().open(tmp_path)
+    with pytest.raises(EngineFailure, match="lock"):
+        Loop().open(tmp_path)
+    engine.close()
+    Loop().open(tmp_path).close()
+
+
+def test_a_scan_left_half_way_releases_the_directory_when_dropped(tmp_path: Path) -> None:
+    engine = Loop().open(tmp_path)
+    write_rows(engine)
+    for reverse in (False, True):
+        rows = engine.scan(b"k1", b"k2", reverse=reverse)
+        next(rows)
+        del rows
+    engine.close()
+    Loop().open(tmp_path).close()
+
+
+def test_a_scan_stays_whole_over_flush_and_range_delete(tmp_path: Path) -> None:
+    loop = Loop()
+    engine = loop.open(tmp_path)
+    write_rows(engine)
+    rows = engine.scan(b"", TOP)
+    wipe = Batch()
+    wipe.delete_range(b"", TOP)
+    engine.write(wipe)
+    engine.flush(lambda: None)
+    loop.run_one()
+    assert dict(rows) == ROWS
+    assert list(engine.scan(b"", TOP)) == []
+    engine.close()
+
+
+def test_a_flush_that_fails_is_told_once_and_never_as_done(tmp_path: Path) -> None:
+    loop, done = Loop(), list[int]()
+    engine = loop.open(tmp_path / "engine")
+    write_rows(engine)
+    shutil.rmtree(tmp_path / "engine")
+    engine.flush(lambda: done.append(1))
+    loop.run_one()
+    assert [type(failure) for failure in loop.failures] == [EngineFailure]
+    assert "cannot flush" in str(loop.failures[0])
+    assert done == []
+    batch = Batch()
+    batch.put(b"a", b"1")
+    with pytest.raises(EngineFailure, match="cannot write"):
+        engine.write(batch)  # RocksDB takes no write after a failed flush
+    engine.flush(lambda: done.append(2))  # and none is tried again
+    engine.close()
+    assert loop.callbacks.empty()
+    assert done == []
+
+
+def test_use_after_close_is_a_clear_error(tmp_path: Path) -> None:
+    engine = Loop().open(tmp_path)
+    engine.close()
+    with pytest.raises(EngineFailure, match="closed"):
+        engine.get(b"a")
+    with pytest.raises(EngineFailure, match="closed"):
+        engine.write(Batch())
