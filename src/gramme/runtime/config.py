@@ -195,12 +195,14 @@ def load(
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> Settings:
     """The settings from `file` (TOML), overridden by `environment`, overridden by `flags` (None: flag not given).
 
-    Raises `InvalidInput`, which names the source and the key; nothing is read but the three arguments.
+    `base` replaces defaults: a command's own values, beneath all three. Raises `InvalidInput`, which names the source
+    and the key; nothing is read but the arguments.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict(base or {})
     if file is not None:
         values.update(_from_file(file))
     values.update(_from_environment(environment or {}))
@@ -283,20 +285,24 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if variable.startswith(ENVIRONMENT_PREFIX):
             key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
             _refuse_unknown([key], "environment", _variable)
-            values[key] = _parse_variable(variable, key, environment[variable])
+            values.update(parse_text("environment", key, environment[variable]))
     return values
 
 
-def _parse_variable(variable: str, key: str, text: str) -> Any:
-    """Lists are written as JSON (or, for `seeds`, separated by commas); everything else as plain text."""
+def parse_text(source: str, key: str, text: str) -> dict[str, Any]:
+    """{key: value} of a setting that is given as text, in the environment or a flag.
+
+    Lists are written as JSON (or, for `seeds`, separated by commas). Raises `InvalidInput` for an unknown key.
+    """
+    _refuse_unknown([key], source, str)
     if key == "seeds" and not text.lstrip().startswith("["):
-        return [part.strip() for part in text.split(",") if part.strip()]
+        return {key: [part.strip() for part in text.split(",") if part.strip()]}
     if key in ("seeds", "initial_catalog"):
         try:
-            return json.loads(text)
+            return {key: json.loads(text)}
         except json.JSONDecodeError as error:
-            raise InvalidInput(f"environment: {variable} is not JSON: {error}") from None
-    return text
+            raise InvalidInput(f"{source}: {key} is not JSON: {error}") from None
+    return {key: text}
 
 
 def _variable(key: str) -> str:

@@ -1,0 +1,125 @@
+"""What the command line prints: endpoints, the program to try, and tables of a cluster's state.
+
+Owns layout only. The program is printed plain, never wrapped or coloured, because it is meant to be pasted.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from gramme.kernel.ids import Ballot, ballot_node, ballot_round
+from gramme.runtime.cluster import LocalCluster
+from gramme.runtime.cluster_status import ClusterStatus, NodeStatus, TableStatus
+
+_TRY_ME = """\
+{python} - <<'END'
+import boto3
+
+db = boto3.resource("dynamodb", endpoint_url="{endpoint}", region_name="{region}",
+                    aws_access_key_id="any", aws_secret_access_key="any")
+table = db.create_table(
+    TableName="Music", BillingMode="PAY_PER_REQUEST",
+    KeySchema=[{{"AttributeName": "Artist", "KeyType": "HASH"}}, {{"AttributeName": "Song", "KeyType": "RANGE"}}],
+    AttributeDefinitions=[{{"AttributeName": "Artist", "AttributeType": "S"}},
+                          {{"AttributeName": "Song", "AttributeType": "S"}}])
+table.wait_until_exists()
+key = {{"Artist": "Miriam Makeba", "Song": "Pata Pata"}}
+table.put_item(Item={{**key, "Year": 1967}})
+print("strong read:  ", table.get_item(Key=key, ConsistentRead=True)["Item"])
+print("eventual read:", table.get_item(Key=key).get("Item", "not there yet"))
+table.delete_item(Key=key)
+table.delete()
+table.wait_until_not_exists()
+print("table deleted")
+END
+"""
+
+
+def try_me(endpoint: str, region: str) -> str:
+    """A short boto3 program for the shell, which leaves nothing behind."""
+    python = Path(sys.executable)
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    return _TRY_ME.format(python=shlex.quote(str(python)), endpoint=endpoint, region=region)
+
+
+def endpoints(cluster: LocalCluster) -> str:
+    """The addresses of a local cluster, one a line."""
+    state = cluster.state
+    first = cluster.settings(0)
+    lines = [f"tables, any node   http://{first.listen_host}:{state.port}"]
+    for node in range(state.nodes):
+        settings = cluster.settings(node)
+        base = f"http://{settings.listen_host}"
+        lines.append(
+            f"node {node} ({settings.zone})  tables {base}:{settings.tables_port}  admin {base}:{settings.admin_port}"
+        )
+    lines.append(f"data and logs      {os.path.relpath(cluster.directory)}")
+    return "\n".join(lines)
+
+
+def print_status(status: ClusterStatus, console: Console) -> None:
+    """Nodes, then tables, as rich tables."""
+    console.print(_nodes(status))
+    console.print(_partitions(status))
+
+
+def _nodes(status: ClusterStatus) -> Table:
+    table = Table(title=f"cluster {status.cluster_id[:8]} at {status.shared_endpoint}", title_justify="left")
+    for heading in ("node", "zone", "process", "ready", "leads", "replicas", "tables", "admin"):
+        table.add_column(heading, overflow="fold")
+    for node in status.nodes:
+        process = node.process if node.pid is None else f"{node.process} ({node.pid})"
+        replicas = str(node.replicas) if node.answers else "?"
+        leads = str(node.leads) if node.answers else "?"
+        table.add_row(
+            node.name, node.zone, process, _ready(node), leads, replicas, node.tables_endpoint, node.admin_endpoint
+        )
+    return table
+
+
+def _ready(node: NodeStatus) -> str:
+    if node.ready:
+        return "[green]yes[/]"
+    return f"[red]no[/]: {escape(node.not_ready_because)}" if node.process != "stopped" else "[red]no[/]"
+
+
+def _partitions(status: ClusterStatus) -> Table:
+    table = Table(title="partitions", title_justify="left")
+    for heading in ("table", "status", "group", "leader", "ballot", "chosen slot", "replicas (applied slot, lag)"):
+        table.add_column(heading, overflow="fold")
+    for entry in status.tables:
+        for row in _partition_rows(entry):
+            table.add_row(*row)
+    return table
+
+
+def _partition_rows(entry: TableStatus) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for partition in entry.partitions:
+        ballot = Ballot(partition.ballot)
+        chosen = max((replica.chosen_slot for replica in partition.replicas), default=0)
+        replicas = ", ".join(
+            f"{replica.node}{'*' if replica.node == partition.leader else ''}: {replica.applied_slot}"
+            + (f" (-{replica.lag_slots})" if replica.lag_slots else "")
+            for replica in partition.replicas
+        )
+        rows.append(
+            (
+                entry.name or "(catalog)",
+                entry.status,
+                str(partition.group),
+                "[red]none[/]" if partition.leader is None else f"node {partition.leader}",
+                f"{ballot_round(ballot)}.{ballot_node(ballot)}" if ballot else "-",
+                str(chosen),
+                replicas,
+            )
+        )
+    return rows or [(entry.name or "(catalog)", entry.status, "-", "-", "-", "-", "-")]

@@ -1,0 +1,254 @@
+"""What `GET /cluster` of a node answers, and what `gramme cluster status --json` makes of all nodes' answers.
+
+Owns both documents. They are versioned: `schema` names the version, fields are only ever added within one, and a
+reader ignores fields it does not know, so nodes of two releases can be shown together. Every fact carries the node
+that states it; where two differ (who leads a group) the higher ballot wins (REPLICATION.md §8 "Authority").
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Literal
+
+import msgspec
+
+from gramme.runtime.cluster import LocalCluster, http_get
+from gramme.runtime.processes import ProcessState
+
+NODE_SCHEMA: Final = "gramme.node/1"
+CLUSTER_SCHEMA: Final = "gramme.cluster-status/1"
+_TIMEOUT_S: Final = 2.0
+
+
+class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One replica of a replication group, as its node sees it. Slots and ballots: `kernel.ids`.
+
+    `start` and `end` are hex of encoded key bytes, end exclusive ("": unbounded). `lease_ms` is how long the lease of
+    a leader still runs, 0 elsewhere. `table` is "" for the catalog.
+    """
+
+    group: int
+    table: str = ""
+    table_id: str = ""
+    start: str = ""
+    end: str = ""
+    members: tuple[int, ...] = ()
+    configuration: int = 0
+    role: str = "follower"
+    leader: int | None = None
+    ballot: int = 0
+    last_slot: int = 0
+    chosen_slot: int = 0
+    applied_slot: int = 0
+    lease_ms: int = 0
+
+
+class TableReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A table as a node's copy of the catalog has it."""
+
+    name: str
+    table_id: str
+    status: str
+    partitions: int
+
+
+class PeerReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Another node, as gossip and the links see it from here."""
+
+    node: int
+    state: Literal["alive", "suspect", "dead", "unknown"] = "unknown"
+    connected: bool = False
+
+
+class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The document of `GET /cluster` on the admin port. `not_ready_because` is "" when `ready`."""
+
+    node: int
+    schema: str = NODE_SCHEMA
+    name: str = ""
+    host: str = ""
+    zone: str = ""
+    region: str = ""
+    cluster_id: str = ""
+    boot_id: str = ""
+    version: str = ""
+    ready: bool = False
+    not_ready_because: str = ""
+    uptime_ms: int = 0
+    durable_lsn: int = 0
+    log_bytes: int = 0
+    free_bytes: int = 0
+    tables_port: int = 0
+    objects_port: int = 0
+    admin_port: int = 0
+    peer_port: int = 0
+    catalog_version: int = 0
+    tables: tuple[TableReport, ...] = ()
+    groups: tuple[GroupReport, ...] = ()
+    peers: tuple[PeerReport, ...] = ()
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One node of the cluster: its process, and whether it answers."""
+
+    node: int
+    name: str
+    host: str
+    zone: str
+    process: ProcessState
+    pid: int | None
+    answers: bool
+    ready: bool
+    not_ready_because: str
+    tables_endpoint: str
+    admin_endpoint: str
+    leads: int
+    replicas: int
+
+
+class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One replica; `lag_slots` is how far its applied slot is behind the highest chosen slot that any replica knows."""
+
+    node: int
+    role: str
+    ballot: int
+    last_slot: int
+    chosen_slot: int
+    applied_slot: int
+    lag_slots: int
+
+
+class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One partition. `leader` is None while nobody with the highest ballot says that it leads."""
+
+    group: int
+    start: str
+    end: str
+    members: tuple[int, ...]
+    configuration: int
+    leader: int | None
+    ballot: int
+    replicas: tuple[ReplicaStatus, ...]
+
+
+class TableStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One table and its partitions in key order; the catalog itself is the table named ""."""
+
+    name: str
+    table_id: str
+    status: str
+    partitions: tuple[PartitionStatus, ...]
+
+
+class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The document of `gramme cluster status --json`."""
+
+    schema: str = CLUSTER_SCHEMA
+    cluster_id: str
+    shared_endpoint: str
+    nodes: tuple[NodeStatus, ...]
+    tables: tuple[TableStatus, ...]
+
+
+def fetch_report(host: str, admin_port: int, timeout_s: float = _TIMEOUT_S) -> NodeReport | None:
+    """The report of the node with this admin port; None if it does not answer (in time) or not in this schema."""
+    try:
+        status, body = http_get(host, admin_port, "/cluster", timeout_s)
+        return msgspec.json.decode(body, type=NodeReport) if status == 200 else None
+    except (OSError, http.client.HTTPException, msgspec.DecodeError):
+        return None
+
+
+def collect(cluster: LocalCluster) -> ClusterStatus:
+    """Ask all nodes at the same time and merge their answers. Raises `InvalidInput` if there is no cluster."""
+    state = cluster.state
+    nodes = range(state.nodes)
+    settings = [cluster.settings(node) for node in nodes]
+    with ThreadPoolExecutor(max_workers=min(16, state.nodes)) as pool:
+        reports = list(pool.map(lambda s: fetch_report(s.listen_host, s.admin_port), settings))
+    statuses = []
+    for node, (setting, report) in enumerate(zip(settings, reports, strict=True)):
+        process = state.processes[node]
+        running = cluster.process_state(node)
+        groups = report.groups if report else ()
+        statuses.append(
+            NodeStatus(
+                node=node,
+                name=setting.name,
+                host=setting.host,
+                zone=setting.zone,
+                process=running,
+                pid=process.pid if process is not None and running != "stopped" else None,
+                answers=report is not None,
+                ready=report is not None and report.ready,
+                not_ready_because=report.not_ready_because if report else "does not answer",
+                tables_endpoint=f"http://{setting.listen_host}:{setting.tables_port}",
+                admin_endpoint=f"http://{setting.listen_host}:{setting.admin_port}",
+                leads=sum(group.leader == node and group.role == "leader" for group in groups),
+                replicas=len(groups),
+            )
+        )
+    return ClusterStatus(
+        cluster_id=state.cluster_id,
+        shared_endpoint=f"http://{settings[0].listen_host}:{state.port}",
+        nodes=tuple(statuses),
+        tables=merge_tables([report for report in reports if report is not None]),
+    )
+
+
+def merge_tables(reports: Sequence[NodeReport]) -> tuple[TableStatus, ...]:
+    """Tables of all reports, by name and id; of two catalog copies the newer says what a table's status is."""
+    newest_first = sorted(reports, key=lambda report: -report.catalog_version)
+    tables: dict[str, TableReport] = {}
+    for report in newest_first[:1]:
+        tables.update({table.table_id: table for table in report.tables})
+    replicas: dict[int, list[tuple[int, GroupReport]]] = {}
+    for report in reports:
+        for group in report.groups:
+            replicas.setdefault(group.group, []).append((report.node, group))
+    partitions: dict[str, list[PartitionStatus]] = {table_id: [] for table_id in tables}
+    names = {table_id: (table.name, table.status) for table_id, table in tables.items()}
+    for group_id in sorted(replicas):
+        held = replicas[group_id]
+        table_id = held[0][1].table_id
+        partitions.setdefault(table_id, []).append(_partition(group_id, held))
+        names.setdefault(table_id, (held[0][1].table, "ACTIVE" if not table_id else "UNKNOWN"))
+    return tuple(
+        TableStatus(
+            name=name,
+            table_id=table_id,
+            status=status,
+            partitions=tuple(sorted(partitions[table_id], key=lambda p: (bytes.fromhex(p.start), p.group))),
+        )
+        for table_id, (name, status) in sorted(names.items(), key=lambda entry: (entry[1][0], entry[0]))
+    )
+
+
+def _partition(group_id: int, held: Iterable[tuple[int, GroupReport]]) -> PartitionStatus:
+    held = sorted(held, key=lambda entry: entry[0])
+    newest = max((group for _, group in held), key=lambda group: (group.configuration, group.ballot))
+    leaders = [node for node, group in held if group.role == "leader" and group.ballot == newest.ballot]
+    chosen = max(group.chosen_slot for _, group in held)
+    return PartitionStatus(
+        group=group_id,
+        start=newest.start,
+        end=newest.end,
+        members=newest.members,
+        configuration=newest.configuration,
+        leader=leaders[0] if leaders else None,
+        ballot=newest.ballot,
+        replicas=tuple(
+            ReplicaStatus(
+                node=node,
+                role=group.role,
+                ballot=group.ballot,
+                last_slot=group.last_slot,
+                chosen_slot=group.chosen_slot,
+                applied_slot=group.applied_slot,
+                lag_slots=max(0, chosen - group.applied_slot),
+            )
+            for node, group in held
+        ),
+    )
