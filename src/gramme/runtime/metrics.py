@@ -15,11 +15,11 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-LATENCY_BOUNDS_NS: Final = tuple(
-    microseconds * 1_000
-    for microseconds in (25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000)
-    + (1_000_000, 2_500_000, 5_000_000)
+_BOUNDS_US: Final = (
+    (25, 50, 100, 250, 500),
+    (1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000),
 )
+LATENCY_BOUNDS_NS: Final = tuple(bound * 1_000 for bounds in _BOUNDS_US for bound in bounds)
 COUNT_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 4_096)
 BYTES_BOUNDS: Final = tuple(1 << power for power in range(8, 27, 2))
 
