@@ -35,10 +35,10 @@ class Damage(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        lsns = f"LSN {self.lsn}" if self.records == 1 else f"LSNs {self.lsn} to {self.lsn + self.records - 1}"
+        lsns = f", {self.records} records from LSN {self.lsn}" if self.records else ""
         who = self.identifier
         owner = f", {who.kind.name} of group {who.group}, slot {who.slot}" if who else ""
-        return f"segment {self.segment}, offset {self.offset}, {lsns}{owner}: {self.reason}"
+        return f"segment {self.segment}, offset {self.offset}{lsns}{owner}: {self.reason}"
 
 
 class Torn(NamedTuple):
