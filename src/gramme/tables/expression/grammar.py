@@ -1,0 +1,209 @@
+"""What the grammars of all expressions share: reading tokens, paths and placeholders, and collecting faults.
+
+Owns the order in which an expression's faults are reported, because the service has one: syntax first; then the faults
+of the text itself by kind (`early`); then undefined placeholders, operand counts and operand types (`checks`), which
+may depend on the values of the request and so run again for each one. A tree is built once per text and names.
+Source: the service's answers, as DynamoDB Local and the public conformance suites record them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import Final, NoReturn
+
+from gramme.tables.expression.errors import InvalidExpression
+from gramme.tables.expression.lexer import Kind, Token, tokenize
+from gramme.tables.expression.nodes import Path, Step, Value, Values
+from gramme.tables.expression.reserved import is_reserved
+
+MAX_EXPRESSION_BYTES: Final = 4096
+MAX_OPERATORS: Final = 300
+MAX_PATH_LEVELS: Final = 32
+MAX_LIST_INDEX: Final = 2**31 - 1
+MAX_CALL_DEPTH: Final = 50  # far above any expression that is not refused for other reasons; bounds the recursion
+
+Check = Callable[[Values], None]
+"""A test of one request's values against the tree; raises InvalidExpression."""
+
+
+class Early(IntEnum):
+    """Faults of the text itself, in the order in which they are reported."""
+
+    LIMIT = 0
+    PARENTHESES = 1
+    UNKNOWN_FUNCTION = 2
+    MISUSED_FUNCTION = 3
+    RESERVED = 4
+    SECTION = 5
+
+
+class Parser:
+    """A cursor over tokens. Subclasses are the grammars; one instance parses one text once."""
+
+    def __init__(self, kind: str, text: str, names: Mapping[str, str] | None) -> None:
+        """`kind` is the member's name for messages, e.g. `ConditionExpression`. Raises InvalidExpression."""
+        self._prefix = f"Invalid {kind}: "
+        if not text:
+            self.fail("The expression can not be empty;")
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size > MAX_EXPRESSION_BYTES:
+            self.fail(f"Expression size has exceeded the maximum allowed size; expression size: {size}")
+        self._text = text
+        self._tokens = tokenize(text)
+        self._at = 0
+        self._names = names or {}
+        self._operators = 0
+        self._early: dict[Early, str] = {}
+        self.used_names: dict[str, None] = {}  # ordered sets
+        self.used_values: dict[str, None] = {}
+
+    # --- tokens
+
+    @property
+    def token(self) -> Token:
+        """The token under the cursor."""
+        return self._tokens[self._at]
+
+    def advance(self) -> Token:
+        """Take the token under the cursor; END stays."""
+        token = self._tokens[self._at]
+        if token.kind is not Kind.END:
+            self._at += 1
+        return token
+
+    def peek_symbol(self, symbol: str) -> bool:
+        """Whether the next token is this symbol."""
+        return self.token.kind is Kind.SYMBOL and self.token.text == symbol
+
+    def take_symbol(self, symbol: str) -> bool:
+        """Take the next token if it is this symbol."""
+        if self.peek_symbol(symbol):
+            self._at += 1
+            return True
+        return False
+
+    def expect_symbol(self, symbol: str) -> None:
+        """Take this symbol or fail."""
+        if not self.take_symbol(symbol):
+            self.syntax_error()
+
+    def peek_keyword(self, keyword: str) -> bool:
+        """Whether the next token is this keyword, in any case."""
+        return self.token.kind is Kind.IDENTIFIER and self.token.text.upper() == keyword
+
+    def take_keyword(self, keyword: str) -> bool:
+        """Take the next token if it is this keyword."""
+        if self.peek_keyword(keyword):
+            self._at += 1
+            return True
+        return False
+
+    def at_call(self) -> bool:
+        """Whether a function's name and its opening parenthesis come next."""
+        following = self._tokens[min(self._at + 1, len(self._tokens) - 1)]
+        return self.token.kind is Kind.IDENTIFIER and following.kind is Kind.SYMBOL and following.text == "("
+
+    # --- faults
+
+    def fail(self, message: str) -> NoReturn:
+        """Refuse the expression with the member's prefix."""
+        raise InvalidExpression(self._prefix + message)
+
+    def syntax_error(self) -> NoReturn:
+        """Refuse the token under the cursor, quoting it and its neighbours."""
+        start = self._tokens[self._at - 1].start if self._at else 0
+        following = self._tokens[min(self._at + 1, len(self._tokens) - 1)]
+        end = following.end if following.kind is not Kind.END or self.token.kind is Kind.END else self.token.end
+        near = self._text[start:end]
+        self.fail(f'Syntax error; token: "{self.token.text}", near: "{near}"')
+
+    def note(self, fault: Early, message: str) -> None:
+        """Remember the first fault of its kind; parsing goes on, because a syntax error comes before it."""
+        self._early.setdefault(fault, message)
+
+    def failing(self, message: str) -> Check:
+        """A check that refuses whatever the values are."""
+
+        def check(_values: Values) -> None:
+            self.fail(message)
+
+        return check
+
+    def count_operator(self) -> None:
+        """Count one operator or function towards the limit."""
+        self._operators += 1
+
+    def finish(self) -> None:
+        """At the end of the text: refuse what follows, then the first early fault."""
+        if self.token.kind is not Kind.END:
+            self.syntax_error()
+        if self._operators > MAX_OPERATORS:
+            self.note(Early.LIMIT, f"The expression contains too many operators; operator count: {self._operators}")
+        if self._early:
+            self.fail(self._early[min(self._early)])
+
+    # --- what all grammars have
+
+    def read_path(self, keywords: frozenset[str], undefined: Callable[[Check], None]) -> Path:
+        """A document path. An undefined `#name` is handed to `undefined` as a check that always fails."""
+        return self.extend_path([self._read_name(keywords, undefined)], keywords, undefined)
+
+    def extend_path(self, steps: list[Step], keywords: frozenset[str], undefined: Callable[[Check], None]) -> Path:
+        """The rest of a path: `.name` and `[index]` as long as they come."""
+        while True:
+            if self.take_symbol("."):
+                steps.append(self._read_name(keywords, undefined))
+            elif self.take_symbol("["):
+                steps.append(self._read_index())
+                self.expect_symbol("]")
+            else:
+                break
+        if len(steps) > MAX_PATH_LEVELS:
+            levels = len(steps)
+            self.note(Early.LIMIT, f"The document path has too many nesting levels; nesting levels: {levels}")
+        return Path(tuple(steps))
+
+    def _read_name(self, keywords: frozenset[str], undefined: Callable[[Check], None]) -> str:
+        token = self.token
+        if token.kind is Kind.NAME:
+            self._at += 1
+            self.used_names[token.text] = None
+            name = self._names.get(token.text)
+            if name is None:
+                message = "An expression attribute name used in the document path is not defined; attribute name: "
+                undefined(self.failing(message + token.text))
+                return token.text
+            return name
+        if token.kind is not Kind.IDENTIFIER or token.text.upper() in keywords:
+            self.syntax_error()
+        self._at += 1
+        if is_reserved(token.text):
+            self.note(Early.RESERVED, f"Attribute name is a reserved keyword; reserved keyword: {token.text}")
+        return token.text
+
+    def _read_index(self) -> int:
+        token = self.token
+        if token.kind is not Kind.INTEGER:
+            self.syntax_error()
+        self._at += 1
+        if len(token.text) > 10 or int(token.text) > MAX_LIST_INDEX:
+            self.note(Early.LIMIT, f"List index is not within the allowable range; index: [{token.text}]")
+            return 0
+        return int(token.text)
+
+    def read_value(self) -> tuple[Value, Check]:
+        """A value placeholder, and the check that the request defines it."""
+        token = self.token
+        if token.kind is not Kind.VALUE:
+            self.syntax_error()
+        self._at += 1
+        self.used_values[token.text] = None
+        placeholder = token.text
+
+        def defined(values: Values) -> None:
+            if placeholder not in values:
+                message = "An expression attribute value used in expression is not defined; attribute value: "
+                self.fail(message + placeholder)
+
+        return Value(placeholder), defined

@@ -1,0 +1,220 @@
+"""The expressions of one request: placeholders checked, texts parsed through a cache, everything used.
+
+Owns what the members of a request must fulfil together. Rule: the service's order of faults: expressions missing for
+placeholders, the placeholders themselves, then update, condition, key condition, filter and projection, then
+placeholders that none of them uses.
+Source: AWS developer guide, "Expression attribute names and values"; DynamoDB Local's answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from gramme.tables.expression.condition import Condition, compile_condition
+from gramme.tables.expression.errors import InvalidExpression
+from gramme.tables.expression.key_condition import KeyCondition, parse_key_condition
+from gramme.tables.expression.nodes import Values
+from gramme.tables.expression.projection import Projection, parse_projection
+from gramme.tables.expression.update import Update, compile_update
+from gramme.tables.values import EMPTY_VALUE, InvalidValue, check_json_types, normalise_value, utf8_size
+
+MAX_PLACEHOLDER_BYTES: Final = 255
+MAX_NAME_BYTES: Final = 65535
+CACHE_ENTRIES: Final = 512
+CACHED_TEXT: Final = 1024  # longer texts are parsed each time: with CACHE_ENTRIES this bounds the cache's memory
+
+NO_VALUES: Final[Values] = {}
+
+_NAME_KEY: Final = re.compile(r"#[0-9A-Za-z_]+", re.ASCII)
+_VALUE_KEY: Final = re.compile(r":[0-9A-Za-z_]+", re.ASCII)
+
+_T = TypeVar("_T")
+
+
+class Expressions(msgspec.Struct, frozen=True, gc=False):
+    """The parsed expressions of a request, those that it has."""
+
+    update: Update | None = None
+    condition: Condition | None = None
+    key_condition: KeyCondition | None = None
+    filter: Condition | None = None
+    projection: Projection | None = None
+
+
+def prepare(
+    *,
+    names: dict[str, str] | None = None,
+    values: dict[str, Any] | None = None,
+    update: str | None = None,
+    condition: str | None = None,
+    key_condition: str | None = None,
+    filter: str | None = None,
+    projection: str | None = None,
+    value_members: tuple[str, ...] = ("ConditionExpression",),
+) -> Expressions:
+    """Check and parse all expressions of a request; normalises `values` in place.
+
+    `value_members` are the members of this operation that may use values, in the order in which the service names them
+    when all are missing: `("UpdateExpression", "ConditionExpression")`, `("FilterExpression",
+    "KeyConditionExpression")`, … Raises InvalidExpression, WrongJsonType.
+    """
+    texts = (update, condition, key_condition, filter, projection)
+    if names is not None or values is not None:
+        _check_placeholders(names, values, texts, value_members)
+    parsed = Expressions(
+        None if update is None else parsed_update(update, names, values or NO_VALUES),
+        None if condition is None else parsed_condition(condition, names, values or NO_VALUES),
+        None if key_condition is None else parsed_key_condition(key_condition, names, values or NO_VALUES),
+        None if filter is None else parsed_condition(filter, names, values or NO_VALUES, "FilterExpression"),
+        None if projection is None else parsed_projection(projection, names),
+    )
+    if names or values:
+        _check_used(names, values, parsed)
+    return parsed
+
+
+def parsed_condition(
+    text: str, names: Mapping[str, str] | None, values: Values, kind: str = "ConditionExpression"
+) -> Condition:
+    """The condition of `text`, checked against `values`. Raises InvalidExpression."""
+    condition = _cached(compile_condition, kind, text, names)
+    condition.check(values)
+    return condition
+
+
+def parsed_update(text: str, names: Mapping[str, str] | None, values: Values) -> Update:
+    """The update of `text`, checked against `values`. Raises InvalidExpression."""
+    update = _cached(compile_update, "UpdateExpression", text, names)
+    update.check(values)
+    return update
+
+
+def parsed_key_condition(text: str, names: Mapping[str, str] | None, values: Values) -> KeyCondition:
+    """The key condition of `text`, checked against `values`. Raises InvalidExpression."""
+    condition = _cached(parse_key_condition, "KeyConditionExpression", text, names)
+    condition.check(values)
+    return condition
+
+
+def parsed_projection(text: str, names: Mapping[str, str] | None) -> Projection:
+    """The projection of `text`. Raises InvalidExpression."""
+    projection = _cached(parse_projection, "ProjectionExpression", text, names)
+    projection.check(NO_VALUES)
+    return projection
+
+
+# --- the cache
+
+_cache: Final[dict[tuple[Any, ...], Any]] = {}
+
+
+def _cached(
+    parse: Callable[[str, str, Mapping[str, str] | None], _T], kind: str, text: str, names: Mapping[str, str] | None
+) -> _T:
+    """What `parse` makes of a text and its names; the oldest entry makes room. Refused texts are not kept.
+
+    Parsing is a pure function, so the cache is no state that an outcome could depend on.
+    """
+    key = (kind, text, *names.items()) if names else (kind, text)
+    found: _T | None = _cache.get(key)
+    if found is not None:
+        return found
+    parsed = parse(kind, text, names)
+    if len(text) <= CACHED_TEXT:
+        if len(_cache) >= CACHE_ENTRIES:
+            del _cache[next(iter(_cache))]
+        _cache[key] = parsed
+    return parsed
+
+
+# --- placeholders
+
+
+def _check_placeholders(
+    names: dict[str, str] | None,
+    values: dict[str, Any] | None,
+    texts: tuple[str | None, ...],
+    value_members: tuple[str, ...],
+) -> None:
+    if names is not None and all(text is None for text in texts):
+        raise InvalidExpression("ExpressionAttributeNames can only be specified when using expressions")
+    if values is not None and all(text is None for text in texts[:-1]):
+        verb = "are" if len(value_members) > 1 else "is"
+        members = " and ".join(value_members)
+        raise InvalidExpression(
+            f"ExpressionAttributeValues can only be specified when using expressions: {members} {verb} null"
+        )
+    if names is not None:
+        _check_names(names)
+    if values is not None:
+        _check_values(values)
+
+
+def _check_names(names: dict[str, str]) -> None:
+    if not names:
+        raise InvalidExpression("ExpressionAttributeNames must not be empty")
+    for key, name in names.items():
+        _check_placeholder("ExpressionAttributeNames", key, _NAME_KEY)
+        fault = None
+        if name is None:
+            fault = "null"
+        elif not name:
+            fault = "Empty attribute name"
+        elif utf8_size(name) > MAX_NAME_BYTES:
+            fault = f"Attribute name is too large, must be less than {MAX_NAME_BYTES + 1} bytes"
+        if fault is not None:
+            raise InvalidExpression(f"ExpressionAttributeNames contains invalid value: {fault} for key {key}")
+
+
+def _check_values(values: dict[str, Any]) -> None:
+    if not values:
+        raise InvalidExpression("ExpressionAttributeValues must not be empty")
+    for key in values:
+        _check_placeholder("ExpressionAttributeValues", key, _VALUE_KEY)
+    for key, value in values.items():
+        try:
+            values[key] = _normalise(value)
+        except InvalidValue as error:
+            check_json_types(values)  # a wrong JSON type further on is reported first
+            raise InvalidExpression(
+                f"ExpressionAttributeValues contains invalid value: {error} for key {key}"
+            ) from None
+
+
+def _normalise(value: object) -> dict[str, Any]:
+    if value is None:
+        raise InvalidValue(EMPTY_VALUE)
+    return normalise_value(value)[0]
+
+
+def _check_placeholder(member: str, key: str, pattern: re.Pattern[str]) -> None:
+    size = len(key.encode("utf-8", "surrogatepass"))
+    if pattern.fullmatch(key) is None:
+        raise InvalidExpression(f'{member} contains invalid key: Syntax error; key: "{key}"')
+    if size > MAX_PLACEHOLDER_BYTES:
+        raise InvalidExpression(
+            f"{member} contains invalid key: The expression attribute map contains a key that is too long; "
+            f"size of key: {size}"
+        )
+
+
+def _check_used(names: dict[str, str] | None, values: dict[str, Any] | None, parsed: Expressions) -> None:
+    present = [
+        expression
+        for expression in (parsed.update, parsed.condition, parsed.key_condition, parsed.filter, parsed.projection)
+        if expression is not None
+    ]
+    if names:
+        _refuse_unused("ExpressionAttributeNames", names, [expression.names for expression in present])
+    if values:
+        _refuse_unused("ExpressionAttributeValues", values, [expression.values for expression in present])
+
+
+def _refuse_unused(member: str, placeholders: Iterable[str], used: list[frozenset[str]]) -> None:
+    unused = [key for key in placeholders if not any(key in keys for keys in used)]
+    if unused:
+        raise InvalidExpression(f"Value provided in {member} unused in expressions: keys: {{{', '.join(unused)}}}")

@@ -1,0 +1,231 @@
+"""The grammar of UpdateExpression.
+
+    update = section {section};  section = SET set {"," set} | REMOVE path {"," path} | ADD path :v … | DELETE path :v …
+    set    = path "=" value;  value = operand [("+" | "-") operand]
+    operand = path | :value | if_not_exists "(" path "," operand ")" | list_append "(" operand "," operand ")"
+
+One pair of parentheses may stand around a value or an operand. Of the functions, only if_not_exists may stand inside
+another operand. Source: AWS developer guide, "Using update expressions in DynamoDB".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from gramme.tables import compare
+from gramme.tables.expression.grammar import MAX_CALL_DEPTH, Check, Early, Parser
+from gramme.tables.expression.lexer import Kind
+from gramme.tables.expression.nodes import (
+    Action,
+    AddAction,
+    Arithmetic,
+    Call,
+    DeleteAction,
+    Operand,
+    Path,
+    RemoveAction,
+    SetAction,
+    Value,
+    Values,
+)
+from gramme.tables.expression.projection import path_checks
+
+_SECTIONS: Final = ("SET", "REMOVE", "ADD", "DELETE")
+_KEYWORDS: Final = frozenset(_SECTIONS)
+_FUNCTIONS: Final = frozenset({"if_not_exists", "list_append"})
+_CONDITION_FUNCTIONS: Final = frozenset(
+    {"attribute_exists", "attribute_not_exists", "attribute_type", "begins_with", "contains", "size"}
+)
+_TYPE_WORDS: Final = {
+    "S": "STRING",
+    "N": "NUMBER",
+    "B": "BINARY",
+    "BOOL": "BOOLEAN",
+    "NULL": "NULL",
+    "L": "LIST",
+    "M": "MAP",
+}  # sets may be added and deleted
+
+
+class _Stage(IntEnum):
+    """The order of checks within the whole expression."""
+
+    NAME = 0
+    VALUE = 1
+    PATHS = 2
+    OPERATOR = 3
+    FUNCTION = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedUpdate:
+    """The actions in the order of the text, the checks to run on each request's values, the placeholders used."""
+
+    actions: tuple[Action, ...]
+    checks: tuple[Check, ...]
+    names: frozenset[str]
+    values: frozenset[str]
+
+
+def parse_update(kind: str, text: str, names: Mapping[str, str] | None) -> ParsedUpdate:
+    """Parse an update; `kind` is the member's name. Raises InvalidExpression with the service's text."""
+    parser = _UpdateParser(kind, text, names)
+    actions = parser.parse()
+    return ParsedUpdate(tuple(actions), parser.checks(), frozenset(parser.used_names), frozenset(parser.used_values))
+
+
+class _UpdateParser(Parser):
+    def __init__(self, kind: str, text: str, names: Mapping[str, str] | None) -> None:
+        super().__init__(kind, text, names)
+        self._staged: dict[_Stage, list[Check]] = {stage: [] for stage in _Stage}
+        self._seen: list[str] = []
+
+    def checks(self) -> tuple[Check, ...]:
+        """All checks, in the order in which their faults are reported."""
+        return tuple(check for staged in self._staged.values() for check in staged)
+
+    def parse(self) -> list[Action]:
+        actions: list[Action] = []
+        self._read_section(actions)
+        while self.token.kind is not Kind.END:
+            self._read_section(actions)
+        self.finish()
+        self._staged[_Stage.PATHS] = path_checks(self, [action.path for action in actions])
+        return actions
+
+    # --- sections
+
+    def _read_section(self, actions: list[Action]) -> None:
+        section = next((name for name in _SECTIONS if self.take_keyword(name)), None)
+        if section is None:
+            self.syntax_error()
+        if section in self._seen:
+            self.note(Early.SECTION, f'The "{section}" section can only be used once in an update expression;')
+        self._seen.append(section)
+        actions.append(self._read_action(section))
+        while self.take_symbol(","):
+            actions.append(self._read_action(section))
+
+    def _read_action(self, section: str) -> Action:
+        path = self.read_path(_KEYWORDS, self._staged[_Stage.NAME].append)
+        if section == "REMOVE":
+            return RemoveAction(path)
+        if section == "SET":
+            self.expect_symbol("=")
+            return SetAction(path, self._read_set_value())
+        value, defined = self.read_value()
+        self._staged[_Stage.VALUE].append(defined)
+        self._check_operator(section, value)
+        return AddAction(path, value) if section == "ADD" else DeleteAction(path, value)
+
+    # --- values of SET
+
+    def _read_set_value(self) -> Operand:
+        if not self.peek_symbol("("):
+            return self._read_sum(self._read_operand(0))
+        self.advance()
+        inner = self._read_sum(self._read_operand(0))
+        self.expect_symbol(")")
+        if isinstance(inner, Arithmetic):
+            return inner
+        return self._read_sum(inner)
+
+    def _read_sum(self, left: Operand) -> Operand:
+        operator = self.token.text
+        if not (self.take_symbol("+") or self.take_symbol("-")):
+            return left
+        right = self._read_operand(0)
+        self.count_operator()
+        for operand in (left, right):
+            self._check_nested(operand)
+            self._check_type(operator, operand, "N")
+        return Arithmetic(operator, left, right)
+
+    def _read_operand(self, depth: int) -> Operand:
+        parentheses = 0
+        while self.take_symbol("("):
+            parentheses += 1
+        if parentheses > 1:
+            self.note(Early.PARENTHESES, "The expression has redundant parentheses;")
+        operand = self._read_bare_operand(depth)
+        for _ in range(parentheses):
+            self.expect_symbol(")")
+        return operand
+
+    def _read_bare_operand(self, depth: int) -> Operand:
+        if self.token.kind is Kind.VALUE:
+            value, defined = self.read_value()
+            self._staged[_Stage.VALUE].append(defined)
+            return value
+        if self.at_call() and self.token.text.upper() not in _KEYWORDS:
+            return self._read_call(depth)
+        return self.read_path(_KEYWORDS, self._staged[_Stage.NAME].append)
+
+    def _read_call(self, depth: int) -> Call:
+        if depth >= MAX_CALL_DEPTH:
+            self.fail(f"The expression nests functions deeper than the {MAX_CALL_DEPTH} levels allowed")
+        name = self.advance().text
+        self.expect_symbol("(")
+        arguments = [self._read_operand(depth + 1)]
+        while self.take_symbol(","):
+            arguments.append(self._read_operand(depth + 1))
+        self.expect_symbol(")")
+        self.count_operator()
+        call = Call(name, tuple(arguments))
+        self._check_call(call)
+        return call
+
+    # --- checks
+
+    def _check_call(self, call: Call) -> None:
+        name = call.name
+        if name not in _FUNCTIONS:
+            if name in _CONDITION_FUNCTIONS:
+                message = f"The function is not allowed in an update expression; function: {name}"
+            else:
+                message = f"Invalid function name; function: {name}"
+            self.note(Early.UNKNOWN_FUNCTION, message)
+            return
+        for argument in call.arguments:
+            self._check_nested(argument)
+        staged = self._staged[_Stage.FUNCTION]
+        if len(call.arguments) != 2:
+            message = "Incorrect number of operands for operator or function; operator or function: "
+            staged.append(self.failing(f"{message}{name}, number of operands: {len(call.arguments)}"))
+        elif name == "list_append":
+            for argument in call.arguments:
+                self._check_type(name, argument, "L")
+        elif not isinstance(call.arguments[0], Path):
+            message = "Operator or function requires a document path; operator or function: "
+            staged.append(self.failing(message + name))
+
+    def _check_nested(self, operand: Operand) -> None:
+        if isinstance(operand, Call) and operand.name == "list_append":
+            message = "The function is not allowed to be used this way in an expression; function: "
+            self.note(Early.MISUSED_FUNCTION, message + operand.name)
+
+    def _check_type(self, operator: str, operand: Operand, wanted: str) -> None:
+        if not isinstance(operand, Value):
+            return
+        placeholder = operand.placeholder
+
+        def check(values: Values) -> None:
+            kind = compare.type_of(values[placeholder])
+            if kind != wanted:
+                message = "Incorrect operand type for operator or function; operator or function: "
+                self.fail(f"{message}{operator}, operand type: {kind}")
+
+        self._staged[_Stage.FUNCTION].append(check)
+
+    def _check_operator(self, section: str, value: Value) -> None:
+        def check(values: Values) -> None:
+            kind = compare.type_of(values[value.placeholder])
+            word = _TYPE_WORDS.get(kind)
+            if word is not None and not (section == "ADD" and kind == "N"):
+                message = "Incorrect operand type for operator or function; operator: "
+                self.fail(f"{message}{section}, operand type: {word}, typeSet: ALLOWED_FOR_{section}_OPERAND")
+
+        self._staged[_Stage.OPERATOR].append(check)

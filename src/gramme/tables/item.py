@@ -1,0 +1,121 @@
+"""Items at rest: canonical wire JSON behind a small binary header.
+
+Owns the stored value of an item row (REPLICATION.md §7): `header | canonical JSON`. The header carries what
+transactions, expiry, global tables and encryption need without a new format; the JSON is what GetItem answers,
+byte for byte. Canonical means: key attributes first (hash, range), the others in the order given, numbers in normal
+form, no white space. Rule: a reader slices, it does not decode.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Any, Final
+
+import msgspec
+
+from gramme.kernel.errors import Corruption, Incompatible
+from gramme.kernel.time import Stamp
+from gramme.tables.descriptor import KeySchema
+from gramme.tables.requests import Item
+
+FORMAT: Final = 1
+TOMBSTONE: Final = 1  # flag: the item was deleted; kept where a reader of stamps needs it, without JSON
+MAX_ITEM_BYTES: Final = 400 * 1024
+
+# format u8, stamp u64, origin region u16, key id u32, size u32, expiry u64, flags u8; big-endian
+_HEADER: Final = Struct(">BQHIIQB")
+HEADER_BYTES: Final = _HEADER.size
+_SIZE: Final = Struct(">I")
+_SIZE_AT: Final = 15
+_STAMP: Final = Struct(">Q")
+_STAMP_AT: Final = 1
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(dict[str, dict[str, Any]]).decode
+
+
+class StoredHeader(msgspec.Struct, frozen=True, gc=False):
+    """The decoded header. `expiry_s` is seconds since the epoch, 0 for never; `key_id` 0 is 'not encrypted'."""
+
+    stamp: Stamp
+    size: int  # DynamoDB item size in bytes
+    region: int = 0
+    key_id: int = 0
+    expiry_s: int = 0
+    flags: int = 0
+
+
+def encode_stored(
+    item_json: bytes, size: int, stamp: int, *, region: int = 0, key_id: int = 0, expiry_s: int = 0, flags: int = 0
+) -> bytes:
+    """The stored value of an item of DynamoDB size `size` written at `stamp`."""
+    return _HEADER.pack(FORMAT, stamp, region, key_id, size, expiry_s, flags) + item_json
+
+
+def encode_tombstone(stamp: int, *, region: int = 0) -> bytes:
+    """The stored value of a deleted item, for tables whose readers compare stamps."""
+    return _HEADER.pack(FORMAT, stamp, region, 0, 0, 0, TOMBSTONE)
+
+
+def decode_header(stored: bytes) -> StoredHeader:
+    """The header of a stored value. Raises Corruption if it is cut, Incompatible if its format is unknown."""
+    if len(stored) < HEADER_BYTES:
+        raise Corruption(f"a stored item of {len(stored)} bytes is shorter than its header of {HEADER_BYTES}")
+    version, stamp, region, key_id, size, expiry_s, flags = _HEADER.unpack_from(stored)
+    if version != FORMAT:
+        raise Incompatible(f"a stored item has format {version}; this release reads {FORMAT}")
+    return StoredHeader(Stamp(stamp), size, region, key_id, expiry_s, flags)
+
+
+def item_json(stored: bytes) -> bytes:
+    """The canonical JSON of a stored value (empty for a tombstone). Raises Incompatible for an unknown format."""
+    if stored[0] != FORMAT:
+        raise Incompatible(f"a stored item has format {stored[0]}; this release reads {FORMAT}")
+    return stored[HEADER_BYTES:]
+
+
+def stored_size(stored: bytes) -> int:
+    """DynamoDB item size in bytes, out of the header."""
+    size: int = _SIZE.unpack_from(stored, _SIZE_AT)[0]
+    return size
+
+
+def stored_stamp(stored: bytes) -> Stamp:
+    """The stamp of the write that stored the value."""
+    stamp: int = _STAMP.unpack_from(stored, _STAMP_AT)[0]
+    return Stamp(stamp)
+
+
+def is_tombstone(stored: bytes) -> bool:
+    """Whether the stored value says 'deleted'. Readers treat it as no item."""
+    return stored[HEADER_BYTES - 1] & TOMBSTONE != 0
+
+
+def encode_item(item: Item, names: tuple[str, ...]) -> bytes:
+    """Canonical JSON of a normalised item whose key attributes are `names` (all present), e.g. `KeySchema.names`."""
+    for name, expected in zip(item, names, strict=False):
+        if name != expected:
+            break
+    else:
+        return _encode(item)  # the keys stand first already
+    ordered = {name: item[name] for name in names}
+    ordered.update(item)  # a key present keeps its place
+    return _encode(ordered)
+
+
+def encode_attributes(attributes: Item) -> bytes:
+    """JSON of some attributes in the order given (ReturnValues, projections)."""
+    return _encode(attributes)
+
+
+def decode_item(json: bytes) -> Item:
+    """The attributes of canonical JSON. Raises Corruption if it is none (it was checked when it was written)."""
+    try:
+        return _decode(json)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Corruption(f"a stored item is not canonical JSON: {error}") from error
+
+
+def key_of(item: Item, key: KeySchema) -> Item:
+    """The primary key's attributes of an item, hash first: a LastEvaluatedKey, or the key of an UpdateItem."""
+    return {name: item[name] for name in key.names}
