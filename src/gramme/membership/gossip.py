@@ -79,8 +79,10 @@ class Gossip:
     """The machine. `step` takes a peer's message, `tick` is due at `next_deadline`; both return what to send.
 
     `members` is what to begin with, the founding list, which names this node too: their records get incarnation 0, so
-    that whatever a node says of itself replaces them. Its own incarnation starts at 1; if the cluster remembers a later one from a life before a
-    restart, the node hears of it in the first exchange and goes one past it.
+    that whatever a node says of itself replaces them. Its own incarnation starts at 1; if the cluster remembers a later
+    one from a life before a restart, the node hears of it in the first exchange and goes one past it.
+
+    Raises `ValueError` if `members` does not name this node.
     """
 
     def __init__(

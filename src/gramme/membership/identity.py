@@ -69,8 +69,9 @@ def check(
 ) -> Accept | Refuse:
     """Whether to listen to a peer that announces `hello`.
 
-    `cluster` is this node's, where the transport has not compared it. `answering` is another boot of the same node that this node hears at this very time (an open link), if any: then two
-    processes run with one identity. The order of the checks decides only which reason is named.
+    `cluster` is this node's, where the transport has not compared it. `answering` is another boot of the same node
+    that this node hears at this very time (an open link), if any: then two processes run with one identity. The order
+    of the checks decides only which reason is named.
     """
     node = hello.node
     if cluster is not None and hello.cluster != cluster:
