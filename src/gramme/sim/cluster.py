@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
-from gramme.api.dynamodb.api import ApiSettings, DynamoDbApi
+from gramme.api.dynamodb.service import DynamoDbApi
+from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import HttpRequest, HttpResponse
 from gramme.kernel.ids import BootId, ClusterId, NodeId
 from gramme.kernel.time import MICROSECOND, MILLISECOND, SECOND
@@ -25,7 +27,7 @@ from gramme.sim.world import MachineClock, Process, World
 from gramme.storage.engine.memory import MemoryEngine
 
 _RESERVE_BYTES: Final = 1 << 20
-_FREE_BYTES: Final = 1 << 30
+_FREE_BYTES: Final = 1 << 40
 
 
 class NodeFailed(AssertionError):
@@ -78,7 +80,9 @@ class SimCluster:
         def engine_later(callback: Callable[[], None]) -> None:
             self.world.after(disk_rng.randrange(20 * config.disk_delay_ns), callback, machine.process)
 
-        log_disk = SimLogDisk(disk_rng, later)
+        log_disk = SimLogDisk(
+            disk_rng, later, partial(self._disk_failed, node), free=_FREE_BYTES, least_ns=config.disk_delay_ns
+        )
         machine = Machine(node, clock, log_disk, MemoryEngine(engine_later, crashable=True))
         return machine
 
@@ -101,8 +105,8 @@ class SimCluster:
             transport=SimTransport(self.network, process, lambda messages: encode_frame(boot, messages)),
             log_disk=machine.log_disk,
             engine=machine.engine,
-            log_event=lambda name, fields: self._log_event(node, name, fields),
-            fatal=lambda reason: self._fatal(node, reason),
+            log_event=partial(self._log_event, node),
+            fatal=partial(self._fatal, node),
         )
         machine.node = Node(self._settings(node, boot), ports)
         api_settings = ApiSettings(request_deadline_ms=self.config.request_deadline_ns // MILLISECOND)
@@ -123,18 +127,35 @@ class SimCluster:
             free_space_reserve_bytes=_RESERVE_BYTES,
         )
 
-    def crash(self, node: NodeId) -> None:
-        """Kill the process; its disks keep what was durable and a random part of the rest."""
+    def crash(self, node: NodeId, power: bool) -> None:
+        """Kill the process, or cut the machine's power.
+
+        Of a killed process, the log writer finishes what it was given; without power, unfinished writes are torn. The
+        engine falls back to a prefix of its batches either way: what it kept in memory is gone.
+        """
         machine = self.machines[node]
         if machine.process is None:
             return
         machine.process.kill()
         machine.process = machine.node = machine.api = None
-        machine.log_disk.crash()
+        if power:
+            machine.log_disk.crash()
+            machine.clock.reboot(self._rng.randrange(1000 * SECOND))
+        else:
+            machine.log_disk.kill()
         machine.engine.crash(self._rng)
         open_requests, machine.open_requests = machine.open_requests, {}
         for on_response in open_requests.values():
             self._respond_later(on_response, None)
+        for peer in self.machines:
+            self._tell_disconnected(peer, node)
+
+    def _tell_disconnected(self, peer: Machine, node: NodeId) -> None:
+        """The kernel of a crashed process resets its connections; a cut link hides that, and may hide it one day."""
+        process, production = peer.process, peer.node
+        if process is None or production is None or self.network.is_cut(node, peer.id) or self._rng.random() < 0.2:
+            return
+        self.world.after(self._hop_ns(), lambda: production.on_disconnect(node), process)
 
     def drain(self, node: NodeId) -> None:
         """Ask the node to hand over and stop; a process that is asleep cannot."""
@@ -146,7 +167,7 @@ class SimCluster:
 
     def _drained(self, machine: Machine, process: Process) -> None:
         if machine.process is process:
-            self.crash(machine.id)
+            self.crash(machine.id, power=False)
 
     def pause(self, node: NodeId) -> None:
         """SIGSTOP."""
@@ -176,6 +197,15 @@ class SimCluster:
         """Free space falls below the reserve, or recovers."""
         self.machines[node].log_disk.free = _RESERVE_BYTES // 2 if full else _FREE_BYTES
 
+    def fail_disk(self, node: NodeId) -> None:
+        """The next fsync of the log fails."""
+        self.machines[node].log_disk.fail_next()
+
+    def _disk_failed(self, node: NodeId, reason: str) -> None:
+        """A failed fsync is fatal to the node and is never retried; the process exits."""
+        self._log_event(node, "log disk failed", {"reason": reason})
+        self.crash(node, power=False)
+
     def stall_engine(self, node: NodeId, stalled: bool) -> None:
         """The engine asks for back-pressure, or not any more."""
         self.machines[node].engine.stalled = stalled
@@ -204,7 +234,11 @@ class SimCluster:
 
     def _reasons(self) -> Iterator[tuple[Machine, str]]:
         for machine in self.machines:
-            yield machine, "down" if machine.node is None else machine.node.not_ready_reason()
+            node = machine.node
+            if node is None:
+                yield machine, "down"
+            else:
+                yield machine, node.refusal or ("" if node.ready else "not ready")
 
     # --- network and clients --------------------------------------------------------------------------------------
 
@@ -249,5 +283,5 @@ class SimCluster:
 
 
 def _receive(node: Node, source: NodeId, frame: bytes) -> None:
-    _, messages = decode_frame(frame)
-    node.on_messages(source, messages)
+    boot, messages = decode_frame(frame)
+    node.on_messages(source, boot, messages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.kernel.time import MICROSECOND, MILLISECOND, SECOND
 from gramme.sim.faults import FaultKind
 from gramme.sim.network import NORMAL, NetworkProfile
 
@@ -26,7 +26,7 @@ class SimConfig:
     fault_interval_ns: int = 900 * MILLISECOND
     fault_length_ns: int = 1_500 * MILLISECOND
     network: NetworkProfile = NORMAL
-    disk_delay_ns: int = 1 * MILLISECOND
+    disk_delay_ns: int = 300 * MICROSECOND
     disk_stall: float = 0.01  # probability that a job takes up to 100 times as long
     skew: bool = True
     segment_bytes: int = 24 << 10
@@ -44,7 +44,8 @@ _CHAOS: Final = NetworkProfile(spike=0.03, loss=0.02, duplication=0.02, reorderi
 _BASE: Final = SimConfig(
     "default",
     faults={
-        FaultKind.CRASH: 4,
+        FaultKind.CRASH: 3,
+        FaultKind.POWER: 2,
         FaultKind.PAUSE: 2,
         FaultKind.CUT_NODE: 2,
         FaultKind.CUT_WAY: 2,
@@ -64,14 +65,20 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             _BASE,
             name="single",
             nodes=1,
-            faults={FaultKind.CRASH: 4, FaultKind.PAUSE: 1, FaultKind.SLOW_DISK: 1, FaultKind.WALL_STEP: 1},
+            faults={
+                FaultKind.CRASH: 2,
+                FaultKind.POWER: 2,
+                FaultKind.PAUSE: 1,
+                FaultKind.SLOW_DISK: 1,
+                FaultKind.WALL_STEP: 1,
+            },
             fault_length_ns=400 * MILLISECOND,
         ),
         replace(_BASE, name="five", nodes=5, clients=3),
         replace(
             _BASE,
             name="crashes",
-            faults={FaultKind.CRASH: 6, FaultKind.CRASH_ALL: 2},
+            faults={FaultKind.CRASH: 3, FaultKind.POWER: 3, FaultKind.CRASH_ALL: 2},
             fault_interval_ns=700 * MILLISECOND,
             fault_length_ns=700 * MILLISECOND,
         ),
@@ -95,7 +102,8 @@ CONFIGS: Final[dict[str, SimConfig]] = {
                 FaultKind.SLOW_DISK: 3,
                 FaultKind.FULL_DISK: 2,
                 FaultKind.STALL_ENGINE: 3,
-                FaultKind.CRASH: 3,
+                FaultKind.FAIL_DISK: 1,
+                FaultKind.POWER: 3,
                 FaultKind.CRASH_ALL: 1,
             },
             disk_stall=0.05,

@@ -21,12 +21,14 @@ from gramme.sim.world import World
 class FaultKind(StrEnum):
     """Kinds of trouble."""
 
-    CRASH = "crash"  # kill -9 of one node, or its power lost; it restarts later on its disks
+    CRASH = "crash"  # kill -9 of one node; it restarts later on its disks
+    POWER = "power"  # the machine loses power: unfinished writes are torn, its clock starts anew
     CRASH_ALL = "crash-all"  # all at once
     PAUSE = "pause"  # SIGSTOP; the clock goes on
     CUT_NODE = "cut-node"  # one node from all others, both ways
     CUT_WAY = "cut-way"  # one node to one other, one way
     SLOW_DISK = "slow-disk"
+    FAIL_DISK = "fail-disk"  # an fsync fails: the node must stop; it is started again later
     FULL_DISK = "full-disk"  # free space below the reserve
     STALL_ENGINE = "stall-engine"  # the engine asks for back-pressure
     WALL_STEP = "wall-step"  # the wall clock jumps, forward or back
@@ -54,7 +56,7 @@ class Cluster(Protocol):
     @property
     def nodes(self) -> tuple[NodeId, ...]: ...
 
-    def crash(self, node: NodeId) -> None: ...
+    def crash(self, node: NodeId, power: bool) -> None: ...
 
     def start(self, node: NodeId) -> None: ...
 
@@ -73,6 +75,8 @@ class Cluster(Protocol):
     def fill_disk(self, node: NodeId, full: bool) -> None: ...
 
     def stall_engine(self, node: NodeId, stalled: bool) -> None: ...
+
+    def fail_disk(self, node: NodeId) -> None: ...
 
     def step_wall(self, node: NodeId, by_ns: int) -> None: ...
 
@@ -120,9 +124,11 @@ class Nemesis:
         self._world.note(str(fault))
         match fault.kind:
             case FaultKind.CRASH:
-                self._crash((fault.node,), fault.length_ns)
+                self._crash((fault.node,), fault.length_ns, power=False)
+            case FaultKind.POWER:
+                self._crash((fault.node,), fault.length_ns, power=True)
             case FaultKind.CRASH_ALL:
-                self._crash(self._cluster.nodes, fault.length_ns)
+                self._crash(self._cluster.nodes, fault.length_ns, power=self._rng.random() < 0.5)
             case FaultKind.PAUSE:
                 self._cluster.pause(fault.node)
                 self._later(fault.length_ns, lambda: self._cluster.resume(fault.node))
@@ -135,6 +141,9 @@ class Nemesis:
             case FaultKind.SLOW_DISK:
                 self._cluster.slow_disk(fault.node, True)
                 self._later(fault.length_ns, lambda: self._cluster.slow_disk(fault.node, False))
+            case FaultKind.FAIL_DISK:
+                self._cluster.fail_disk(fault.node)
+                self._later(fault.length_ns, lambda: self._cluster.start(fault.node))
             case FaultKind.FULL_DISK:
                 self._cluster.fill_disk(fault.node, True)
                 self._later(fault.length_ns, lambda: self._cluster.fill_disk(fault.node, False))
@@ -147,9 +156,9 @@ class Nemesis:
                 self._cluster.drain(fault.node)
                 self._later(fault.length_ns, lambda: self._cluster.start(fault.node))
 
-    def _crash(self, nodes: tuple[NodeId, ...], down_ns: int) -> None:
+    def _crash(self, nodes: tuple[NodeId, ...], down_ns: int, *, power: bool) -> None:
         for node in nodes:
-            self._cluster.crash(node)
+            self._cluster.crash(node, power)
             self._later(down_ns + self._rng.randrange(down_ns), partial(self._cluster.start, node))
 
     def _cut(self, source: NodeId, target: NodeId, length_ns: int) -> None:

@@ -190,7 +190,7 @@ class _Run:
     def _replica_states(self) -> Iterator[ReplicaState]:
         for machine in self.cluster.machines:
             assert machine.node is not None
-            for group, partition in sorted(machine.node.partitions.items()):
+            for group, partition in sorted(machine.node.groups.partitions.items()):
                 digest = blake2b(digest_size=16)
                 for key, value in machine.engine.scan(*extent_range(partition.extent)):
                     digest.update(b"%d %d " % (len(key), len(value)) + key[8:] + value)

@@ -118,6 +118,10 @@ class MachineClock:
         self._boot_offset_ns = boot_offset_ns
         self.wall_offset_ns = wall_offset_ns
 
+    def reboot(self, boot_offset_ns: int) -> None:
+        """The machine itself restarts: instants of before mean nothing any more. No process may run on it."""
+        self._boot_offset_ns = boot_offset_ns
+
     def instant(self) -> Instant:
         """Nanoseconds since some instant that is this machine's own."""
         now_ns = self._world.now_ns
