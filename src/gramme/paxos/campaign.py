@@ -1,0 +1,182 @@
+"""One attempt to lead: ask the peers, win phase 1, fetch the best log.
+
+1. *Poll*: a quorum must say that it hears no leader; silence is no consent (rows F5, X10).
+2. *Prepare*: promise a higher ballot here, durably, then ask for promises. A quorum of them ends phase 1.
+3. *Fetch*: the promise with the highest (log ballot, last slot) has every slot that may have been chosen. Its whole
+   suffix is adopted (REPLICATION.md §1), fetched in chunks; chosen entries are learnt on the way, the rest is kept here
+   until it can be installed as one step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.errors import Invariant
+from gramme.kernel.ids import NO_NODE, Ballot, NodeId, Slot
+from gramme.kernel.time import Instant
+from gramme.paxos.acceptor import Acceptor
+from gramme.paxos.entry import Entry, decode_entry
+from gramme.paxos.messages import Fetch, Poll, PollAnswer, Prepare, Promise, Suffix
+from gramme.paxos.settings import PaxosSettings
+
+
+class Phase(Enum):
+    """Where a campaign stands."""
+
+    POLL = "poll"
+    PREPARE = "prepare"
+    FETCH = "fetch"
+    WON = "won"
+    TRAILING = "trailing"  # `best` should lead: it no longer retains what is missing here
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseDurable:
+    """Durable event: this node's own promise of `ballot`."""
+
+    ballot: Ballot
+
+
+class Campaign:
+    """See the module. `phase` tells the replica what came of each step."""
+
+    def __init__(self, acceptor: Acceptor, settings: PaxosSettings, attempt: int) -> None:
+        self.phase = Phase.POLL
+        self.ballot = Ballot(0)
+        self.deadline = Instant(0)
+        self.promises: dict[NodeId, Promise] = {}
+        self.refused_until = Instant(0)  # the earliest time at which a refusal said to ask again
+        self.best: NodeId = NO_NODE
+        self.suffix: list[Entry] = []
+        self._acceptor = acceptor
+        self._settings = settings
+        self._attempt = attempt
+        self._deaf: dict[NodeId, bool] = {acceptor.me: True}
+        self._refusals: dict[NodeId, bool] = {}
+        self._fetched = Slot(0)
+
+    # --- poll ---------------------------------------------------------------------------------------------------------
+
+    def poll(self, now: Instant, out: Effects) -> None:
+        """Ask everybody whether they hear the leader."""
+        acceptor = self._acceptor
+        self.deadline = Instant(now + self._settings.poll_timeout_ns)
+        for node in acceptor.members:
+            if node != acceptor.me:
+                out.sends.append((node, Poll(acceptor.group, acceptor.configuration, self._attempt)))
+
+    def on_poll_answer(self, source: NodeId, message: PollAnswer, now: Instant) -> bool:
+        """Count an answer. Returns whether a quorum hears no leader."""
+        if self.phase is not Phase.POLL or message.attempt != self._attempt:
+            return False
+        if message.hears:
+            self._note_wait(message.left_ns, now)
+            return False
+        self._deaf[source] = True
+        return len(self._deaf) >= self._acceptor.quorum
+
+    def _note_wait(self, left_ns: int, now: Instant) -> None:
+        until = Instant(now + left_ns)
+        self.refused_until = min(self.refused_until, until) if self.refused_until else until
+
+    # --- phase 1 ------------------------------------------------------------------------------------------------------
+
+    def prepare(self, ballot: Ballot, released: Ballot, now: Instant, out: Effects) -> None:
+        """Phase 1a. The own promise is durable before anybody hears of the ballot: a ballot is never used twice."""
+        acceptor = self._acceptor
+        self.phase = Phase.PREPARE
+        self.ballot = ballot
+        self.deadline = Instant(now + self._settings.campaign_timeout_ns)
+        acceptor.promise(ballot, out)
+        for node in acceptor.members:
+            if node != acceptor.me:
+                message = Prepare(acceptor.group, acceptor.configuration, ballot, released)
+                out.sends_durable.append((node, message))
+        out.durable_events.append(PromiseDurable(ballot))
+
+    def on_promise(self, source: NodeId, promise: Promise, now: Instant, out: Effects) -> None:
+        """Phase 1b arrives. With a quorum, look for the best log."""
+        if self.phase is not Phase.PREPARE or promise.ballot != self.ballot:
+            return
+        self.promises[source] = promise
+        if len(self.promises) >= self._acceptor.quorum:
+            self._adopt_best(now, out)
+
+    def on_refusal(self, source: NodeId, left_ns: int, now: Instant) -> bool:
+        """A Nack for this ballot. Returns whether a quorum of promises has become impossible."""
+        self._note_wait(left_ns, now)
+        self._refusals[source] = True
+        return len(self._acceptor.members) - len(self._refusals) < self._acceptor.quorum
+
+    def _adopt_best(self, now: Instant, out: Effects) -> None:
+        me = self._acceptor.me
+        self.best = max(
+            self.promises, key=lambda node: (self.promises[node].log_ballot, self.promises[node].last.slot, node == me)
+        )
+        best = self.promises[self.best]
+        after = self._common_slot(best)
+        if after is not None and after > best.last.slot:
+            raise Invariant(
+                f"group {self._acceptor.group}: slot {after} is chosen, but the best log of a quorum ends at {best.last}"
+            )
+        if after is None:
+            self.phase = Phase.TRAILING
+            return
+        self._fetched = after
+        if self.best == me or after == best.last.slot:
+            self.phase = Phase.WON
+        else:
+            self.phase = Phase.FETCH
+            self._fetch(now, out)
+
+    def _common_slot(self, best: Promise) -> Slot | None:
+        """The slot up to which the own log is known to be the best one; None if the rest is not to be had.
+
+        In the same ballot the shorter log is a prefix of the longer one. Otherwise it is what is chosen: as known here,
+        or as the best log's marks prove of the own log.
+        """
+        acceptor = self._acceptor
+        if best.log_ballot == acceptor.log_ballot:
+            acceptor.note_chosen(Slot(min(best.chosen.slot, acceptor.log.last_slot)))
+            after = acceptor.log.last_slot
+        else:
+            for mark in (best.base, best.chosen):
+                if acceptor.log.holds(mark):
+                    acceptor.note_chosen(mark.slot)
+            after = acceptor.chosen
+        return after if best.base.slot <= after else None
+
+    # --- the best log -------------------------------------------------------------------------------------------------
+
+    def _fetch(self, now: Instant, out: Effects) -> None:
+        acceptor = self._acceptor
+        self.deadline = Instant(now + self._settings.campaign_timeout_ns)
+        message = Fetch(acceptor.group, acceptor.configuration, self.ballot, self._fetched)
+        out.sends.append((self.best, message))
+
+    def on_suffix(self, source: NodeId, message: Suffix, now: Instant, out: Effects) -> None:
+        """A chunk of the best log."""
+        expected = self.phase is Phase.FETCH and message.ballot == self.ballot and source == self.best
+        if not expected or message.after != self._fetched:
+            return
+        if not message.entries:
+            self.phase = Phase.TRAILING
+            return
+        best = self.promises[self.best]
+        entries = [decode_entry(encoded) for encoded in message.entries]
+        known = max(0, best.chosen.slot - self._fetched)
+        self._acceptor.learn(self.ballot, entries[:known], out)
+        self.suffix += entries[known:]
+        self._fetched = Slot(self._fetched + len(entries))
+        if self._fetched > best.last.slot:
+            raise Invariant(f"node {source} sent slots past {best.last.slot}, where its promise says its log ends")
+        if self._fetched == best.last.slot:
+            self.phase = Phase.WON
+        else:
+            self._fetch(now, out)
+
+    def adopted(self) -> tuple[Slot, list[Entry]]:
+        """What to install here: the log up to the slot stays, the entries replace whatever follows it."""
+        return Slot(self.promises[self.best].last.slot - len(self.suffix)), self.suffix

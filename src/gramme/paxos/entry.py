@@ -1,0 +1,121 @@
+"""Commands and log entries: the bytes that a replication group agrees on.
+
+An entry's encoding is the CRC, then everything that the CRC covers. The CRC is *chained*: it continues from the CRC
+of the previous entry, so two replicas with the same CRC at a slot hold the same log up to it, and one that differs
+stops and says so (REPLICATION.md §1). Entries travel and are stored as these bytes; nobody encodes one twice.
+
+An entry is created once, by one leader, behind one predecessor, with a stamp that no other entry of the group has: so
+whoever holds the entry of a `Mark` holds the whole log before it (Raft calls this the log matching property).
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+from gramme.kernel.crc import crc32c
+from gramme.kernel.errors import Corruption, Invariant
+from gramme.kernel.ids import NO_COMMAND_ID, Ballot, CommandId, Slot
+from gramme.kernel.time import Stamp
+
+_HEAD: Final = struct.Struct(">QQIIB16s")  # slot, stamp, configuration, key id, kind, command id
+_CRC_BYTES: Final = 4
+HEADER_BYTES: Final = _CRC_BYTES + _HEAD.size
+"""Bytes of an encoded entry before its body: CRC (u32), slot (u64), stamp (u64), configuration (u32), key id (u32),
+kind (u8), command id (16 bytes); integers are big-endian."""
+
+
+class CommandKind(IntEnum):
+    """What a command is. Numbers are on disk: append, never renumber. All but the first two belong to later releases
+    (REPLICATION.md §7); a replica that would apply a kind it does not know stops."""
+
+    NOOP = 0
+    MUTATIONS = 1
+    CONFIG = 2
+    SPLIT = 3
+    PREPARE = 4
+    COMMIT = 5
+    CANCEL = 6
+    SEAL = 7
+
+
+class Command(msgspec.Struct, frozen=True, gc=False):
+    """What is proposed: `body` is opaque here, encrypted with the key that `key_id` names (0: not encrypted).
+
+    `kind` is a plain integer when it is of a release that this one does not know.
+    """
+
+    kind: int
+    command_id: CommandId
+    body: bytes
+    key_id: int = 0
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A position in a log with the proof of what stands there: chained CRC and stamp of the entry at `slot`."""
+
+    slot: Slot
+    crc: int
+    stamp: Stamp
+
+
+ORIGIN: Final = Mark(Slot(0), 0, Stamp(0))
+"""The mark before the first entry of every group."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One slot of the log. `stamp` is the hybrid logical time of the command in wall nanoseconds, strictly growing."""
+
+    slot: Slot
+    stamp: Stamp
+    configuration: int
+    command: Command
+    crc: int
+    encoded: bytes
+
+    @property
+    def mark(self) -> Mark:
+        """This entry's position and proof."""
+        return Mark(self.slot, self.crc, self.stamp)
+
+
+def make_entry(previous_crc: int, slot: Slot, stamp: Stamp, configuration: int, command: Command) -> Entry:
+    """The entry that puts `command` into `slot` behind an entry whose CRC is `previous_crc` (0 before the first)."""
+    head = _HEAD.pack(slot, stamp, configuration, command.key_id, command.kind, command.command_id)
+    crc = crc32c(command.body, crc32c(head, previous_crc))
+    return Entry(slot, stamp, configuration, command, crc, b"".join((crc.to_bytes(4, "big"), head, command.body)))
+
+
+def decode_entry(encoded: bytes) -> Entry:
+    """Parse without checking the chain (`check_chain` does). Raises Corruption if it is too short to be an entry."""
+    if len(encoded) < HEADER_BYTES:
+        raise Corruption(f"a log entry of {len(encoded)} bytes is shorter than its header of {HEADER_BYTES}")
+    slot, stamp, configuration, key_id, kind, command_id = _HEAD.unpack_from(encoded, _CRC_BYTES)
+    command = Command(_kind(kind), CommandId(command_id), encoded[HEADER_BYTES:], key_id)
+    return Entry(Slot(slot), Stamp(stamp), configuration, command, int.from_bytes(encoded[:_CRC_BYTES], "big"), encoded)
+
+
+def check_chain(previous: Mark, entry: Entry) -> None:
+    """Raise Invariant unless `entry` is what follows `previous`: next slot, later stamp, chained CRC."""
+    if entry.slot != previous.slot + 1 or entry.stamp <= previous.stamp:
+        raise Invariant(
+            f"log entry with slot {entry.slot}, stamp {entry.stamp} cannot follow slot {previous.slot}, "
+            f"stamp {previous.stamp}"
+        )
+    if crc32c(memoryview(entry.encoded)[_CRC_BYTES:], previous.crc) != entry.crc:
+        raise Invariant(f"log entry at slot {entry.slot} does not continue the log: its chained checksum differs")
+
+
+def barrier(ballot: Ballot) -> Command:
+    """The no-op that a new leader has chosen before it serves. The ballot in its body makes it like no other."""
+    return Command(CommandKind.NOOP, NO_COMMAND_ID, ballot.to_bytes(8, "big"))
+
+
+_KINDS: Final = {int(kind): kind for kind in CommandKind}
+
+
+def _kind(number: int) -> int:
+    return _KINDS.get(number, number)
