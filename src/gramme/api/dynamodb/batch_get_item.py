@@ -1,0 +1,154 @@
+"""BatchGetItem: up to 100 keys of any tables. Source: API reference, BatchGetItem.
+
+Rule: what cannot be read by the deadline, or does not fit into 16 MB, comes back as UnprocessedKeys; the call fails
+only if nothing at all was read. Reads go out in windows, so that the 16 MB bound holds without reading far beyond it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from gramme.api.dynamodb.call import Call, TableGone
+from gramme.api.dynamodb.capacity import consumed_by_tables, read_halves
+from gramme.api.dynamodb.errors import validation
+from gramme.api.dynamodb.expressions import Prepared, Rules, prepare
+from gramme.api.dynamodb.item_keys import request_key
+from gramme.api.dynamodb.table_lookup import with_fresh_tables
+from gramme.api.tasks import Gather
+from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.item import encode_attributes
+from gramme.tables.requests import Failed, FailureKind, Found, GetItem, Reply
+from gramme.tables.rows import project_row
+from gramme.tables.values import normalise_item
+
+MAX_KEYS: Final = 100
+MAX_BYTES: Final = 16 << 20
+_WINDOW: Final = 25
+
+_RULES: Final = Rules(("ProjectionExpression",), ("AttributesToGet",))
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class _Read:
+    """One key to read, and where its answer goes."""
+
+    name: str  # of the table as the client wrote it
+    attributes: dict[str, Any]
+    key: bytes
+    consistent: bool
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The answer as it grows."""
+
+    responses: dict[str, list[bytes]]
+    halves: dict[str, int]
+    unprocessed: dict[str, list[dict[str, Any]]]
+    size: int = 0
+    read: int = 0
+    failure: Failed | None = None
+
+
+def start(call: Call) -> None:
+    """Begin BatchGetItem."""
+    wanted = call.body["RequestItems"]
+    if not wanted:
+        raise validation("The requestItems parameter is required for BatchGetItem")
+    total = 0
+    for name, entry in wanted.items():
+        total += len(entry["Keys"])
+        if len(entry["Keys"]) > MAX_KEYS:
+            raise validation(
+                f"1 validation error detected: Value at 'RequestItems.{name}.member.Keys' failed to satisfy "
+                f"constraint: Member must have length less than or equal to {MAX_KEYS}"
+            )
+    if total > MAX_KEYS:
+        raise validation("Too many items requested for the BatchGetItem call")
+    prepared: dict[str, Prepared | None] = {}
+    for name, entry in wanted.items():
+        prepared[name] = prepare(entry, _RULES)
+        for key in entry["Keys"]:
+            normalise_item(key)
+    call.parsed = prepared
+    call.run(with_fresh_tables(call, list(wanted), _run))
+
+
+async def _run(call: Call, tables: dict[str, TableDescriptor]) -> None:
+    wanted = call.body["RequestItems"]
+    reads = [read for name, entry in wanted.items() for read in _reads_of(name, entry, tables[name])]
+    batch = _Batch({name: [] for name in wanted}, dict.fromkeys(wanted, 0), {})
+    for at in range(0, len(reads), _WINDOW):
+        window = reads[at : at + _WINDOW]
+        if batch.size >= MAX_BYTES:
+            for read in window:
+                batch.unprocessed.setdefault(read.name, []).append(read.attributes)
+            continue
+        for read, reply in zip(window, await _send(call, tables, window), strict=True):
+            _take(call, batch, read, reply)
+    if batch.failure is not None and not batch.read:
+        raise call.failure(batch.failure)
+    _answer(call, batch, tables)
+
+
+def _reads_of(name: str, entry: dict[str, Any], table: TableDescriptor) -> list[_Read]:
+    consistent = bool(entry.get("ConsistentRead"))
+    reads: list[_Read] = []
+    seen: dict[bytes, None] = {}
+    for attributes in entry["Keys"]:
+        key = request_key(table.key, attributes)
+        if key in seen:
+            raise validation("Provided list of item keys contains duplicates")
+        seen[key] = None
+        reads.append(_Read(name, attributes, key, consistent))
+    return reads
+
+
+async def _send(call: Call, tables: dict[str, TableDescriptor], window: list[_Read]) -> list[Reply]:
+    replies: Gather[Reply] = Gather(len(window))
+    for index, read in enumerate(window):
+        request = GetItem(read.key, read.consistent)
+        call.env.backend.submit(tables[read.name], read.key, request, None, call.deadline, replies.slot(index))
+    return await replies
+
+
+def _take(call: Call, batch: _Batch, read: _Read, reply: Reply) -> None:
+    if isinstance(reply, Failed):
+        if reply.kind is FailureKind.NO_TABLE:
+            raise TableGone
+        batch.failure = reply
+        batch.unprocessed.setdefault(read.name, []).append(read.attributes)
+        return
+    assert isinstance(reply, Found)
+    if reply.item is not None and batch.size + reply.size > MAX_BYTES:
+        batch.size = MAX_BYTES
+        batch.unprocessed.setdefault(read.name, []).append(read.attributes)
+        return
+    batch.read += 1
+    batch.size += reply.size
+    batch.halves[read.name] += read_halves(reply.size, read.consistent)
+    if reply.item is not None:
+        prepared = call.parsed[read.name]
+        projection = None if prepared is None else prepared.parsed.projection
+        batch.responses[read.name].append(reply.item if projection is None else project_row(reply.item, projection))
+
+
+def _answer(call: Call, batch: _Batch, tables: dict[str, TableDescriptor]) -> None:
+    parts = [b'{"Responses":{']
+    for at, (name, rows) in enumerate(batch.responses.items()):
+        parts += [b"," if at else b"", _encode(name), b":[", b",".join(rows), b"]"]
+    parts += [b'},"UnprocessedKeys":', encode_attributes(_unprocessed(call, batch))]
+    halves = {tables[name].name: count for name, count in batch.halves.items()}
+    parts += [consumed_by_tables(call.body.get("ReturnConsumedCapacity"), halves), b"}"]
+    call.answer(parts)
+
+
+def _unprocessed(call: Call, batch: _Batch) -> dict[str, Any]:
+    """The keys to ask for again, with the other members of their table's entry, ready to be sent back as they are."""
+    wanted = call.body["RequestItems"]
+    return {name: {**wanted[name], "Keys": keys} for name, keys in batch.unprocessed.items()}

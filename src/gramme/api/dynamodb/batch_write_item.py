@@ -1,0 +1,133 @@
+"""BatchWriteItem: up to 25 puts and deletes of any tables, each on its own. Source: API reference, BatchWriteItem.
+
+Rule: a write that was not applied, or whose outcome is unknown, comes back as UnprocessedItems (sending a put or delete
+again is harmless); the call fails only if nothing at all was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from gramme.api.dynamodb.call import Call, TableGone
+from gramme.api.dynamodb.capacity import consumed_by_tables, write_halves
+from gramme.api.dynamodb.errors import validation
+from gramme.api.dynamodb.item_keys import item_key, request_key
+from gramme.api.dynamodb.models import WRITE_REQUEST
+from gramme.api.dynamodb.shapes import ListShape, MapShape
+from gramme.api.dynamodb.table_lookup import with_fresh_tables
+from gramme.api.tasks import Gather
+from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.item import encode_item
+from gramme.tables.requests import DeleteItem, Failed, FailureKind, PutItem, Refused, Reply, WriteRequest, Written
+from gramme.tables.schema import check_item_size
+from gramme.tables.values import TWO_TYPES, normalise_item
+
+MAX_ITEMS: Final = 25
+
+_SHOWN: Final = MapShape(ListShape(WRITE_REQUEST), "")
+_ECHO_CHARS: Final = 4096
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class _Write:
+    """One put or delete: as the client sent it (`element`), and as the partition gets it."""
+
+    name: str
+    element: dict[str, Any]
+    request: WriteRequest
+
+
+def start(call: Call) -> None:
+    """Begin BatchWriteItem."""
+    wanted = call.body["RequestItems"]
+    if not wanted:
+        raise validation("The requestItems parameter is required for BatchWriteItem")
+    if any(not 1 <= len(elements) <= MAX_ITEMS for elements in wanted.values()):
+        shown = _SHOWN.show(wanted)
+        if len(shown) > _ECHO_CHARS:
+            shown = shown[:_ECHO_CHARS] + "...]}"
+        raise validation(
+            f"1 validation error detected: Value '{shown}' at 'requestItems' failed to satisfy constraint: Map value "
+            f"must satisfy constraint: [Member must have length less than or equal to {MAX_ITEMS}, Member must have "
+            "length greater than or equal to 1]"
+        )
+    if sum(map(len, wanted.values())) > MAX_ITEMS:
+        raise validation("Too many items requested for the BatchWriteItem call")
+    sizes = {name: [_normalise(element) for element in elements] for name, elements in wanted.items()}
+    call.parsed = sizes
+    call.run(with_fresh_tables(call, list(wanted), _run))
+
+
+def _normalise(element: dict[str, Any]) -> int:
+    """Normalise one element in place; returns the size of its item."""
+    put, delete = element.get("PutRequest"), element.get("DeleteRequest")
+    if (put is None) == (delete is None):
+        raise validation(TWO_TYPES)
+    if put is None:
+        assert delete is not None
+        return normalise_item(delete["Key"])[1]
+    size = normalise_item(put["Item"])[1]
+    check_item_size(size)
+    return size
+
+
+async def _run(call: Call, tables: dict[str, TableDescriptor]) -> None:
+    wanted = call.body["RequestItems"]
+    writes = [write for name in wanted for write in _writes_of(call, name, tables[name])]
+    replies: Gather[Reply] = Gather(len(writes))
+    for index, write in enumerate(writes):
+        _send(call, tables[write.name], write, index, replies.slot(index))
+    _answer(call, writes, await replies, tables)
+
+
+def _writes_of(call: Call, name: str, table: TableDescriptor) -> list[_Write]:
+    writes: list[_Write] = []
+    seen: dict[bytes, None] = {}
+    for element, size in zip(call.body["RequestItems"][name], call.parsed[name], strict=True):
+        write = _Write(name, element, _request(table, element, size))
+        if write.request.key in seen:
+            raise validation("Provided list of item keys contains duplicates")
+        seen[write.request.key] = None
+        writes.append(write)
+    return writes
+
+
+def _request(table: TableDescriptor, element: dict[str, Any], size: int) -> WriteRequest:
+    put = element.get("PutRequest")
+    if put is None:
+        return DeleteItem(request_key(table.key, element["DeleteRequest"]["Key"]))
+    key = item_key(table.key, put["Item"])
+    return PutItem(key, encode_item(put["Item"], table.key.names), size)
+
+
+def _send(call: Call, table: TableDescriptor, write: _Write, index: int, on_reply: Callable[[Reply], None]) -> None:
+    request = write.request
+    content = request.item if isinstance(request, PutItem) else request.key
+    command_id = call.command_id(content, index + 1)
+    call.env.backend.submit(table, request.key, request, command_id, call.deadline, on_reply)
+
+
+def _answer(call: Call, writes: list[_Write], replies: list[Reply], tables: dict[str, TableDescriptor]) -> None:
+    unprocessed: dict[str, list[dict[str, Any]]] = {}
+    halves = {table.name: 0 for table in tables.values()}
+    failure: Failed | None = None
+    done = 0
+    for write, reply in zip(writes, replies, strict=True):
+        if isinstance(reply, Written):
+            done += 1
+            halves[tables[write.name].name] += write_halves(reply.old_size, reply.new_size)
+        elif isinstance(reply, Failed) and reply.kind is not FailureKind.NO_TABLE:
+            failure = reply
+            unprocessed.setdefault(write.name, []).append(write.element)
+        else:
+            raise validation(reply.message) if isinstance(reply, Refused) else TableGone()
+    if failure is not None and not done:
+        raise call.failure(failure)
+    capacity = consumed_by_tables(call.body.get("ReturnConsumedCapacity"), halves)
+    call.answer([b'{"UnprocessedItems":', _encode(unprocessed), capacity, b"}"])

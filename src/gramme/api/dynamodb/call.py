@@ -1,0 +1,227 @@
+"""One request on its way through the API: its input, its table, and the one answer it gets.
+
+Owns the rules that all operations share: an answer goes out exactly once; whatever an operation raises, at once or in
+a later callback, becomes an error answer; a table that the router does not know, or that turns out to be gone, is
+looked up in the catalog once before the client hears ResourceNotFoundException (issue 2, item 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from hashlib import md5
+from typing import TYPE_CHECKING, Any, Final
+
+from gramme.api import tasks
+from gramme.api.dynamodb.errors import (
+    ApiError,
+    condition_failed,
+    internal_error,
+    of_failure,
+    serialization,
+    table_not_found,
+    validation,
+)
+from gramme.api.dynamodb.settings import ApiSettings
+from gramme.api.http import HttpRequest, HttpResponse, Respond
+from gramme.kernel.errors import InvalidInput
+from gramme.kernel.ids import CommandId
+from gramme.kernel.time import MILLISECOND, Instant
+from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.requests import ConditionFailed, Failed, FailureKind, Refused, Reply
+from gramme.tables.values import WrongJsonType
+
+if TYPE_CHECKING:
+    from gramme.api.backend import Backend
+    from gramme.api.dynamodb.shapes import InputShape
+    from gramme.kernel.ports import Clock, Randomness
+
+_READY: Final = ("ACTIVE", "UPDATING")
+
+Headers = list[tuple[bytes, bytes]]
+Then = Callable[["Call", TableDescriptor], None]
+
+
+class TableGone(Exception):
+    """The incarnation of a table that an operation began with no longer exists."""
+
+
+class Environment:
+    """What every call needs of the endpoint."""
+
+    __slots__ = ("backend", "clock", "deadline_ns", "log", "rng", "settings")
+
+    def __init__(
+        self,
+        backend: Backend,
+        clock: Clock,
+        rng: Randomness,
+        settings: ApiSettings,
+        log: Callable[[str, Exception | None], None],
+    ) -> None:
+        self.backend = backend
+        self.clock = clock
+        self.rng = rng
+        self.settings = settings
+        self.log = log
+        self.deadline_ns = settings.request_deadline_ms * MILLISECOND
+
+
+class Call:
+    """The state of one request. `body` is its parsed JSON, checked against the operation's shape."""
+
+    __slots__ = (
+        "_looked_up", "_then", "body", "deadline", "env", "headers", "parsed", "request", "respond", "shape", "table",
+        "table_name",
+    )  # fmt: skip
+
+    def __init__(
+        self, env: Environment, shape: InputShape, request: HttpRequest, body: dict[str, Any], headers: Headers,
+        respond: Respond,
+    ) -> None:  # fmt: skip
+        self.env = env
+        self.shape = shape
+        self.request = request
+        self.body = body
+        self.headers = headers
+        self.respond = respond
+        self.deadline = Instant(env.clock.instant() + env.deadline_ns)
+        self.table_name = ""
+        self.table: TableDescriptor | None = None
+        self.parsed: Any = None  # whatever the operation keeps between its steps
+        self._then: Then | None = None
+        self._looked_up = False
+
+    # --- answers
+
+    def answer(self, body: bytes | list[bytes]) -> None:
+        """Succeed with this JSON."""
+        self.respond(HttpResponse(200, self.headers, body, crc=True))
+
+    def fail(self, error: ApiError) -> None:
+        """Answer with this error."""
+        self.respond(HttpResponse(error.status, self.headers, error.body(), crc=True))
+
+    def raised(self, error: Exception) -> None:
+        """Answer with whatever an operation raised; what nobody foresaw is logged and becomes a bare 500."""
+        if isinstance(error, ApiError):
+            self.fail(error)
+        elif isinstance(error, WrongJsonType):
+            self.fail(serialization(str(error)))
+        elif isinstance(error, InvalidInput):
+            self.fail(validation(str(error)))
+        else:
+            self.env.log(f"{self.shape.operation} failed", error)
+            self.fail(internal_error())
+
+    def start(self, begin: Callable[[Call], None]) -> None:
+        """Check the input and begin the operation. A wrong JSON type anywhere comes before every other error."""
+        try:
+            self.shape.check(self.body)
+            begin(self)
+        except Exception as error:  # noqa: BLE001 - the boundary of an operation: every error gets an answer
+            self.raised(self._graver(error))
+
+    def _graver(self, error: Exception) -> Exception:
+        if isinstance(error, InvalidInput) or (isinstance(error, ApiError) and error.name == "ValidationException"):
+            try:
+                self.shape.recheck(self.body)
+            except ApiError as graver:
+                return graver
+        return error
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Drive a coroutine of this operation; what it raises is answered."""
+        tasks.run(coroutine, self.raised)
+
+    # --- tables
+
+    def with_table(self, then: Then) -> None:
+        """Go on with `then(call, table)` as soon as the table of `TableName` is known."""
+        env = self.env
+        self.table_name = name = env.settings.table_name(self.body["TableName"])
+        self._then = then
+        table = env.backend.table(name)
+        if table is not None and table.status in _READY:
+            self.table = table
+            then(self, table)
+        else:
+            self._look_up()
+
+    def _look_up(self) -> None:
+        self._looked_up = True
+        self.env.backend.lookup(self.table_name, self.deadline, self._found)
+
+    def _found(self, found: TableDescriptor | Failed) -> None:
+        try:
+            if isinstance(found, Failed):
+                raise self.failure(found)
+            known = self.table
+            if found.status not in _READY or (known is not None and known.table_id == found.table_id):
+                raise table_not_found()
+            self.table = found
+            assert self._then is not None
+            self._then(self, found)
+        except Exception as error:  # noqa: BLE001 - as in `start`
+            self.raised(error)
+
+    def failure(self, failed: Failed) -> ApiError:
+        """The error answer for a failure; a bug or an unknown outcome leaves a line in the log."""
+        if failed.kind in (FailureKind.INTERNAL, FailureKind.UNKNOWN):
+            self.env.log(f"{self.shape.operation} on {self.table_name}: {failed.kind.name}: {failed.detail}", None)
+        return of_failure(failed)
+
+    def refused(self, reply: Reply) -> None:
+        """Answer a reply of a partition that is no success."""
+        if isinstance(reply, Failed):
+            if reply.kind is FailureKind.NO_TABLE and self._then is not None and not self._looked_up:
+                self._look_up()  # the cached descriptor may be that of an earlier incarnation
+                return
+            self.fail(self.failure(reply))
+        elif isinstance(reply, ConditionFailed):
+            self.fail(condition_failed(reply.item))
+        elif isinstance(reply, Refused):
+            self.fail(validation(reply.message))
+        else:
+            self.raised(TypeError(f"unexpected reply {type(reply).__name__}"))
+
+    # --- identity of writes
+
+    def command_id(self, content: bytes, index: int = 0) -> CommandId | None:
+        """The id of a write, the same when the SDK sends it again; None if the client names no invocation.
+
+        Made of the SDK's invocation id, the access key and the operation, and what is written; `index` tells the
+        parts of a batch apart. So two clients that draw the same invocation id cannot take each other's answer.
+        """
+        headers = self.request.headers
+        invocation = headers.get(b"amz-sdk-invocation-id")
+        if invocation is None:
+            return None
+        digest = md5(invocation, usedforsecurity=False)
+        digest.update(b"\0%b\0%b\0%d\0" % (access_key(headers), headers[b"x-amz-target"], index))
+        digest.update(content)
+        return CommandId(digest.digest())
+
+
+def access_key(headers: dict[bytes, bytes]) -> bytes:
+    """The access key id of the Authorization header (SigV4), empty if there is none."""
+    authorization = headers.get(b"authorization")
+    if authorization is None:
+        return b""
+    start = authorization.find(b"Credential=")
+    if start < 0:
+        return b""
+    start += 11
+    return authorization[start : authorization.find(b"/", start)]
+
+
+def guarded(handler: Callable[[Call, Any], None]) -> Callable[[Call], Callable[[Any], None]]:
+    """Make a reply handler's callback: `guarded(f)(call)` takes the reply, and answers whatever `f` raises."""
+
+    def run(call: Call, reply: Any) -> None:
+        try:
+            handler(call, reply)
+        except Exception as error:  # noqa: BLE001 - as in `Call.start`
+            call.raised(error)
+
+    return lambda call: partial(run, call)

@@ -1,0 +1,106 @@
+"""CreateTable: the checks that need several members, then the catalog's command.
+
+Answered when every partition has a leader; the answer says CREATING as the service's does (issue 2, item 2). Source:
+API reference, CreateTable.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from gramme.api.dynamodb.call import Call, guarded
+from gramme.api.dynamodb.errors import table_in_use, validation
+from gramme.api.dynamodb.table_description import describe
+from gramme.tables.catalog import CatalogReply, CreateTable, TableInUse, TableReply
+from gramme.tables.descriptor import KeySchema
+from gramme.tables.requests import Failed
+
+_INVALID: Final = "One or more parameter values were invalid: "
+_MAX_UNITS: Final = 1_000_000_000_000
+_MAX_TAGS: Final = 50
+_STORED: Final = ("Tags", "TableClass", "DeletionProtectionEnabled", "OnDemandThroughput", "WarmThroughput")
+
+
+def start(call: Call) -> None:
+    """Begin CreateTable."""
+    body = call.body
+    _refuse_unsupported(body)
+    mode, reads, writes = _billing(body)
+    key = _key_schema(body)
+    if len(body.get("Tags") or ()) > _MAX_TAGS:
+        raise validation(f"Too many tags: a table can have {_MAX_TAGS}")
+    call.table_name = name = call.env.settings.table_name(body["TableName"])
+    definitions = tuple((entry["AttributeName"], entry["AttributeType"]) for entry in body["AttributeDefinitions"])
+    stored = {member: body[member] for member in _STORED if body.get(member) is not None}
+    command = CreateTable(name, key, definitions, mode, reads, writes, stored)
+    call.env.backend.catalog(command, call.deadline, _on_reply(call))
+
+
+def _answered(call: Call, reply: CatalogReply) -> None:
+    if isinstance(reply, TableReply):
+        call.answer([b'{"TableDescription":', describe(reply, "CREATING", call.env.settings), b"}"])
+    elif isinstance(reply, TableInUse):
+        raise table_in_use(reply.name, "ACTIVE")
+    elif isinstance(reply, Failed):
+        raise call.failure(reply)
+    else:
+        raise TypeError(f"unexpected catalog reply {type(reply).__name__}")
+
+
+_on_reply: Final = guarded(_answered)
+
+
+def _refuse_unsupported(body: dict[str, Any]) -> None:
+    for member, flag in (("StreamSpecification", "StreamEnabled"), ("SSESpecification", "Enabled")):
+        if (body.get(member) or {}).get(flag):
+            raise validation(f"{_INVALID}{member} is not supported yet")
+
+
+def _billing(body: dict[str, Any]) -> tuple[Literal["PROVISIONED", "PAY_PER_REQUEST"], int, int]:
+    throughput = body.get("ProvisionedThroughput")
+    if body.get("BillingMode") == "PAY_PER_REQUEST":
+        if throughput is not None:
+            raise validation(
+                f"{_INVALID}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is "
+                "PAY_PER_REQUEST"
+            )
+        return "PAY_PER_REQUEST", 0, 0
+    if throughput is None:
+        raise validation(
+            f"{_INVALID}ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
+        )
+    for member in ("ReadCapacityUnits", "WriteCapacityUnits"):
+        if throughput[member] > _MAX_UNITS:
+            raise validation(f"Given value {throughput[member]} for {member} is out of bounds")
+    return "PROVISIONED", throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"]
+
+
+def _key_schema(body: dict[str, Any]) -> KeySchema:
+    definitions = {entry["AttributeName"]: entry["AttributeType"] for entry in body["AttributeDefinitions"]}
+    schema = body["KeySchema"]
+    names = [entry["AttributeName"] for entry in schema]
+    defined = [entry["AttributeName"] for entry in body["AttributeDefinitions"]]
+    if len(definitions) != len(defined):
+        repeated = next(name for name in defined if defined.count(name) > 1)
+        raise validation(f"{_INVALID}Duplicate AttributeName in AttributeDefinitions: {repeated}")
+    if len(names) > len(defined):
+        raise validation("Invalid KeySchema: Some index key attribute have no definition")
+    if any(name not in definitions for name in names):
+        raise validation(
+            f"{_INVALID}Some index key attributes are not defined in AttributeDefinitions. "
+            f"Keys: [{', '.join(names)}], AttributeDefinitions: [{', '.join(defined)}]"
+        )
+    if len(names) == 2 and names[0] == names[1]:
+        raise validation("Both the Hash Key and the Range Key element in the KeySchema have the same name")
+    if schema[0]["KeyType"] != "HASH":
+        raise validation("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
+    if len(schema) == 2 and schema[1]["KeyType"] != "RANGE":
+        raise validation("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
+    if len(names) != len(defined):
+        raise validation(
+            f"{_INVALID}Number of attributes in KeySchema does not exactly match number of attributes defined in "
+            "AttributeDefinitions"
+        )
+    if len(names) == 1:
+        return KeySchema(names[0], definitions[names[0]])
+    return KeySchema(names[0], definitions[names[0]], names[1], definitions[names[1]])

@@ -1,0 +1,108 @@
+"""The errors of the DynamoDB protocol: their types as the service writes them, HTTP status, and text.
+
+Owns the mapping from what went wrong to `__type`, status and message (row B17). Rule: a client never sees anything
+else; in particular, a failure of the cluster is one of three (throttled, no quorum, outcome unknown). Sources: AWS API
+reference, common errors; issue 2, "Answers under trouble".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from gramme.tables.requests import Failed, FailureKind
+
+_SERVICE: Final = "com.amazonaws.dynamodb.v20120810#"
+_VALIDATE: Final = "com.amazon.coral.validate#"
+_CORAL: Final = "com.amazon.coral.service#"
+
+# The service spells the text member `message`, but `Message` in these.
+_CAPITAL_MESSAGE: Final = (
+    "TransactionCanceledException",
+    "TransactionInProgressException",
+    "IdempotentParameterMismatchException",
+)
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class ApiError(Exception):
+    """An error answer. `extra` is JSON of further members with their leading comma, e.g. `,"Item":{…}`."""
+
+    def __init__(self, name: str, message: str | None, prefix: str = _SERVICE, status: int = 400) -> None:
+        super().__init__(message or name)
+        self.name = name
+        self.message = message
+        self.prefix = prefix
+        self.status = status
+        self.extra = b""
+
+    def body(self) -> bytes:
+        """The answer's JSON."""
+        parts = [b'{"__type":"', self.prefix.encode(), self.name.encode(), b'"']
+        if self.message is not None:
+            member = b',"Message":' if self.name in _CAPITAL_MESSAGE else b',"message":'
+            parts += [member, _encode(self.message)]
+        parts += [self.extra, b"}"]
+        return b"".join(parts)
+
+
+def validation(message: str) -> ApiError:
+    """The request breaks a rule."""
+    return ApiError("ValidationException", message, _VALIDATE)
+
+
+def serialization(message: str | None = None) -> ApiError:
+    """The body is not JSON, or a member has the wrong JSON type."""
+    return ApiError("SerializationException", message, _CORAL)
+
+
+def unknown_operation(message: str | None = None) -> ApiError:
+    """The target names no operation, or one that this release does not serve."""
+    return ApiError("UnknownOperationException", message, _CORAL)
+
+
+def access_denied(message: str) -> ApiError:
+    """The resource belongs to another account."""
+    return ApiError("AccessDeniedException", message, _CORAL)
+
+
+def table_not_found(name: str | None = None) -> ApiError:
+    """No such table. Table operations name it, item operations do not."""
+    text = "Requested resource not found" + ("" if name is None else f": Table: {name} not found")
+    return ApiError("ResourceNotFoundException", text)
+
+
+def table_in_use(name: str, status: str) -> ApiError:
+    """CreateTable of a table that exists, or a change while it is being created or deleted."""
+    if status == "ACTIVE":
+        return ApiError("ResourceInUseException", f"Table already exists: {name}")
+    doing = {"CREATING": "created", "DELETING": "deleted"}.get(status, "updated")
+    text = f"Attempt to change a resource which is still in use: Table is being {doing}: {name}"
+    return ApiError("ResourceInUseException", text)
+
+
+def condition_failed(item: bytes | None) -> ApiError:
+    """The condition did not hold; `item` is JSON of the present item where the client asked for it."""
+    error = ApiError("ConditionalCheckFailedException", "The conditional request failed")
+    if item is not None:
+        error.extra = b',"Item":' + item
+    return error
+
+
+def internal_error() -> ApiError:
+    """The outcome is unknown, or a bug: 500, so that SDKs try again."""
+    return ApiError("InternalServerError", "The request failed because of an internal error", status=500)
+
+
+def of_failure(failure: Failed) -> ApiError:
+    """The answer for a partition's or the catalog's failure. Never reveals `detail`: that is for the log."""
+    if failure.kind is FailureKind.THROTTLED:
+        return ApiError("ThrottlingException", "The request was denied because the system is overloaded; try again")
+    if failure.kind is FailureKind.NO_QUORUM:
+        text = "The service is temporarily unable to process the request; it was not applied"
+        return ApiError("ServiceUnavailable", text, status=503)
+    if failure.kind is FailureKind.NO_TABLE:
+        return table_not_found()
+    return internal_error()

@@ -1,0 +1,104 @@
+"""The expression members of a request, and the legacy parameters that cannot stand beside them.
+
+Owns the bridge from a request's members to `gramme.tables.expression.request`, which parses and checks them. Rule: a
+partition gets an expression only after it has passed here, so that a request is refused whole before anything is sent.
+Source: AWS developer guide, "Expressions" and "Legacy conditional parameters".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, Final
+
+from gramme.api.dynamodb.errors import validation
+from gramme.tables.expression.nodes import Path, Values
+from gramme.tables.expression.request import NO_VALUES, Expressions
+from gramme.tables.expression.request import prepare as parse
+from gramme.tables.requests import AttributeValue, Condition
+
+_ARGUMENTS: Final = {
+    "UpdateExpression": "update",
+    "ConditionExpression": "condition",
+    "KeyConditionExpression": "key_condition",
+    "FilterExpression": "filter",
+    "ProjectionExpression": "projection",
+}
+
+
+class Rules:
+    """Which members of an operation hold expressions, in the order of messages, and which legacy members clash."""
+
+    __slots__ = ("expressions", "involved", "legacy", "with_values")
+
+    def __init__(self, expressions: tuple[str, ...], legacy: tuple[str, ...]) -> None:
+        self.expressions = expressions
+        self.legacy = legacy
+        self.with_values = tuple(member for member in expressions if member != "ProjectionExpression")
+        self.involved = frozenset((*expressions, *legacy, "ExpressionAttributeNames", "ExpressionAttributeValues"))
+
+
+class Prepared:
+    """The expressions of one request: parsed and checked, with their names and normalised values."""
+
+    __slots__ = ("condition_text", "names", "parsed", "values")
+
+    def __init__(
+        self,
+        parsed: Expressions,
+        condition_text: str | None,
+        names: dict[str, str] | None,
+        values: dict[str, AttributeValue] | None,
+    ) -> None:
+        self.parsed = parsed
+        self.condition_text = condition_text
+        self.names = names
+        self.values: Values = NO_VALUES if values is None else values
+
+    def condition(self) -> Condition:
+        """What the partition needs of a write's expressions: the condition's text, and all names and values."""
+        return Condition(self.condition_text, self.names, dict(self.values) if self.values else None)
+
+
+def prepare(body: Mapping[str, Any], rules: Rules) -> Prepared | None:
+    """Check and parse the expressions of a request; None if it has none, nor anything that belongs to them.
+
+    Values are normalised in place. Raises ApiError, InvalidExpression or WrongJsonType.
+    """
+    if rules.involved.isdisjoint(body):
+        return None
+    texts = {member: body[member] for member in rules.expressions if body.get(member) is not None}
+    legacy = [member for member in rules.legacy if body.get(member) is not None]
+    if texts and legacy:
+        raise validation(
+            "Can not use both expression and non-expression parameters in the same request: "
+            f"Non-expression parameters: {{{', '.join(legacy)}}} Expression parameters: {{{', '.join(texts)}}}"
+        )
+    names, values = body.get("ExpressionAttributeNames"), body.get("ExpressionAttributeValues")
+    arguments = {_ARGUMENTS[member]: text for member, text in texts.items()}
+    parsed = parse(names=names, values=values, value_members=rules.with_values, **arguments)
+    if legacy:
+        raise validation(f"One or more parameter values were invalid: {legacy[0]} is not supported yet")
+    return Prepared(parsed, texts.get("ConditionExpression"), names, values)
+
+
+def check_filter(prepared: Prepared, key_names: tuple[str, ...]) -> None:
+    """A Query's filter must not look at the key, whose conditions belong into the key condition. Raises ApiError."""
+    if prepared.parsed.filter is None:
+        return
+    for name in _top_level_names(prepared.parsed.filter.root):
+        if name in key_names:
+            raise validation(
+                f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {name}"
+            )
+
+
+def _top_level_names(node: Any) -> list[str]:
+    """The attributes that the paths of a condition begin with, in the order of the text."""
+    if isinstance(node, Path):
+        return [str(node.steps[0])]
+    if isinstance(node, tuple):
+        return [name for element in node for name in _top_level_names(element)]
+    if not is_dataclass(node):
+        return []
+    return [name for field in fields(node) for name in _top_level_names(getattr(node, field.name))]

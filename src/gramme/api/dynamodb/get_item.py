@@ -1,0 +1,51 @@
+"""GetItem: the stored JSON as it is, or a projection of it. Source: API reference, GetItem."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gramme.api.dynamodb.call import Call, guarded
+from gramme.api.dynamodb.capacity import consumed, read_halves
+from gramme.api.dynamodb.expressions import Rules, prepare
+from gramme.api.dynamodb.item_keys import request_key
+from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.item import decode_item, encode_attributes
+from gramme.tables.requests import Found, GetItem, Reply
+from gramme.tables.values import normalise_item
+
+_RULES: Final = Rules(("ProjectionExpression",), ("AttributesToGet",))
+
+
+def start(call: Call) -> None:
+    """Begin GetItem."""
+    body = call.body
+    expressions = prepare(body, _RULES)
+    call.parsed = None if expressions is None else expressions.parsed.projection
+    normalise_item(body["Key"])
+    call.with_table(_located)
+
+
+def _located(call: Call, table: TableDescriptor) -> None:
+    key = request_key(table.key, call.body["Key"])
+    consistent = bool(call.body.get("ConsistentRead"))
+    call.env.backend.submit(table, key, GetItem(key, consistent), None, call.deadline, _on_reply(call))
+
+
+def _answered(call: Call, reply: Reply) -> None:
+    if type(reply) is not Found:
+        call.refused(reply)
+        return
+    item = reply.item
+    if item is not None and call.parsed is not None:
+        item = encode_attributes(call.parsed.apply(decode_item(item)))
+    level = call.body.get("ReturnConsumedCapacity")
+    if level is None:
+        call.answer(b"{}" if item is None else b'{"Item":' + item + b"}")
+        return
+    members = b"" if item is None else b',"Item":' + item
+    consistent = bool(call.body.get("ConsistentRead"))
+    members += consumed(level, call.table_name, read_halves(reply.size, consistent))
+    call.answer(b"{" + members[1:] + b"}")
+
+
+_on_reply: Final = guarded(_answered)

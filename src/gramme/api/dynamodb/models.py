@@ -1,0 +1,309 @@
+"""The inputs of the operations that this release serves, as data for `shapes`.
+
+Rule: every member of the service's model is either listed (and used, or stored), or named in `refused`. The order of
+members is the order in which the service reports several violations; enum sets print in the order given here.
+Source: the DynamoDB service model 2012-08-10 (botocore), and the service's recorded messages.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gramme.api.dynamodb.shapes import (
+    ITEM_TABLE_NAME,
+    TABLE_NAME,
+    TABLE_TABLE_NAME,
+    AttributeMapShape,
+    BooleanShape,
+    InputShape,
+    IntegerShape,
+    ListShape,
+    MapShape,
+    Member,
+    StringShape,
+    StructureShape,
+)
+
+_STRING: Final = StringShape()
+_BOOLEAN: Final = BooleanShape()
+_INTEGER: Final = IntegerShape()
+_LONG: Final = IntegerShape("Long", 64)
+_ATTRIBUTES: Final = AttributeMapShape()
+_NAMES: Final = MapShape(_STRING, "java.lang.String")
+_STRINGS: Final = ListShape(_STRING)
+
+_TABLE: Final = Member("TableName", _STRING)
+_CAPACITY: Final = Member("ReturnConsumedCapacity", _STRING, enum=("INDEXES", "TOTAL", "NONE"))
+_METRICS: Final = Member("ReturnItemCollectionMetrics", _STRING, enum=("SIZE", "NONE"))
+_RETURN: Final = Member("ReturnValues", _STRING, enum=("ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW"))
+_RETURN_ON_FAILURE: Final = Member("ReturnValuesOnConditionCheckFailure", _STRING, enum=("ALL_OLD", "NONE"))
+_EXPRESSION_NAMES: Final = Member("ExpressionAttributeNames", _NAMES)
+_EXPRESSION_VALUES: Final = Member("ExpressionAttributeValues", _ATTRIBUTES)
+_CONDITION: Final = Member("ConditionExpression", _STRING)
+_PROJECTION: Final = Member("ProjectionExpression", _STRING)
+_FILTER: Final = Member("FilterExpression", _STRING)
+_CONSISTENT: Final = Member("ConsistentRead", _BOOLEAN)
+_ATTRIBUTES_TO_GET: Final = Member("AttributesToGet", _STRINGS, minimum=1, maximum=255)
+_INDEX: Final = Member("IndexName", _STRING, minimum=3, maximum=255, pattern=TABLE_NAME)
+_SELECT: Final = Member(
+    "Select", _STRING, enum=("SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES")
+)
+_START_KEY: Final = Member("ExclusiveStartKey", _ATTRIBUTES)
+_OPERATOR: Final = Member("ConditionalOperator", _STRING, enum=("OR", "AND"))
+
+GET_ITEM: Final = InputShape(
+    "GetItem",
+    (
+        _CAPACITY,
+        _ATTRIBUTES_TO_GET,
+        _TABLE,
+        Member("Key", _ATTRIBUTES, required=True),
+        _CONSISTENT,
+        _PROJECTION,
+        _EXPRESSION_NAMES,
+    ),
+    ITEM_TABLE_NAME,
+)
+
+PUT_ITEM: Final = InputShape(
+    "PutItem",
+    (
+        _CAPACITY,
+        _TABLE,
+        Member("Item", _ATTRIBUTES, required=True),
+        _OPERATOR,
+        _RETURN,
+        _METRICS,
+        _RETURN_ON_FAILURE,
+        _CONDITION,
+        _EXPRESSION_VALUES,
+        _EXPRESSION_NAMES,
+    ),
+    ITEM_TABLE_NAME,
+)
+
+DELETE_ITEM: Final = InputShape(
+    "DeleteItem",
+    (
+        _CAPACITY,
+        _TABLE,
+        Member("Key", _ATTRIBUTES, required=True),
+        _OPERATOR,
+        _RETURN,
+        _METRICS,
+        _RETURN_ON_FAILURE,
+        _CONDITION,
+        _EXPRESSION_VALUES,
+        _EXPRESSION_NAMES,
+    ),
+    ITEM_TABLE_NAME,
+)
+
+UPDATE_ITEM: Final = InputShape(
+    "UpdateItem",
+    (
+        _CAPACITY,
+        _TABLE,
+        Member("Key", _ATTRIBUTES, required=True),
+        _OPERATOR,
+        _RETURN,
+        _METRICS,
+        _RETURN_ON_FAILURE,
+        Member("UpdateExpression", _STRING),
+        _CONDITION,
+        _EXPRESSION_VALUES,
+        _EXPRESSION_NAMES,
+    ),
+    ITEM_TABLE_NAME,
+)
+
+QUERY: Final = InputShape(
+    "Query",
+    (
+        _SELECT,
+        _INDEX,
+        _CAPACITY,
+        _TABLE,
+        _OPERATOR,
+        _ATTRIBUTES_TO_GET,
+        Member("Limit", _INTEGER, minimum=1, label="Limit", shows_value=False),
+        _START_KEY,
+        _CONSISTENT,
+        Member("ScanIndexForward", _BOOLEAN),
+        Member("KeyConditionExpression", _STRING),
+        _FILTER,
+        _PROJECTION,
+        _EXPRESSION_VALUES,
+        _EXPRESSION_NAMES,
+    ),
+    ITEM_TABLE_NAME,
+)
+
+SCAN: Final = InputShape(
+    "Scan",
+    (
+        _SELECT,
+        _INDEX,
+        Member("TotalSegments", _INTEGER, minimum=1, maximum=1_000_000),
+        _CAPACITY,
+        _TABLE,
+        _OPERATOR,
+        Member("Segment", _INTEGER, minimum=0, maximum=999_999),
+        Member("Limit", _INTEGER, minimum=1),
+        _ATTRIBUTES_TO_GET,
+        _START_KEY,
+        _CONSISTENT,
+        _FILTER,
+        _PROJECTION,
+        _EXPRESSION_VALUES,
+        _EXPRESSION_NAMES,
+    ),
+    ITEM_TABLE_NAME,
+)
+
+_KEYS_AND_ATTRIBUTES: Final = StructureShape(
+    "KeysAndAttributes",
+    (
+        Member("Keys", ListShape(_ATTRIBUTES), required=True, minimum=1),
+        _ATTRIBUTES_TO_GET,
+        _CONSISTENT,
+        _PROJECTION,
+        _EXPRESSION_NAMES,
+    ),
+    in_list=True,
+)
+
+BATCH_GET_ITEM: Final = InputShape(
+    "BatchGetItem",
+    (
+        _CAPACITY,
+        Member(
+            "RequestItems",
+            MapShape(_KEYS_AND_ATTRIBUTES, "com.amazonaws.dynamodb.v20120810.KeysAndAttributes"),
+            required=True,
+        ),
+    ),
+)
+
+WRITE_REQUEST: Final = StructureShape(
+    "WriteRequest",
+    (
+        Member("PutRequest", StructureShape("PutRequest", (Member("Item", _ATTRIBUTES, required=True),))),
+        Member("DeleteRequest", StructureShape("DeleteRequest", (Member("Key", _ATTRIBUTES, required=True),))),
+    ),
+    in_list=True,
+)
+
+BATCH_WRITE_ITEM: Final = InputShape(
+    "BatchWriteItem",
+    (
+        _CAPACITY,
+        _METRICS,
+        Member(
+            "RequestItems",
+            MapShape(ListShape(WRITE_REQUEST), "java.util.List<com.amazonaws.dynamodb.v20120810.WriteRequest>"),
+            required=True,
+        ),
+    ),
+)
+
+_KEY_SCHEMA: Final = ListShape(
+    StructureShape(
+        "KeySchemaElement",
+        (
+            Member("AttributeName", _STRING, required=True, minimum=1, maximum=255),
+            Member("KeyType", _STRING, required=True, enum=("HASH", "RANGE")),
+        ),
+        in_list=True,
+    )
+)
+
+CREATE_TABLE: Final = InputShape(
+    "CreateTable",
+    (
+        Member(
+            "AttributeDefinitions",
+            ListShape(
+                StructureShape(
+                    "AttributeDefinition",
+                    (
+                        Member("AttributeName", _STRING, required=True, minimum=1, maximum=255),
+                        Member("AttributeType", _STRING, required=True, enum=("B", "N", "S")),
+                    ),
+                    in_list=True,
+                )
+            ),
+            required=True,
+        ),
+        _TABLE,
+        Member("BillingMode", _STRING, enum=("PROVISIONED", "PAY_PER_REQUEST")),
+        Member(
+            "ProvisionedThroughput",
+            StructureShape(
+                "ProvisionedThroughput",
+                (
+                    Member("WriteCapacityUnits", _LONG, required=True, minimum=1),
+                    Member("ReadCapacityUnits", _LONG, required=True, minimum=1),
+                ),
+            ),
+        ),
+        Member("KeySchema", _KEY_SCHEMA, required=True, minimum=1, maximum=2),
+        Member("TableClass", _STRING, enum=("STANDARD", "STANDARD_INFREQUENT_ACCESS")),
+        Member("DeletionProtectionEnabled", _BOOLEAN),
+        Member(
+            "Tags",
+            ListShape(
+                StructureShape(
+                    "Tag",
+                    (
+                        Member("Key", _STRING, required=True, minimum=1, maximum=128),
+                        Member("Value", _STRING, required=True, minimum=0, maximum=256),
+                    ),
+                    in_list=True,
+                )
+            ),
+        ),
+        Member(
+            "OnDemandThroughput",
+            StructureShape(
+                "OnDemandThroughput",
+                (Member("MaxReadRequestUnits", _LONG), Member("MaxWriteRequestUnits", _LONG)),
+            ),
+        ),
+        Member(
+            "WarmThroughput",
+            StructureShape(
+                "WarmThroughput",
+                (
+                    Member("ReadUnitsPerSecond", _LONG, minimum=1),
+                    Member("WriteUnitsPerSecond", _LONG, minimum=1),
+                ),
+            ),
+        ),
+        Member("StreamSpecification", StructureShape("StreamSpecification", (Member("StreamEnabled", _BOOLEAN),))),
+        Member("SSESpecification", StructureShape("SSESpecification", (Member("Enabled", _BOOLEAN),))),
+    ),
+    TABLE_TABLE_NAME,
+    refused=(
+        "LocalSecondaryIndexes",
+        "GlobalSecondaryIndexes",
+        "ResourcePolicy",
+        "GlobalTableSourceArn",
+        "GlobalTableSettingsReplicationMode",
+        "VectorIndexes",
+    ),
+)
+
+DESCRIBE_TABLE: Final = InputShape("DescribeTable", (_TABLE,), TABLE_TABLE_NAME)
+DELETE_TABLE: Final = InputShape("DeleteTable", (_TABLE,), TABLE_TABLE_NAME)
+
+LIST_TABLES: Final = InputShape(
+    "ListTables",
+    (
+        Member("Limit", _INTEGER, minimum=1, maximum=100),
+        Member("ExclusiveStartTableName", _STRING, minimum=3, maximum=255, pattern=TABLE_NAME),
+    ),
+)
+
+NO_INPUT_LIMITS: Final = InputShape("DescribeLimits", ())
+NO_INPUT_ENDPOINTS: Final = InputShape("DescribeEndpoints", ())

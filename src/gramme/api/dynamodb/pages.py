@@ -1,0 +1,125 @@
+"""Reading a range of rows over the partitions of a table: what Query and Scan share.
+
+Owns the walk over partitions in key order or against it, and the bounds of one page: `limit` rows, or 1 MB of rows
+counted before the filter. Rule: the page ends exactly behind the last row that was evaluated, so that pages joined are
+the whole range, without a gap or a repetition. Source: AWS developer guide, "Paginating table query results".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gramme.api.dynamodb.call import Call, TableGone
+from gramme.api.dynamodb.capacity import consumed, read_halves
+from gramme.api.tasks import Waiter
+from gramme.kernel.errors import Invariant
+from gramme.tables.descriptor import Partition, TableDescriptor
+from gramme.tables.expression.condition import Condition
+from gramme.tables.expression.nodes import Values
+from gramme.tables.expression.projection import Projection
+from gramme.tables.expression.request import NO_VALUES
+from gramme.tables.item import encode_attributes
+from gramme.tables.keys import key_after
+from gramme.tables.requests import Failed, FailureKind, Page, Reply, ScanRange
+from gramme.tables.rows import last_evaluated_key, select_rows
+
+
+PAGE_BYTES: Final = 1 << 20
+TOP: Final = b""
+"""As the end of a range: no bound."""
+
+
+@dataclass(slots=True)
+class RowReader:
+    """One page's bounds, and what it does with each row."""
+
+    limit: int | None
+    reverse: bool
+    consistent: bool
+    filter: Condition | None = None
+    projection: Projection | None = None
+    values: Values = NO_VALUES
+    counts_only: bool = False
+    rows: list[bytes] = field(default_factory=list)
+    count: int = 0
+    scanned: int = 0
+    size: int = 0
+    last_row: bytes | None = None  # where the next page begins, None at the end of the range
+
+    async def read(self, call: Call, table: TableDescriptor, start: bytes, end: bytes) -> None:
+        """Read [start, end) until a bound or the end. Raises ApiError, TableGone."""
+        for partition in _pieces(table, start, end, self.reverse):
+            low = max(start, partition.start)
+            high = _lower_end(end, partition.end)
+            if await self._read_piece(call, table, partition, low, high):
+                return
+
+    async def _read_piece(
+        self, call: Call, table: TableDescriptor, partition: Partition, low: bytes, high: bytes
+    ) -> bool:
+        """Read one partition's part of the range; True if a bound of the page was reached."""
+        while True:
+            left = None if self.limit is None else self.limit - self.scanned
+            request = ScanRange(low, high, left, PAGE_BYTES - self.size, self.reverse, self.consistent)
+            waiter: Waiter[Reply] = Waiter()
+            # Located by the partition's own start: `low` and `high` both lie within it, or on its edge.
+            call.env.backend.submit(table, partition.start, request, None, call.deadline, waiter)
+            page = await waiter
+            if not isinstance(page, Page):
+                raise _failure(call, page)
+            self._take(page)
+            if self.scanned == self.limit or (self.size >= PAGE_BYTES and page.items):
+                self.last_row = page.items[-1] if page.items else None
+                return True
+            if page.last_key is None:
+                return False
+            if self.reverse:
+                high = page.last_key
+            else:
+                low = key_after(page.last_key)
+
+    def _take(self, page: Page) -> None:
+        self.scanned += len(page.items)
+        self.size += page.size
+        if self.counts_only:
+            kept = select_rows(page.items, self.filter, None, self.values)
+        else:
+            kept = select_rows(page.items, self.filter, self.projection, self.values)
+            self.rows += kept
+        self.count += len(kept)
+
+    def answer(self, call: Call, table: TableDescriptor) -> None:
+        """Answer the page."""
+        parts = [b'{"Count":%d,"ScannedCount":%d' % (self.count, self.scanned)]
+        if not self.counts_only:
+            parts += [b',"Items":[', b",".join(self.rows), b"]"]
+        if self.last_row is not None:
+            parts.append(b',"LastEvaluatedKey":' + encode_attributes(last_evaluated_key(self.last_row, table.key)))
+        halves = read_halves(self.size, self.consistent)
+        parts.append(consumed(call.body.get("ReturnConsumedCapacity"), call.table_name, halves))
+        parts.append(b"}")
+        call.answer(parts)
+
+
+def _pieces(table: TableDescriptor, start: bytes, end: bytes, reverse: bool) -> Iterator[Partition]:
+    """The partitions that overlap [start, end), in the order of reading."""
+    partitions = table.partitions
+    for partition in reversed(partitions) if reverse else partitions:
+        if (end == TOP or partition.start < end) and (partition.end == TOP or start < partition.end):
+            yield partition
+
+
+def _lower_end(left: bytes, right: bytes) -> bytes:
+    if left == TOP or right == TOP:
+        return left or right
+    return min(left, right)
+
+
+def _failure(call: Call, reply: Any) -> Exception:
+    if not isinstance(reply, Failed):
+        return Invariant(f"unexpected reply {type(reply).__name__} to a range read")
+    if reply.kind is FailureKind.NO_TABLE:
+        return TableGone()
+    return call.failure(reply)

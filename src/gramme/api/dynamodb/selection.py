@@ -1,0 +1,44 @@
+"""What Query and Scan return of each row: Select, index, filter and projection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gramme.api.dynamodb.errors import validation
+from gramme.api.dynamodb.expressions import Prepared
+from gramme.api.dynamodb.pages import RowReader
+from gramme.tables.expression.request import NO_VALUES
+
+
+def check_select(body: dict[str, Any]) -> None:
+    """Refuse a Select that contradicts the other members. Raises ApiError."""
+    select = body.get("Select")
+    projected = body.get("ProjectionExpression") is not None
+    if select == "ALL_PROJECTED_ATTRIBUTES" and body.get("IndexName") is None:
+        raise validation("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
+    if select == "SPECIFIC_ATTRIBUTES" and not projected:
+        raise validation(
+            "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES"
+        )
+    if projected and select in ("ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES", "COUNT"):
+        what = "only the Count" if select == "COUNT" else select
+        raise validation(f"Cannot specify the ProjectionExpression when choosing to get {what}")
+
+
+def check_index(body: dict[str, Any]) -> None:
+    """No table of this release has indexes, so naming one is naming a missing one. Raises ApiError."""
+    if body.get("IndexName") is not None:
+        raise validation(f"The table does not have the specified index: {body['IndexName']}")
+
+
+def reader(body: dict[str, Any], prepared: Prepared | None) -> RowReader:
+    """A page reader as the request wants it."""
+    return RowReader(
+        limit=body.get("Limit"),
+        reverse=body.get("ScanIndexForward") is False,
+        consistent=bool(body.get("ConsistentRead")),
+        filter=None if prepared is None else prepared.parsed.filter,
+        projection=None if prepared is None else prepared.parsed.projection,
+        values=NO_VALUES if prepared is None else prepared.values,
+        counts_only=body.get("Select") == "COUNT",
+    )

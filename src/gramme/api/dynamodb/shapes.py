@@ -1,0 +1,328 @@
+"""Input shapes: JSON types and constraints of an operation's members as data, and the two passes that check them.
+
+Owns the texts of wrong JSON types (SerializationException) and of constraint violations (`N validation errors
+detected: …`). Rules: types before constraints; a bad table name is reported first and alone, all other constraint
+errors together, in the order of the model's members; members that no model names are ignored, as the service does.
+Sources: the DynamoDB service model (botocore), and the service's own texts as recorded by the public conformance suite.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gramme.api.dynamodb.errors import serialization, validation
+from gramme.tables.values import WrongJsonType, check_json_types
+
+_MODEL: Final = "com.amazonaws.dynamodb.v20120810."
+_ECHO_CHARS: Final = 4096  # of an offending value in a message
+_TRUE: Final = ("TRUE", "1", "YES")
+_FALSE: Final = ("FALSE", "0", "NO")
+
+
+class Shape:
+    """The JSON type of a member."""
+
+    def check(self, value: Any) -> Any:
+        """The value, converted where the service converts. Raises ApiError (SerializationException)."""
+        raise NotImplementedError
+
+    def show(self, value: Any) -> str:
+        """The value as the service's messages print it."""
+        return str(value)
+
+    def constrain(self, value: Any, path: str, errors: list[str]) -> None:
+        """Append what is wrong inside `value`."""
+
+
+class StringShape(Shape):
+    def check(self, value: Any) -> Any:
+        if type(value) is str:
+            return value
+        raise serialization(_scalar_text(value, "String"))
+
+
+class BooleanShape(Shape):
+    def check(self, value: Any) -> Any:
+        if type(value) is bool:
+            return value
+        if type(value) is str:  # the service's decoder takes some words
+            word = value.upper()
+            if word in _TRUE or word in _FALSE:
+                return word in _TRUE
+            raise serialization("Unexpected token received from parser")
+        raise serialization(_scalar_text(value, "Boolean"))
+
+
+@dataclass(frozen=True)
+class IntegerShape(Shape):
+    """A whole number; fractions are cut off and values clamped to `bits`, as the service's decoder does."""
+
+    name: str = "Integer"
+    bits: int = 32
+
+    def check(self, value: Any) -> Any:
+        if type(value) is int or type(value) is float:
+            bound = 1 << (self.bits - 1)
+            return int(max(-bound, min(bound - 1, value)))
+        raise (
+            serialization("STRING_VALUE cannot be converted to " + self.name)
+            if type(value) is str
+            else serialization(_scalar_text(value, self.name))
+        )
+
+
+class AttributeMapShape(Shape):
+    """A map of attribute values (Item, Key, ExpressionAttributeValues); `tables.values` knows what is inside."""
+
+    def check(self, value: Any) -> Any:
+        try:
+            check_json_types(value)
+        except WrongJsonType as error:
+            raise serialization(str(error)) from None
+        return value
+
+    def show(self, value: Any) -> str:
+        members = (f"{name}={_show_attribute(content)}" for name, content in value.items())
+        return "{" + ", ".join(members) + "}"
+
+
+@dataclass(frozen=True)
+class ListShape(Shape):
+    element: Shape
+
+    def check(self, value: Any) -> Any:
+        if type(value) is not list:
+            wrong = "Start of structure or map found where not expected"
+            raise serialization(wrong if type(value) is dict else "Unexpected field type")
+        return [None if element is None else self.element.check(element) for element in value]
+
+    def show(self, value: Any) -> str:
+        return "[" + ", ".join("null" if element is None else self.element.show(element) for element in value) + "]"
+
+    def constrain(self, value: Any, path: str, errors: list[str]) -> None:
+        for index, element in enumerate(value):
+            inner = f"{path}.{index + 1}.member"
+            if element is None:
+                errors.append(f"Value null at '{inner}' failed to satisfy constraint: Member must not be null")
+            else:
+                self.element.constrain(element, inner, errors)
+
+
+@dataclass(frozen=True)
+class MapShape(Shape):
+    element: Shape
+    java_name: str  # of the values' type
+
+    def check(self, value: Any) -> Any:
+        if type(value) is not dict:
+            wrong = f"Unrecognized collection type java.util.Map<java.lang.String, {self.java_name}>"
+            raise serialization(wrong if type(value) is list else "Unexpected field type")
+        return {name: self.element.check(content) for name, content in value.items() if content is not None}
+
+    def show(self, value: Any) -> str:
+        return "{" + ", ".join(f"{name}={self.element.show(content)}" for name, content in value.items()) + "}"
+
+    def constrain(self, value: Any, path: str, errors: list[str]) -> None:
+        for name, content in value.items():
+            self.element.constrain(content, f"{path}.{name}.member", errors)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of a structure with its constraints; `label` is its name in messages."""
+
+    name: str
+    shape: Shape
+    required: bool = False
+    enum: tuple[str, ...] = ()
+    minimum: int | None = None  # value of a number, length of anything else
+    maximum: int | None = None
+    pattern: re.Pattern[str] | None = None
+    label: str = ""
+    shows_value: bool = True
+
+    @property
+    def constrained(self) -> bool:
+        nested = isinstance(self.shape, ListShape | MapShape | StructureShape)
+        return nested or self.required or bool(self.enum) or self.minimum is not None or self.maximum is not None
+
+    def constrain(self, value: Any, path: str, errors: list[str]) -> None:
+        """Append every violation of `value` (None: absent) at `path` to `errors`."""
+        if value is None:
+            if self.required:
+                errors.append(f"Value null at '{path}' failed to satisfy constraint: Member must not be null")
+            return
+        broken = self._broken(value)
+        if broken is not None:
+            shown = f" '{self.shape.show(value)[:_ECHO_CHARS]}'" if self.shows_value else ""
+            errors.append(f"Value{shown} at '{path}' failed to satisfy constraint: {broken}")
+        else:
+            self.shape.constrain(value, path, errors)
+
+    def _broken(self, value: Any) -> str | None:
+        if self.enum and value not in self.enum:
+            return f"Member must satisfy enum value set: [{', '.join(self.enum)}]"
+        number = type(value) is int
+        measure = value if number else (len(value) if type(value) in (str, list, dict) else 0)
+        what = "value" if number else "length"
+        if self.minimum is not None and measure < self.minimum:
+            return f"Member must have {what} greater than or equal to {self.minimum}"
+        if self.maximum is not None and measure > self.maximum:
+            return f"Member must have {what} less than or equal to {self.maximum}"
+        if self.pattern is not None and not self.pattern.fullmatch(value):
+            return f"Member must satisfy regular expression pattern: {self.pattern.pattern}"
+        return None
+
+
+@dataclass(frozen=True)
+class StructureShape(Shape):
+    """A nested structure. `java_name` is its class; `in_list` tells how a scalar in its place is reported."""
+
+    java_name: str
+    members: tuple[Member, ...]
+    in_list: bool = False
+
+    def check(self, value: Any) -> Any:
+        if type(value) is list:
+            raise serialization(f"Unrecognized collection type class {_MODEL}{self.java_name}")
+        if type(value) is not dict:
+            raise serialization("Unexpected value type in payload" if self.in_list else "Unexpected field type")
+        return {
+            member.name: member.shape.check(value[member.name])
+            for member in self.members
+            if value.get(member.name) is not None
+        }
+
+    def show(self, value: Any) -> str:
+        members = (
+            f"{lower_first(member.name)}={member.shape.show(value[member.name]) if member.name in value else 'null'}"
+            for member in self.members
+        )
+        return f"{self.java_name}({', '.join(members)})"
+
+    def constrain(self, value: Any, path: str, errors: list[str]) -> None:
+        for member in self.members:
+            member.constrain(value.get(member.name), f"{path}.{lower_first(member.name)}", errors)
+
+
+@dataclass(frozen=True)
+class InputShape:
+    """The input of one operation.
+
+    `refused` names members of the service that this release does not support; they are refused by name, because
+    dropping them silently would give a wrong answer.
+    """
+
+    operation: str
+    members: tuple[Member, ...]
+    table_name: TableNameRule | None = None
+    refused: tuple[str, ...] = ()
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    constrained: list[tuple[Member, str]] = field(default_factory=list)
+    attribute_maps: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for member in self.members:
+            if isinstance(member.shape, AttributeMapShape):
+                self.attribute_maps.append(member.name)
+            else:
+                self.shapes[member.name] = member.shape
+            if member.constrained:
+                self.constrained.append((member, member.label or lower_first(member.name)))
+
+    def check(self, body: dict[str, Any]) -> None:
+        """Both passes over a request, converting in place. Raises ApiError.
+
+        What is inside maps of attribute values is left to the caller, who normalises it: see `recheck`.
+        """
+        shapes = self.shapes
+        for name, value in body.items():
+            if value is not None and name in shapes:
+                checked = shapes[name].check(value)
+                if checked is not value:
+                    body[name] = checked  # replacing a present key does not disturb the iteration
+        if self.table_name is not None:
+            self.table_name.check(body.get("TableName"))
+        errors: list[str] = []
+        for member, label in self.constrained:
+            member.constrain(body.get(member.name), label, errors)
+        if errors:
+            raise validation(
+                f"{len(errors)} validation error{'s' if len(errors) > 1 else ''} detected: {'; '.join(errors)}"
+            )
+        for name in self.refused:
+            if body.get(name) is not None:
+                raise validation(f"One or more parameter values were invalid: {name} is not supported yet")
+
+    def recheck(self, body: dict[str, Any]) -> None:
+        """Before any other error is reported: raise for a wrong JSON type inside a map of attribute values."""
+        for name in self.attribute_maps:
+            value = body.get(name)
+            if value is not None:
+                _ATTRIBUTES.check(value)
+
+
+@dataclass(frozen=True)
+class TableNameRule:
+    """How an operation judges its TableName: item operations take 1 character on, table operations 3."""
+
+    minimum: int
+    missing: str
+
+    def check(self, name: str | None) -> None:
+        """Raises ApiError (ValidationException) for a missing or bad name. ARNs are judged where they are resolved."""
+        if name is None:
+            raise validation(self.missing)
+        if TABLE_NAME.fullmatch(name) and self.minimum <= len(name) <= 255:
+            return
+        if name.startswith("arn:") and len(name) <= 1024:
+            return
+        for broken in _name_faults(name, self.minimum):
+            raise validation(
+                f"1 validation error detected: Value '{name[:_ECHO_CHARS]}' at 'tableName' failed to satisfy "
+                f"constraint: {broken}"
+            )
+
+
+def _name_faults(name: str, minimum: int) -> Iterator[str]:
+    if len(name) < minimum:
+        yield f"Member must have length greater than or equal to {minimum}"
+    if len(name) > 255:
+        yield "Member must have length less than or equal to 255"
+    if not TABLE_NAME.fullmatch(name):
+        yield f"Member must satisfy regular expression pattern: {TABLE_NAME.pattern}"
+
+
+TABLE_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]+")
+ITEM_TABLE_NAME: Final = TableNameRule(
+    1, "1 validation error detected: Value null at 'tableName' failed to satisfy constraint: Member must not be null"
+)
+TABLE_TABLE_NAME: Final = TableNameRule(3, "The parameter 'TableName' is required but was not present in the request")
+
+_ATTRIBUTES: Final = AttributeMapShape()
+
+
+def lower_first(name: str) -> str:
+    """A member's name as messages print it."""
+    return name[:1].lower() + name[1:]
+
+
+def _scalar_text(value: Any, wanted: str) -> str:
+    if type(value) is list:
+        return f"Unrecognized collection type class java.lang.{wanted}"
+    if type(value) is dict:
+        return "Start of structure or map found where not expected"
+    if type(value) is bool:
+        token = "TRUE_VALUE" if value else "FALSE_VALUE"
+    else:
+        token = "NUMBER_VALUE" if type(value) is int else "DECIMAL_VALUE"
+    return f"{token} cannot be converted to {wanted}"
+
+
+def _show_attribute(value: Any) -> str:
+    if type(value) is dict:
+        return "AttributeValue(" + ", ".join(f"{kind.lower()}={content}" for kind, content in value.items()) + ")"
+    return str(value)

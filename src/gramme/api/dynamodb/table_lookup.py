@@ -1,0 +1,57 @@
+"""The tables of a batch: from the router's cache, or from the catalog for those that it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
+
+from gramme.api.dynamodb.call import Call, TableGone
+from gramme.api.dynamodb.errors import table_not_found
+from gramme.api.dynamodb.shapes import ITEM_TABLE_NAME
+from gramme.api.tasks import Gather
+from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.requests import Failed
+
+_READY: Final = ("ACTIVE", "UPDATING")
+
+
+async def with_fresh_tables(
+    call: Call, names: list[str], act: Callable[[Call, dict[str, TableDescriptor]], Awaitable[None]]
+) -> None:
+    """Run `act` with the descriptor of each of `names` (names or ARNs, as the client wrote them).
+
+    If `act` finds one of them gone, the catalog is asked for all of them, and `act` runs once more. Raises ApiError.
+    """
+    try:
+        await act(call, await _find(call, names, fresh=False))
+    except TableGone:
+        try:
+            await act(call, await _find(call, names, fresh=True))
+        except TableGone:
+            raise table_not_found() from None
+
+
+async def _find(call: Call, names: list[str], fresh: bool) -> dict[str, TableDescriptor]:
+    backend = call.env.backend
+    plain: dict[str, str] = {}
+    for name in names:
+        ITEM_TABLE_NAME.check(name)
+        plain[name] = call.env.settings.table_name(name)
+    call.table_name = ", ".join(plain.values())
+    found = {name: None if fresh else backend.table(plain[name]) for name in names}
+    missing = [name for name, table in found.items() if table is None or table.status not in _READY]
+    answers: Gather[TableDescriptor | Failed] = Gather(len(missing))
+    for index, name in enumerate(missing):
+        backend.lookup(plain[name], call.deadline, answers.slot(index))
+    for name, answer in zip(missing, await answers, strict=True):
+        if isinstance(answer, Failed):
+            raise call.failure(answer)
+        found[name] = answer
+    return dict(_ready(found))
+
+
+def _ready(found: dict[str, TableDescriptor | None]) -> Iterator[tuple[str, TableDescriptor]]:
+    for name, table in found.items():
+        if table is None or table.status not in _READY:
+            raise table_not_found()
+        yield name, table
