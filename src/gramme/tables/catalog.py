@@ -14,7 +14,7 @@ from gramme.tables.descriptor import KeySchema, TableDescriptor
 from gramme.tables.requests import Failed
 
 
-class CreateTable(msgspec.Struct, frozen=True, tag=True):
+class CreateTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Create a table; answered when every partition has a leader, with the status CREATING as SDKs expect."""
 
     name: str
@@ -26,19 +26,19 @@ class CreateTable(msgspec.Struct, frozen=True, tag=True):
     settings: dict[str, Any] = {}
 
 
-class DeleteTable(msgspec.Struct, frozen=True, tag=True):
+class DeleteTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Delete a table for good; answered with the descriptor in status DELETING."""
 
     name: str
 
 
-class DescribeTable(msgspec.Struct, frozen=True, tag=True):
+class DescribeTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The newest descriptor, read strongly."""
 
     name: str
 
 
-class ListTables(msgspec.Struct, frozen=True, tag=True):
+class ListTables(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Names after `start` (exclusive) in byte order, at most `limit`."""
 
     start: str | None
@@ -48,7 +48,7 @@ class ListTables(msgspec.Struct, frozen=True, tag=True):
 CatalogRequest = CreateTable | DeleteTable | DescribeTable | ListTables
 
 
-class TableReply(msgspec.Struct, frozen=True, tag=True):
+class TableReply(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The table as it stands after the command. `item_count` and `size_bytes` are those of the last count."""
 
     table: TableDescriptor
@@ -56,20 +56,20 @@ class TableReply(msgspec.Struct, frozen=True, tag=True):
     size_bytes: int = 0
 
 
-class TableNames(msgspec.Struct, frozen=True, tag=True):
+class TableNames(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Answer to ListTables; `more` tells whether names follow the last one."""
 
     names: tuple[str, ...]
     more: bool
 
 
-class NoSuchTable(msgspec.Struct, frozen=True, tag=True):
+class NoSuchTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """There is no table of that name."""
 
     name: str
 
 
-class TableInUse(msgspec.Struct, frozen=True, tag=True):
+class TableInUse(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The table exists, or is being created or deleted (`status`)."""
 
     name: str

@@ -1,0 +1,218 @@
+"""The catalog's data model: tables, their partitions and the groups' tombstones, as rows of one replicated partition.
+
+Pure: reads rows, says which rows change. Rows of space CATALOG: `t/NAME` → TableDescriptor, `g/GROUP` → GroupSpec,
+`x/GROUP` → tombstone (for ever: group ids are never reused), `n` → counters. Authority: REPLICATION.md §8.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from gramme.kernel.errors import Invariant
+from gramme.kernel.ids import GroupId, NodeId
+from gramme.kernel.ports import Randomness
+from gramme.node.catalog_commands import CatalogAnswer, RemoveTable, SetStatus
+from gramme.node.evaluator import Answer, Change, Context, Read, Scan
+from gramme.node.messages import GroupSpec
+from gramme.node.ports import Member
+from gramme.placement.tables import cut, partition_count
+from gramme.placement.zones import NodePlace, choose_replicas
+from gramme.storage.engine.rows import Space
+from gramme.tables.catalog import (
+    CreateTable,
+    DeleteTable,
+    DescribeTable,
+    ListTables,
+    NoSuchTable,
+    TableInUse,
+    TableNames,
+    TableReply,
+)
+from gramme.tables.descriptor import Partition, TableDescriptor
+
+REPLICATION_FACTOR: Final = 3
+_SPACE: Final = bytes((Space.CATALOG,))
+_TABLES: Final = _SPACE + b"t/"
+_TABLES_END: Final = _SPACE + b"t0"
+_GROUPS: Final = _SPACE + b"g/"
+_GROUPS_END: Final = _SPACE + b"g0"
+_TOMBSTONES: Final = _SPACE + b"x/"
+_COUNTERS: Final = _SPACE + b"n"
+_FIRST_TABLE_GROUP: Final = GroupId(16)  # 1 is the catalog; the rest below is kept for groups of the system
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack_table = msgspec.msgpack.Decoder(TableDescriptor).decode
+_unpack_group = msgspec.msgpack.Decoder(GroupSpec).decode
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """`version` grows with every change of the catalog; `next_group` is the id of the next group."""
+
+    version: int = 0
+    next_group: int = _FIRST_TABLE_GROUP
+
+
+_unpack_counters = msgspec.msgpack.Decoder(Counters).decode
+
+
+def choose_members(members: tuple[Member, ...], rotation: int) -> tuple[NodeId, ...]:
+    """Replicas of a new group: three hosts in three zones where there are that many (row C2); the first one leads."""
+    places = [NodePlace(node=m.node, host=m.host, zone=m.zone) for m in members]
+    return choose_replicas(places, REPLICATION_FACTOR, {}, rotation)
+
+
+class CatalogEvaluator:
+    """Evaluates catalog commands (see `gramme.node.evaluator.Evaluator`)."""
+
+    def __init__(self, members: tuple[Member, ...], rng: Randomness) -> None:
+        self._members = members
+        self._rng = rng
+
+    def write(self, request: Any, read: Read, context: Context) -> Change | Answer:
+        """One catalog write; each bumps the catalog's version if it changes anything."""
+        match request:
+            case CreateTable():
+                return self._create(request, read, context)
+            case DeleteTable():
+                return self._delete(request, read)
+            case SetStatus():
+                return self._set_status(request, read)
+            case RemoveTable():
+                return self._remove(request, read)
+        raise Invariant(f"not a catalog write: {type(request).__name__}")
+
+    def read(self, request: Any, get: Read, scan: Scan) -> CatalogAnswer:
+        """One catalog read."""
+        match request:
+            case DescribeTable(name=name):
+                table = table_row(get, name)
+                return TableReply(table) if table else NoSuchTable(name)
+            case ListTables(start=start, limit=limit):
+                first = _TABLES if start is None else _TABLES + start.encode() + b"\0"
+                names: list[str] = []
+                for key, _ in scan(first, _TABLES_END, False):
+                    if len(names) == limit:
+                        return TableNames(tuple(names), more=True)
+                    names.append(key[len(_TABLES) :].decode())
+                return TableNames(tuple(names), more=False)
+        raise Invariant(f"not a catalog read: {type(request).__name__}")
+
+    def _create(self, request: CreateTable, read: Read, context: Context) -> Change | Answer:
+        row = _TABLES + request.name.encode()
+        existing = table_row(read, request.name)
+        if existing is not None:
+            return Answer(TableInUse(request.name, existing.status), (row,))
+        counters = counters_row(read)
+        count = partition_count(request.read_units, request.write_units, request.billing_mode == "PAY_PER_REQUEST")
+        partitions = []
+        for index, (start, end) in enumerate(cut(count)):
+            group = GroupId(counters.next_group + index)
+            partitions.append(Partition(group, start, end, choose_members(self._members, group)))
+        table = TableDescriptor(
+            name=request.name,
+            table_id=_random_uuid(self._rng),
+            version=1,
+            status="CREATING",
+            created=context.wall,
+            key=request.key,
+            attribute_definitions=request.attribute_definitions,
+            billing_mode=request.billing_mode,
+            read_units=request.read_units,
+            write_units=request.write_units,
+            partitions=tuple(partitions),
+            settings=request.settings,
+        )
+        puts = [(row, _pack(table)), (_COUNTERS, _pack(Counters(counters.version + 1, counters.next_group + count)))]
+        puts += [(_group_row(spec.group), _pack(spec)) for spec in group_specs(table)]
+        return Change(puts, [], TableReply(table))
+
+    def _delete(self, request: DeleteTable, read: Read) -> Change | Answer:
+        table = table_row(read, request.name)
+        row = _TABLES + request.name.encode()
+        if table is None:
+            return Answer(NoSuchTable(request.name), (row,))
+        if table.status != "ACTIVE":
+            return Answer(TableInUse(request.name, table.status), (row,))
+        return self._change_table(table, "DELETING", read)
+
+    def _set_status(self, request: SetStatus, read: Read) -> Change | Answer:
+        table = table_row(read, request.name)
+        row = _TABLES + request.name.encode()
+        if table is None or table.table_id != request.table_id:
+            return Answer(NoSuchTable(request.name), (row,))
+        if table.status != "CREATING":
+            return Answer(TableReply(table), (row,))
+        return self._change_table(table, request.status, read)
+
+    def _change_table(self, table: TableDescriptor, status: Any, read: Read) -> Change:
+        changed = msgspec.structs.replace(table, status=status, version=table.version + 1)
+        puts = [(_TABLES + table.name.encode(), _pack(changed)), _bumped(read)]
+        return Change(puts, [], TableReply(changed))
+
+    def _remove(self, request: RemoveTable, read: Read) -> Change | Answer:
+        table = table_row(read, request.name)
+        row = _TABLES + request.name.encode()
+        if table is None or table.table_id != request.table_id or table.status != "DELETING":
+            return Answer(NoSuchTable(request.name), (row,))
+        deletes = [row]
+        puts = [_bumped(read)]
+        for partition in table.partitions:
+            deletes.append(_group_row(partition.group))
+            puts.append((_TOMBSTONES + _group_bytes(partition.group), b""))
+        return Change(puts, deletes, TableReply(table))
+
+
+def table_row(read: Read, name: str) -> TableDescriptor | None:
+    """The descriptor of `name`, or None."""
+    stored = read(_TABLES + name.encode())
+    return None if stored is None else _unpack_table(stored)
+
+
+def counters_row(read: Read) -> Counters:
+    """The catalog's counters; all zero in a new catalog."""
+    stored = read(_COUNTERS)
+    return Counters() if stored is None else _unpack_counters(stored)
+
+
+def all_tables(scan: Scan) -> list[TableDescriptor]:
+    """Every table, by name."""
+    return [_unpack_table(value) for _, value in scan(_TABLES, _TABLES_END, False)]
+
+
+def all_groups(scan: Scan) -> list[GroupSpec]:
+    """Every group that exists, by id."""
+    return [_unpack_group(value) for _, value in scan(_GROUPS, _GROUPS_END, False)]
+
+
+def is_tombstoned(read: Read, group: GroupId) -> bool:
+    """Whether `group` existed and was dropped: the only ground on which data is ever deleted."""
+    return read(_TOMBSTONES + _group_bytes(group)) is not None
+
+
+def group_specs(table: TableDescriptor) -> list[GroupSpec]:
+    """The groups of a table's partitions."""
+    return [GroupSpec(p.group, table.table_id, p.start, p.end, p.replicas) for p in table.partitions]
+
+
+def _bumped(read: Read) -> tuple[bytes, bytes]:
+    counters = counters_row(read)
+    return _COUNTERS, _pack(Counters(counters.version + 1, counters.next_group))
+
+
+def _group_row(group: GroupId) -> bytes:
+    return _GROUPS + _group_bytes(group)
+
+
+def _group_bytes(group: GroupId) -> bytes:
+    return group.to_bytes(8, "big")
+
+
+def _random_uuid(rng: Randomness) -> str:
+    """A random (version 4) UUID drawn from the node's own source, so that a simulated run repeats."""
+    raw = bytearray(rng.randbytes(16))
+    raw[6] = raw[6] & 0x0F | 0x40
+    raw[8] = raw[8] & 0x3F | 0x80
+    text = raw.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

@@ -1,0 +1,269 @@
+"""The catalog leader's control loop: makes what the catalog says come true on the nodes, and then says so.
+
+CreateTable: the row says CREATING → every member is told to host its groups → each group's leader reports its barrier →
+the row says ACTIVE → the caller hears CREATING, as SDKs expect, and the first DescribeTable anywhere says ACTIVE.
+DeleteTable: the row says DELETING (irreversible) → every member drops → tombstones replace the rows → the caller hears
+DELETING. A new catalog leader takes up what it finds half done; a caller's retry carries the same command id and joins.
+Source: issue 2 (tables), REPLICATION.md §8 "Authority".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from gramme.kernel.ids import CommandId, GroupId, NodeId
+from gramme.kernel.time import MILLISECOND, Instant
+from gramme.node.catalog import all_groups, all_tables, counters_row, group_specs, is_tombstoned
+from gramme.node.catalog_commands import RemoveTable, SetStatus
+from gramme.node.host import Host
+from gramme.node.messages import (
+    CreateGroups,
+    DropGroups,
+    GroupsDropped,
+    GroupSpec,
+    GroupsReady,
+    Reconcile,
+    Reconciled,
+)
+from gramme.node.partition import Elsewhere, PartitionReplica
+from gramme.node.ports import NodeSettings
+from gramme.tables.catalog import CreateTable, DeleteTable, TableReply
+from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.requests import Failed
+
+_RETRY_NS: Final = 200 * MILLISECOND
+
+OnReply = Callable[[Any], None]
+
+
+class _Task:
+    """A table on its way to ACTIVE or to nothing."""
+
+    __slots__ = ("finishing", "specs", "started", "table", "waiters", "waiting")
+
+    def __init__(self, table: TableDescriptor, started: Instant, waiting: dict[tuple[GroupId, NodeId], None]) -> None:
+        self.table = table
+        self.started = started
+        self.specs = group_specs(table)
+        self.waiting = waiting  # (group, node) whose report is missing; for a creation the node is 0
+        self.waiters: list[tuple[OnReply, Any]] = []
+        self.finishing = False
+
+
+class CatalogService:
+    """Serves catalog requests on this node; acts only while this node leads the catalog's group."""
+
+    def __init__(self, host: Host, settings: NodeSettings, partition: Callable[[], PartitionReplica | None]) -> None:
+        self._host = host
+        self._settings = settings
+        self._partition = partition
+        self._creating: dict[str, _Task] = {}
+        self._deleting: dict[str, _Task] = {}
+        self._timer_armed = False
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def submit(self, request: Any, command_id: CommandId, on_reply: OnReply) -> None:
+        """Serve one catalog command here, or answer `Elsewhere`."""
+        partition = self._partition()
+        if partition is None:
+            on_reply(Elsewhere(self._settings.members[0].node))
+        elif isinstance(request, CreateTable):
+            partition.submit(request, command_id, lambda reply: self._created(reply, on_reply))
+        elif isinstance(request, DeleteTable):
+            partition.submit(request, command_id, lambda reply: self._deleted(reply, on_reply))
+        else:
+            partition.submit(request, command_id, on_reply)
+
+    def _created(self, reply: Any, on_reply: OnReply) -> None:
+        """The CREATING row is applied (perhaps by an earlier attempt with this command id)."""
+        if not isinstance(reply, TableReply):
+            on_reply(reply)
+            return
+        table = reply.table
+        task = self._creating.get(table.table_id)
+        if task is None:
+            task = self._begin_creation(table)
+        task.waiters.append((on_reply, reply))
+        self._check_creation(task)
+
+    def _deleted(self, reply: Any, on_reply: OnReply) -> None:
+        if not isinstance(reply, TableReply):
+            on_reply(reply)
+            return
+        task = self._deleting.get(reply.table.table_id)
+        if task is None:
+            task = self._begin_deletion(reply.table)
+        if self._settings.control_plane_delay_ns:
+            on_reply(reply)
+        else:
+            task.waiters.append((on_reply, reply))
+        self._check_deletion(task)
+
+    # --- creation -------------------------------------------------------------------------------------------------
+
+    def _begin_creation(self, table: TableDescriptor) -> _Task:
+        waiting = {(partition.group, NodeId(0)): None for partition in table.partitions}
+        task = _Task(table, self._host.now(), waiting)
+        self._creating[table.table_id] = task
+        self._push_creation(task)
+        self._arm()
+        return task
+
+    def _push_creation(self, task: _Task) -> None:
+        missing = {group for group, _ in task.waiting}
+        specs = tuple(spec for spec in task.specs if spec.group in missing)
+        for node in _members(specs):
+            self._host.send(node, CreateGroups(tuple(spec for spec in specs if node in spec.members)))
+
+    def on_groups_ready(self, message: GroupsReady) -> None:
+        """Leaders report their barrier: the group serves."""
+        for task in list(self._creating.values()):
+            for group in message.groups:
+                task.waiting.pop((group, NodeId(0)), None)
+            self._check_creation(task)
+
+    def _check_creation(self, task: _Task) -> None:
+        if task.waiting or task.finishing:
+            return
+        delay = self._settings.control_plane_delay_ns
+        if delay:
+            self._answer(task)
+            if self._host.now() - task.started < delay:
+                return
+        task.finishing = True
+        self._propose(SetStatus(task.table.name, task.table.table_id, "ACTIVE"), task, self._creating)
+
+    # --- deletion -------------------------------------------------------------------------------------------------
+
+    def _begin_deletion(self, table: TableDescriptor) -> _Task:
+        waiting = {(p.group, node): None for p in table.partitions for node in p.replicas}
+        task = _Task(table, self._host.now(), waiting)
+        self._deleting[table.table_id] = task
+        self._push_deletion(task)
+        self._arm()
+        return task
+
+    def _push_deletion(self, task: _Task) -> None:
+        for node in _members(tuple(task.specs)):
+            groups = tuple(group for group, member in task.waiting if member == node)
+            if groups:
+                self._host.send(node, DropGroups(groups))
+
+    def on_groups_dropped(self, source: NodeId, message: GroupsDropped) -> None:
+        """Members report a durable drop."""
+        for task in list(self._deleting.values()):
+            for group in message.groups:
+                task.waiting.pop((group, source), None)
+            self._check_deletion(task)
+
+    def _check_deletion(self, task: _Task) -> None:
+        """Done when every member has dropped. A member that stays silent is waited for until its lease, which alone
+        could let it still answer strong reads, has run out and a majority of each group is gone."""
+        if task.finishing:
+            return
+        age = self._host.now() - task.started
+        if task.waiting and (age < 2 * self._settings.grant_ns or not self._majority_dropped(task)):
+            return
+        if age < self._settings.control_plane_delay_ns:
+            return
+        task.finishing = True
+        self._propose(RemoveTable(task.table.name, task.table.table_id), task, self._deleting)
+
+    def _majority_dropped(self, task: _Task) -> bool:
+        for spec in task.specs:
+            left = sum(1 for node in spec.members if (spec.group, node) in task.waiting)
+            if left > (len(spec.members) - 1) // 2:
+                return False
+        return True
+
+    # --- both -----------------------------------------------------------------------------------------------------
+
+    def _propose(self, command: SetStatus | RemoveTable, task: _Task, tasks: dict[str, _Task]) -> None:
+        partition = self._partition()
+
+        def done(reply: Any) -> None:
+            if tasks.get(task.table.table_id) is not task:
+                return
+            if isinstance(reply, Elsewhere | Failed):
+                task.finishing = False  # tried again by the timer, or by the next catalog leader
+                return
+            del tasks[task.table.table_id]
+            self._answer(task)
+
+        if partition is not None:
+            partition.submit(command, CommandId(self._host.ports.rng.randbytes(16)), done)
+
+    def _answer(self, task: _Task) -> None:
+        waiters, task.waiters = task.waiters, []
+        for on_reply, reply in waiters:
+            on_reply(reply)
+
+    def lead(self) -> None:
+        """This node leads the catalog now: take up what is half done."""
+        partition = self._partition()
+        assert partition is not None
+        for table in all_tables(partition.scan):
+            if table.status == "CREATING" and table.table_id not in self._creating:
+                self._begin_creation(table)
+            elif table.status == "DELETING" and table.table_id not in self._deleting:
+                self._begin_deletion(table)
+
+    def follow(self) -> None:
+        """Another node leads: callers that wait here ask it."""
+        tasks = [*self._creating.values(), *self._deleting.values()]
+        self._creating, self._deleting = {}, {}
+        partition = self._partition()
+        hint = partition.replica.leader_hint if partition is not None else None
+        for task in tasks:
+            for on_reply, _ in task.waiters:
+                on_reply(Elsewhere(self._settings.me if hint is None else hint, maybe_applied=True))
+
+    def _arm(self) -> None:
+        if not self._timer_armed:
+            self._timer_armed = True
+            delay = self._settings.control_plane_delay_ns
+            period = min(_RETRY_NS, max(delay // 4, MILLISECOND)) if delay else _RETRY_NS
+            self._host.ports.scheduler.call_at(Instant(self._host.now() + period), self._tick)
+
+    def _tick(self) -> None:
+        self._timer_armed = False
+        if self._host.stopped:
+            return
+        for task in list(self._creating.values()):
+            self._push_creation(task)
+            self._check_creation(task)
+        for task in list(self._deleting.values()):
+            self._push_deletion(task)
+            self._check_deletion(task)
+        if self._creating or self._deleting:
+            self._arm()
+
+    # --- reconciliation -------------------------------------------------------------------------------------------
+
+    def on_reconcile(self, source: NodeId, message: Reconcile) -> None:
+        """Tell a node what it should host, from applied state under the lease; others stay silent."""
+        partition = self._partition()
+        if partition is None or not partition.serves_reads(self._host.now()):
+            return
+        version = counters_row(partition.get).version
+        if version == message.version:
+            self._host.send(source, Reconciled(version, (), ()))
+            return
+        hosted = frozenset(message.groups)
+        deleting = {
+            p.group for table in all_tables(partition.scan) if table.status == "DELETING" for p in table.partitions
+        }
+        create = tuple(
+            spec
+            for spec in all_groups(partition.scan)
+            if source in spec.members and spec.group not in hosted and spec.group not in deleting
+        )
+        drop = tuple(group for group in message.groups if group in deleting or is_tombstoned(partition.get, group))
+        self._host.send(source, Reconciled(version, create, drop))
+
+
+def _members(specs: tuple[GroupSpec, ...]) -> tuple[NodeId, ...]:
+    """The nodes that host any of `specs`, ascending."""
+    return tuple(sorted({node for spec in specs for node in spec.members}))

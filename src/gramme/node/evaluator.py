@@ -1,0 +1,53 @@
+"""What a partition's leader does with a request: the seam between replication and a data model.
+
+An evaluator is pure. It reads the newest state through a function (applied rows overlaid with writes in flight) and
+says what physically changes, or what the answer is if nothing does. Two exist: tables and the catalog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from gramme.kernel.time import Stamp, Timestamp
+
+Read = Callable[[bytes], bytes | None]
+"""Newest value of a space-prefixed key, or None."""
+
+
+class Change(NamedTuple):
+    """Rows to put and delete (space-prefixed keys), and the answer once that is applied."""
+
+    puts: list[tuple[bytes, bytes]]
+    deletes: list[bytes]
+    reply: Any
+
+
+class Answer(NamedTuple):
+    """Nothing changes: an answer that is a read of `keys`, writes in flight included."""
+
+    reply: Any
+    keys: tuple[bytes, ...]
+
+
+class Context(NamedTuple):
+    """What a leader adds to a request: wall time, and the stamp that a resulting command will carry."""
+
+    wall: Timestamp
+    stamp: Stamp
+
+
+class Evaluator(Protocol):
+    """The data model of one partition."""
+
+    def write(self, request: Any, read: Read, context: Context) -> Change | Answer:
+        """Evaluate a write. Raises nothing for bad input: that is an `Answer` too."""
+
+    def read(self, request: Any, get: Read, scan: Scan) -> Any:
+        """Answer a read from applied state."""
+
+
+class Scan(Protocol):
+    """Rows of applied state: (space-prefixed start, space-prefixed end, reverse) → (space-prefixed key, value)."""
+
+    def __call__(self, start: bytes, end: bytes, reverse: bool) -> Any: ...

@@ -1,0 +1,83 @@
+"""When the engine is flushed, and which log segments may go afterwards.
+
+Engine-durable slot of a group = what was applied when a flush that completed was *started* (REPLICATION.md §6). The log
+keeps everything above it, so recovery is the engine's last flush and a replay.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gramme.kernel.ids import GroupId, Lsn, Slot
+from gramme.kernel.time import SECOND, Instant
+from gramme.node.groups import Groups
+from gramme.node.host import Host
+from gramme.node.ports import NodeSettings
+
+_PERIOD_NS: Final = SECOND
+
+
+class Flusher:
+    """Looks once a second whether enough was applied, or time enough has passed, for a flush."""
+
+    def __init__(self, host: Host, settings: NodeSettings, groups: Groups) -> None:
+        self._host = host
+        self._settings = settings
+        self._groups = groups
+        self._durable: dict[GroupId, Slot] = {}
+        self._flushing = False
+        self._flushed_lsn = Lsn(0)
+        self._flushed_bytes = 0
+        self._flushed_at = host.now()
+        self.flushes = 0
+
+    def start(self) -> None:
+        """What recovery found in the engine is durable there."""
+        self._durable = self._applied()
+        self._arm()
+
+    def durable_slot(self, group: GroupId) -> Slot:
+        """The engine-durable slot of a group."""
+        return self._durable.get(group, Slot(0))
+
+    def _applied(self) -> dict[GroupId, Slot]:
+        return {group: partition.applied.slot for group, partition in self._groups.partitions.items()}
+
+    def _arm(self) -> None:
+        self._host.ports.scheduler.call_at(Instant(self._host.now() + _PERIOD_NS), self._tick)
+
+    def _tick(self) -> None:
+        if self._host.stopped:
+            return
+        now = self._host.now()
+        log = self._host.log
+        grown = self._host.engine_bytes - self._flushed_bytes >= self._settings.flush_bytes
+        aged = now - self._flushed_at >= self._settings.flush_interval_ns and log.last_lsn > self._flushed_lsn
+        if not self._flushing and (grown or aged):
+            self.flush()
+        self._trim(now)
+        self._arm()
+
+    def flush(self) -> None:
+        """Start a flush now."""
+        applied = self._applied()
+        self._flushing = True
+        self._flushed_at = self._host.now()
+        self._flushed_lsn = self._host.log.last_lsn
+        self._flushed_bytes = self._host.engine_bytes
+        self._host.ports.engine.flush(lambda: self._done(applied))
+
+    def _done(self, applied: dict[GroupId, Slot]) -> None:
+        if self._host.stopped:
+            return
+        self._flushing = False
+        self.flushes += 1
+        self._durable = applied
+        self._trim(self._host.now())
+
+    def _trim(self, now: Instant) -> None:
+        self._groups.housekeeping(self.durable_slot)
+        log = self._host.log
+        for segment in log.deletable(self.durable_slot, log.durable_lsn, now):
+            self._host.ports.log_disk.delete(segment)
+            log.deleted(segment)

@@ -1,0 +1,233 @@
+"""The replicas that this node hosts: recovered, created on the catalog's word, dropped on its tombstone, fed messages.
+
+Rule (REPLICATION.md §8): an unknown group is looked up, never created from a message; data is deleted only on a
+positive tombstone; group ids are never reused. A replica whose log is damaged where that may hide a promise or an
+accepted value takes no part any more (§5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.errors import Corruption, Stalled
+from gramme.kernel.ids import CATALOG_GROUP, GroupId, Lsn, NodeId, Slot
+from gramme.kernel.record import Record, RecordKind
+from gramme.kernel.time import MILLISECOND, SECOND, Instant
+from gramme.node.evaluator import Evaluator
+from gramme.node.extents import first_extent, forget_group, read_extent
+from gramme.node.host import Host
+from gramme.node.messages import GroupsDropped, GroupSpec, GroupsReady
+from gramme.node.partition import PartitionReplica, read_applied
+from gramme.node.ports import NodeSettings
+from gramme.paxos.lease import LeaseView
+from gramme.paxos.recovery import fold
+from gramme.paxos.replica import GroupReplica
+from gramme.paxos.settings import PaxosSettings
+from gramme.paxos.state import GroupState, create_record, drop_record, founding_state
+from gramme.storage.engine.contract import Batch
+from gramme.storage.engine.rows import extent_range
+from gramme.storage.log.recovery import Damage
+
+_STASH_LIMIT: Final = 1_024
+_STASH_NS: Final = SECOND
+_STALL_RETRY_NS: Final = 10 * MILLISECOND
+
+_encode_spec = msgspec.msgpack.Encoder().encode
+_decode_spec = msgspec.msgpack.Decoder(GroupSpec).decode
+
+
+class Groups:
+    """See the module. `evaluator_of` gives the data model of a group, `on_role` hears of leadership changes."""
+
+    def __init__(
+        self,
+        host: Host,
+        settings: NodeSettings,
+        paxos: PaxosSettings,
+        leases: LeaseView,
+        evaluator_of: Callable[[GroupId], Evaluator],
+        on_role: Callable[[PartitionReplica], None],
+        on_output: Callable[[PartitionReplica, Any], None],
+        on_unknown: Callable[[], None],
+    ) -> None:
+        self.partitions: dict[GroupId, PartitionReplica] = {}
+        self.dropped: dict[GroupId, None] = {}
+        self.lost: dict[GroupId, str] = {}  # replicas that damage left without a usable log: they take no part
+        self._host = host
+        self._settings = settings
+        self._paxos = paxos
+        self._leases = leases
+        self._evaluator_of = evaluator_of
+        self._on_role = on_role
+        self._on_output = on_output
+        self._on_unknown = on_unknown
+        self._tell_ready: dict[GroupId, NodeId] = {}
+        self._stash: list[tuple[Instant, GroupId, NodeId, Any]] = []
+
+    # --- life of a group ------------------------------------------------------------------------------------------
+
+    def recover(self, records: list[tuple[Lsn, Record]], damaged: list[Damage]) -> None:
+        """Rebuild every group from the log and the engine; nothing is sent yet."""
+        for _, record in records:
+            if record.kind is RecordKind.DROP:
+                self.dropped[record.group] = None
+        for _, state in sorted(fold(records).items()):
+            self._adopt(_decode_spec(state.descriptor), state, damaged)
+
+    def _adopt(self, spec: GroupSpec, state: GroupState, damaged: list[Damage]) -> None:
+        engine = self._host.ports.engine
+        extent = read_extent(engine, spec.group)
+        applied = read_applied(engine, extent)
+        if extent != first_extent(spec.group):
+            batch = Batch()
+            batch.delete_range(extent_range(first_extent(spec.group))[0], extent_range(extent)[0])
+            self._write(batch)
+        state.amnesiac = any(_may_hide(damage, spec.group, applied.slot) for damage in damaged)
+        try:
+            state.attach_engine(applied.slot, applied.crc, applied.stamp)
+        except Corruption as error:
+            if not damaged:
+                raise
+            self.lost[spec.group] = str(error)
+            self._host.ports.log_event("replica lost", {"group": spec.group, "reason": str(error)})
+            return
+        partition = self._make(spec, state, extent, applied)
+        partition.rebuild_outcomes(state.entries)
+
+    def _make(self, spec: GroupSpec, state: GroupState, extent: Any, applied: Any) -> PartitionReplica:
+        replica = GroupReplica(spec.group, self._settings.me, state, self._leases, self._paxos, self._host.ports.rng)
+        partition = PartitionReplica(
+            spec, replica, self._evaluator_of(spec.group), self._host, self._settings, extent, applied,
+            self._role_changed, self._on_output,
+        )  # fmt: skip
+        self.partitions[spec.group] = partition
+        return partition
+
+    def start(self) -> None:
+        """Let every recovered group go."""
+        for partition in list(self.partitions.values()):
+            partition.execute(partition.replica.start(self._host.now()))
+
+    def create(self, specs: Iterable[GroupSpec], requester: NodeId) -> None:
+        """Host these groups; `requester` is told when this node leads them. Idempotent."""
+        ready = []
+        for spec in specs:
+            partition = self.partitions.get(spec.group)
+            if spec.group in self.dropped or spec.group in self.lost:
+                continue
+            if partition is None:
+                self._tell_ready[spec.group] = requester
+                self._create(spec)
+            elif partition is not None and partition.leading:
+                ready.append(spec.group)
+            elif partition is not None:
+                self._tell_ready[spec.group] = requester
+        if ready:
+            self._host.send(requester, GroupsReady(tuple(ready)))
+
+    def _create(self, spec: GroupSpec) -> None:
+        state = founding_state(spec.group, spec.members, _encode_spec(spec))
+        extent = first_extent(spec.group)
+        partition = self._make(spec, state, extent, read_applied(self._host.ports.engine, extent))
+        effects = Effects(records=[create_record(state)])
+        effects.merge(partition.replica.start(self._host.now()))
+        partition.execute(effects)
+        stash, self._stash = self._stash, []
+        for item in stash:
+            if item[1] == spec.group:
+                partition.step(item[2], item[3])
+            else:
+                self._stash.append(item)
+
+    def hosts(self, group: GroupId) -> bool:
+        """Whether a replica of `group` is here."""
+        return group in self.partitions or group in self.lost
+
+    def found_catalog(self, members: tuple[NodeId, ...]) -> None:
+        """Only called for an empty node that the founding configuration names."""
+        self._create(GroupSpec(CATALOG_GROUP, "", b"", b"", members))
+
+    def drop(self, groups: Iterable[GroupId], requester: NodeId) -> None:
+        """Forget these groups for good; `requester` hears of it when the drop is durable."""
+        groups = tuple(groups)
+        records = []
+        for group in groups:
+            if group in self.dropped:
+                continue
+            self.dropped[group] = None
+            records.append(drop_record(group))
+            partition = self.partitions.pop(group, None)
+            self._tell_ready.pop(group, None)
+            if partition is not None:
+                partition.close()
+                batch = Batch()
+                forget_group(batch, group, partition.extent)
+                self._write(batch)
+        self._host.execute(Effects(records=records, sends_durable=[(requester, GroupsDropped(groups))]), self)
+
+    def _write(self, batch: Batch) -> None:
+        """Housekeeping of rows that nobody reads any more; a stalled engine is asked again."""
+        try:
+            self._host.ports.engine.write(batch)
+        except Stalled:
+            retry = Instant(self._host.now() + _STALL_RETRY_NS)
+            self._host.ports.scheduler.call_at(retry, lambda: None if self._host.stopped else self._write(batch))
+
+    # --- messages and roles ---------------------------------------------------------------------------------------
+
+    def step(self, source: NodeId, message: Any) -> None:
+        """A message of some group's protocol."""
+        partition = self.partitions.get(message.group)
+        if partition is not None:
+            partition.step(source, message)
+        elif message.group not in self.dropped and message.group not in self.lost:
+            self._keep(source, message)
+            self._on_unknown()
+
+    def _keep(self, source: NodeId, message: Any) -> None:
+        """A leader may be faster than the catalog's word: keep a few messages for the group's creation."""
+        now = self._host.now()
+        if len(self._stash) >= _STASH_LIMIT:
+            self._stash = [item for item in self._stash if now - item[0] < _STASH_NS][-_STASH_LIMIT // 2 :]
+        self._stash.append((now, message.group, source, message))
+
+    def _role_changed(self, partition: PartitionReplica) -> None:
+        if partition.leading:
+            requester = self._tell_ready.pop(partition.spec.group, None)
+            if requester is not None:
+                self._host.send(requester, GroupsReady((partition.spec.group,)))
+        self._on_role(partition)
+
+    def durable(self, event: Any) -> None:
+        """Drops wait for nothing but their answers."""
+
+    def output(self, output: Any) -> None:
+        """Drops have no outputs."""
+
+    def end_turn(self, now: Instant) -> Effects | None:
+        """Nothing is batched here."""
+        return None
+
+    def checkpoint(self) -> list[Record]:
+        """State of every group, and the drops that old segments may still contradict, for a new segment."""
+        records = [drop_record(group) for group in self.dropped]
+        return records + [partition.replica.checkpoint() for partition in self.partitions.values()]
+
+    def housekeeping(self, durable: Callable[[GroupId], Slot]) -> None:
+        """Let go of log entries in memory that everybody has and the engine keeps, and of old outcomes."""
+        now = self._host.now()
+        for partition in self.partitions.values():
+            partition.replica.trim(durable(partition.spec.group))
+            partition.outcomes.rotate(now)
+
+
+def _may_hide(damage: Damage, group: GroupId, applied: Slot) -> bool:
+    """Whether lost records may have been promises or unapplied entries of `group`."""
+    identifier = damage.identifier
+    if identifier is None:
+        return True
+    return identifier.group == group and not 0 < identifier.slot <= applied

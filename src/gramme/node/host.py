@@ -1,0 +1,164 @@
+"""The host: the one executor of effects, in production and in simulation.
+
+It owns the shared log's pipeline, the outbox, and the order between them: what a machine puts in `sends_durable` or
+`durable_events` waits until every record appended so far is durable. Work is gathered during a turn of the event loop
+and flushed once at its end, so one frame per peer and one fsync serve all that happened in the turn (group commit).
+Source: DESIGN.md §3 "One executor", REPLICATION.md §1 and §5.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.ids import Lsn, NodeId
+from gramme.kernel.ports import Timer
+from gramme.kernel.time import Instant
+from gramme.node.ports import Ports
+from gramme.storage.log.shared import LogJob, SharedLog
+
+
+class Owner(Protocol):
+    """A machine's place in the node: where its durable events and outputs go back to."""
+
+    def durable(self, event: Any) -> None:
+        """`event` of an earlier Effects: all its records are durable now."""
+
+    def output(self, output: Any) -> None:
+        """A fact for the composing node."""
+
+    def end_turn(self, now: Instant) -> Effects | None:
+        """What was held back to be batched in this turn; called once for an owner that was `touch`ed."""
+
+
+class Host:
+    """Carries effects out. Not re-entrant by construction: ports never call back from inside a call."""
+
+    def __init__(self, ports: Ports, log: SharedLog, me: NodeId, deliver: Callable[[Any], None]) -> None:
+        self.ports = ports
+        self.log = log
+        self.me = me
+        self._deliver = deliver
+        self._loopback: deque[Any] = deque()
+        self.stopped = False
+        self.fsyncs = 0
+        self.engine_bytes = 0
+        self._outbox: dict[NodeId, list[Any]] = {}
+        self._touched: dict[int, Owner] = {}
+        self._waiting: deque[tuple[Lsn, Effects, Owner]] = deque()
+        self._in_flight: LogJob | None = None
+        self._armed = False
+        self._mark_timer: Timer | None = None
+
+    def now(self) -> Instant:
+        """The node's monotonic time."""
+        return self.ports.clock.instant()
+
+    def execute(self, effects: Effects, owner: Owner) -> None:
+        """Carry out `effects` in the order that `Effects` states."""
+        if effects.records:
+            self.log.append(effects.records)
+            self._arm()
+        for node, message in effects.sends:
+            self.send(node, message)
+        if effects.sends_durable or effects.durable_events:
+            if self.log.last_lsn <= self.log.durable_lsn:
+                self._release(effects, owner)
+            else:
+                self._waiting.append((self.log.last_lsn, effects, owner))
+        for output in effects.outputs:
+            owner.output(output)
+
+    def send(self, node: NodeId, message: Any) -> None:
+        """Queue `message` for the frame that leaves at the end of this turn."""
+        if node == self.me:
+            self._loopback.append(message)
+        elif (queue := self._outbox.get(node)) is not None:
+            queue.append(message)
+        else:
+            self._outbox[node] = [message]
+        self._arm()
+
+    def touch(self, owner: Owner) -> None:
+        """Have `owner.end_turn` called once at the end of this turn."""
+        self._touched[id(owner)] = owner
+        self._arm()
+
+    def _arm(self) -> None:
+        if not self._armed and not self.stopped:
+            self._armed = True
+            self.ports.scheduler.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._armed = False
+        if self.stopped:
+            return
+        while self._loopback:
+            self._deliver(self._loopback.popleft())
+        while self._touched:
+            touched, self._touched = self._touched, {}
+            now = self.now()
+            for owner in touched.values():
+                effects = owner.end_turn(now)
+                if effects is not None:
+                    self.execute(effects, owner)
+        if self._loopback:
+            self._arm()
+        if self._outbox:
+            outbox, self._outbox = self._outbox, {}
+            for node, messages in outbox.items():
+                self.ports.transport.send(node, messages)
+        self._write_log()
+
+    def _write_log(self) -> None:
+        if self._in_flight is None:
+            job = self.log.take()
+            if job is not None:
+                self._in_flight = job
+                self.ports.log_disk.submit(job.writes, self._job_durable)
+
+    def _job_durable(self) -> None:
+        job = self._in_flight
+        if self.stopped or job is None:
+            return
+        self._in_flight = None
+        self.fsyncs += 1
+        self.log.on_durable(job)
+        # The next job starts before this one's answers are worked out: the disk is the scarcer thing.
+        self._write_log()
+        durable = self.log.durable_lsn
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= durable:
+            _, effects, owner = waiting.popleft()
+            self._release(effects, owner)
+        if self._in_flight is None and not waiting:
+            self._arm_mark()
+
+    def _release(self, effects: Effects, owner: Owner) -> None:
+        for node, message in effects.sends_durable:
+            self.send(node, message)
+        for event in effects.durable_events:
+            owner.durable(event)
+
+    def _arm_mark(self) -> None:
+        """Once the log is idle, note on disk what is durable, so that recovery can tell a torn tail from a cut one."""
+        if self._mark_timer is None:
+            when = Instant(self.now() + _MARK_DELAY_NS)
+            self._mark_timer = self.ports.scheduler.call_at(when, self._write_mark)
+
+    def _write_mark(self) -> None:
+        self._mark_timer = None
+        if self.stopped or self._in_flight is not None:
+            return
+        mark = self.log.take_mark()
+        if mark is not None:
+            self.ports.log_disk.submit([mark], _nothing)
+
+
+_MARK_DELAY_NS = 20_000_000
+
+
+def _nothing() -> None:
+    """A durable mark is advice to recovery: nobody waits for it."""

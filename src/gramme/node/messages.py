@@ -1,0 +1,155 @@
+"""Messages of the node itself: forwarded requests, creation and reconciliation of groups, snapshots, identity.
+
+Paxos, leases and gossip have their own (`paxos.messages`, `membership.messages`). All are frozen, tagged and
+array-like: field order is the wire format; new fields go at the end, with a default.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gramme.kernel.ids import BootId, CommandId, GroupId, NodeId, Slot
+from gramme.node.catalog_commands import CatalogAnswer, CatalogCommand
+from gramme.tables.requests import Reply, Request
+
+
+class _Wire(msgspec.Struct, frozen=True, array_like=True):
+    pass
+
+
+class Forward(_Wire, tag="Forward", frozen=True):
+    """A request for the leader of `group`; at most one forward per request (row A13's rule, kept for tables too)."""
+
+    id: int
+    group: GroupId
+    command_id: CommandId
+    request: Request | CatalogCommand
+
+
+class Forwarded(_Wire, tag="Forwarded", frozen=True):
+    """The answer to `Forward`."""
+
+    id: int
+    reply: Reply | CatalogAnswer
+
+
+class Misdirected(_Wire, tag="Misdirected", frozen=True):
+    """The receiver cannot serve the request. `hint` is the leader it believes in, if any. `maybe_applied` is true when
+    the write had been proposed before leadership was lost: the next leader's log tells, by command id."""
+
+    id: int
+    hint: NodeId
+    maybe_applied: bool
+    unknown_group: bool = False
+
+
+class GroupSpec(_Wire, frozen=True):
+    """What a node needs to know to host a replica of a group: configuration 0 of the group and its range."""
+
+    group: GroupId
+    table_id: str
+    start: bytes
+    end: bytes
+    members: tuple[NodeId, ...]
+
+
+class CreateGroups(_Wire, tag="CreateGroups", frozen=True):
+    """From the catalog's leader to a member: host these. Idempotent: a group that exists, or was dropped, stays so."""
+
+    groups: tuple[GroupSpec, ...]
+
+
+class GroupsReady(_Wire, tag="GroupsReady", frozen=True):
+    """To the catalog's leader: the sender leads these groups and has chosen its barrier in each."""
+
+    groups: tuple[GroupId, ...]
+
+
+class DropGroups(_Wire, tag="DropGroups", frozen=True):
+    """A positive tombstone: forget these groups and their data. Ids are never reused."""
+
+    groups: tuple[GroupId, ...]
+
+
+class GroupsDropped(_Wire, tag="GroupsDropped", frozen=True):
+    """To the catalog's leader: the drop of these groups is durable here; no replica of them answers any more."""
+
+    groups: tuple[GroupId, ...]
+
+
+class Reconcile(_Wire, tag="Reconcile", frozen=True):
+    """To a catalog replica: what should I host? `version` is the catalog version last reconciled with (-1: none)."""
+
+    version: int
+    groups: tuple[GroupId, ...]
+
+
+class Reconciled(_Wire, tag="Reconciled", frozen=True):
+    """Answer of the catalog's leader at `version`: groups to create, and tombstones among those that were listed."""
+
+    version: int
+    create: tuple[GroupSpec, ...]
+    drop: tuple[GroupId, ...]
+
+
+class SnapshotChunk(_Wire, tag="SnapshotChunk", frozen=True):
+    """Rows of a group's state at `slot`, in chunks numbered from 0; the last one has `done`.
+
+    `outcomes` are (command id, reply) of the writes of the last seconds: part of the replicated state.
+    """
+
+    group: GroupId
+    snapshot: int
+    seq: int
+    slot: Slot
+    crc: int
+    stamp: int
+    configuration: int
+    rows: list[tuple[bytes, bytes]]
+    outcomes: list[tuple[CommandId, bytes]]
+    done: bool
+
+
+class SnapshotAck(_Wire, tag="SnapshotAck", frozen=True):
+    """The receiver has chunk `seq`, or has given up on the snapshot."""
+
+    group: GroupId
+    snapshot: int
+    seq: int
+    refused: bool = False
+
+
+class Hello(_Wire, tag="Hello", frozen=True):
+    """Who the sender is: its last 16 boot ids (newest last) and what it has durable. Sent until acknowledged."""
+
+    boots: tuple[BootId, ...]
+    durable_lsn: int
+
+
+class HelloAck(_Wire, tag="HelloAck", frozen=True):
+    """The receiver durably remembers `boot` and will listen to it; or `refusal` says why not."""
+
+    boot: BootId
+    refusal: str = ""
+
+
+class WhoAreYou(_Wire, tag="WhoAreYou", frozen=True):
+    """A frame came from a boot that the sender of this message has not accepted yet."""
+
+
+MESSAGES = (
+    Forward,
+    Forwarded,
+    Misdirected,
+    CreateGroups,
+    GroupsReady,
+    DropGroups,
+    GroupsDropped,
+    Reconcile,
+    Reconciled,
+    SnapshotChunk,
+    SnapshotAck,
+    Hello,
+    HelloAck,
+    WhoAreYou,
+)

@@ -1,0 +1,412 @@
+"""A node: the machines composed, on the ports it was given. The same class runs in production and in simulation.
+
+Start: recover the log, then the rows, then let the machines go. After that everything happens in callbacks of the
+ports: a message, a durable job, a timer, a request. Source: DESIGN.md §3 and §4, REPLICATION.md §8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Final
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.errors import Corruption
+from gramme.kernel.ids import CATALOG_GROUP, BootId, ClusterId, GroupId, NodeId
+from gramme.kernel.record import Record
+from gramme.kernel.time import MILLISECOND, SECOND, Instant
+from gramme.membership.gossip import Gossip
+from gramme.membership.messages import MESSAGES as MEMBERSHIP_MESSAGES
+from gramme.node.catalog import CatalogEvaluator, choose_members
+from gramme.node.catalog_service import CatalogService
+from gramme.node.driver import Driver
+from gramme.node.evaluator import Evaluator
+from gramme.node.flushing import Flusher
+from gramme.node.groups import Groups
+from gramme.node.host import Host
+from gramme.node.introductions import Introductions
+from gramme.node.memory import NodeMemory
+from gramme.node.messages import (
+    CreateGroups,
+    DropGroups,
+    Forward,
+    Forwarded,
+    GroupsDropped,
+    GroupsReady,
+    Hello,
+    HelloAck,
+    Misdirected,
+    Reconcile,
+    Reconciled,
+    SnapshotAck,
+    SnapshotChunk,
+    WhoAreYou,
+)
+from gramme.node.partition import PartitionReplica
+from gramme.node.ports import NodeSettings, Ports
+from gramme.node.router import Router
+from gramme.node.snapshots import SnapshotReceiver, SnapshotSender
+from gramme.node.table_evaluator import TableEvaluator
+from gramme.paxos.lease import LeaseTable
+from gramme.paxos.messages import GROUP_MESSAGES, LEASE_MESSAGES
+from gramme.paxos.outputs import LeaderHint, LeaseLapsed, LeaseRegained, NeedSnapshot, PeerBack, PeerLost
+from gramme.paxos.replica import GroupStatus
+from gramme.paxos.settings import PaxosSettings
+from gramme.storage.log.recovery import Recovery, recover
+from gramme.storage.log.shared import LogSettings, SharedLog
+
+_RECONCILE_NS: Final = 2 * SECOND
+_FIRST_RECONCILE_NS: Final = 100 * MILLISECOND
+_SPACE_CHECK_NS: Final = SECOND
+_DRAIN_POLL_NS: Final = 5 * MILLISECOND
+_DRAIN_LIMIT_NS: Final = 2 * SECOND
+STATUS_VERSION: Final = 1
+
+
+class Node:
+    """One node of a cluster. `ready` is true once it knows what it should host, `refusal` says why it never will."""
+
+    def __init__(self, settings: NodeSettings, ports: Ports) -> None:
+        self.settings = settings
+        self.ports = ports
+        self.me = settings.me
+        self.boot: BootId = settings.boot
+        self.ready = False
+        self.refusal = ""
+        self.draining = False
+        self._reconciled = -1
+        self._reconcile_soon = False
+        self._low_space = False
+        self._handlers: dict[type, Callable[[NodeId, Any], None]] = {}
+
+    # --- start ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Recover and go. Raises `Incompatible` for another node's or cluster's data, `Corruption` for a log of a
+        cluster of one that is damaged (it names file and offset; nobody else could supply what is lost)."""
+        disk = self.ports.log_disk
+        segments = disk.segments()
+        recovery = recover(((n, disk.read(n)) for n in segments), self.settings.cluster) if segments else None
+        self.cluster = self._cluster_id(recovery)
+        self._refuse_damage(recovery)
+        self.memory = NodeMemory(self.cluster, self.me)
+        records = recovery.records if recovery is not None else []
+        self.memory.recover(records)
+        self._compose(recovery)
+        self.groups.recover(records, recovery.damaged if recovery is not None else [])
+        self._begin()
+
+    def _cluster_id(self, recovery: Recovery | None) -> ClusterId:
+        if self.settings.cluster is not None:
+            return self.settings.cluster
+        if recovery is not None and recovery.cluster is not None:
+            return recovery.cluster
+        return ClusterId(self.ports.rng.randbytes(16))
+
+    def _refuse_damage(self, recovery: Recovery | None) -> None:
+        if recovery is None:
+            return
+        for damage in recovery.healed:
+            self.ports.log_event("log record read from its second copy", {"where": str(damage)})
+        for damage in recovery.damaged:
+            self.ports.log_event("log damaged", {"where": str(damage)})
+        if recovery.damaged and len(self.settings.members) == 1:
+            raise Corruption(f"the log is damaged and no other node has a copy: {recovery.damaged[0]}")
+
+    def _compose(self, recovery: Recovery | None) -> None:
+        settings, ports = self.settings, self.ports
+        log_settings = LogSettings(
+            segment_bytes=settings.segment_bytes, keep_closed_ns=settings.outcome_window_ns * 3 // 2
+        )
+        self.log = SharedLog(self.cluster, log_settings, self._checkpoint, recovery)
+        self.host = Host(ports, self.log, self.me, self._deliver)
+        paxos = PaxosSettings(
+            lease_grant_ns=settings.grant_ns,
+            lease_renew_ns=settings.renewal_ns,
+            retained_bytes=settings.retain_log_bytes,
+        )
+        self.leases = LeaseTable(self.me, self.boot, self.memory.boots, paxos, self.host.now(), ports.rng)
+        self.catalog_members = choose_members(settings.members, 0)
+        tables: Evaluator = TableEvaluator()
+        catalog: Evaluator = CatalogEvaluator(settings.members, ports.rng)
+        self.groups = Groups(
+            self.host, settings, paxos, self.leases, lambda group: catalog if group == CATALOG_GROUP else tables,
+            self._role_changed, self._group_output, self._reconcile_now,
+        )  # fmt: skip
+        self.catalog = CatalogService(self.host, settings, lambda: self.groups.partitions.get(CATALOG_GROUP))
+        self.gossip = Gossip(self.me, self.boot, settings.members, ports.rng)
+        self.router = Router(
+            self.host, settings, self.groups.partitions, self.catalog_members, self.catalog.submit, self._alive
+        )
+        self.introductions = Introductions(
+            self.host, self.memory, self.boot, settings.peers, self._maybe_found, self._refused
+        )
+        self.snapshots_out = SnapshotSender(self.host)
+        self.snapshots_in = SnapshotReceiver(self.host, self.groups.partitions.get)
+        self.flusher = Flusher(self.host, settings, self.groups)
+        self._lease_driver = Driver(self.host, self.leases, self._lease_output)
+        self._gossip_driver = Driver(self.host, self.gossip, lambda _output: None)
+        self._register()
+
+    def _begin(self) -> None:
+        """Found or re-open, note this boot durably, then introduce this node and let every machine go."""
+        records = [] if self.memory.founded else [self.memory.found()]
+        records.append(self.memory.boot(self.boot))
+        self.host.execute(Effects(records=records, durable_events=["boot"]), self)
+        self.groups.start()
+        self.flusher.start()
+        self._reconcile_tick()
+        self._space_tick()
+
+    def durable(self, event: Any) -> None:
+        """This boot is durable: peers may remember it, and what this node grants or asks for from now on."""
+        self.introductions.start()
+        self._lease_driver.carry_out(self.leases.set_peers(self.settings.peers, self.host.now()))
+        self._gossip_driver.start()
+        self._maybe_found()
+
+    def _maybe_found(self) -> None:
+        """Found the catalog's group here once *every* other founder listens to this node: one that has seen an earlier
+        boot of it does not, so a founder that lost its disk never comes back as new (REPLICATION.md §8)."""
+        if self.me not in self.catalog_members or self.refusal or self.groups.hosts(CATALOG_GROUP):
+            return
+        if len(self.introductions.known_to) == len(self.settings.peers):
+            self.groups.found_catalog(self.catalog_members)
+
+    def output(self, output: Any) -> None:
+        """The node itself has no outputs."""
+
+    def end_turn(self, now: Instant) -> Effects | None:
+        """Nothing of the node itself is batched."""
+        return None
+
+    def _checkpoint(self) -> list[Record]:
+        return [self.memory.checkpoint(), *self.groups.checkpoint()]
+
+    # --- messages -------------------------------------------------------------------------------------------------
+
+    def _register(self) -> None:
+        handlers = self._handlers
+        handlers |= dict.fromkeys(GROUP_MESSAGES, self.groups.step)
+        handlers |= dict.fromkeys(LEASE_MESSAGES, self._lease_driver.step)
+        handlers |= dict.fromkeys(MEMBERSHIP_MESSAGES, self._gossip_driver.step)
+        handlers[Forward] = self.router.on_forward
+        handlers[Forwarded] = lambda _source, message: self.router.on_forwarded(message)
+        handlers[Misdirected] = self.router.on_misdirected
+        handlers[CreateGroups] = lambda source, message: self.groups.create(message.groups, source)
+        handlers[GroupsReady] = lambda _source, message: self.catalog.on_groups_ready(message)
+        handlers[DropGroups] = lambda source, message: self.groups.drop(message.groups, source)
+        handlers[GroupsDropped] = self.catalog.on_groups_dropped
+        handlers[Reconcile] = self.catalog.on_reconcile
+        handlers[Reconciled] = self._on_reconciled
+        handlers[SnapshotChunk] = self.snapshots_in.on_chunk
+        handlers[SnapshotAck] = self.snapshots_out.on_ack
+        handlers[Hello] = lambda source, message: self.introductions.on_hello(source, message.boots[-1], message)
+        handlers[HelloAck] = self.introductions.on_hello_ack
+        handlers[WhoAreYou] = lambda source, _message: self.introductions.on_who_are_you(source)
+
+    def on_messages(self, source: NodeId, boot: BootId, messages: list[Any]) -> None:
+        """A frame of `source`, sent by its boot `boot`. Nothing of a boot that is not accepted reaches a machine."""
+        if self.host.stopped:
+            return
+        if not self.introductions.accepted(source, boot):
+            self.introductions.on_unaccepted(source, boot, messages)
+            return
+        handlers = self._handlers
+        for message in messages:
+            handlers[type(message)](source, message)
+
+    def _deliver(self, message: Any) -> None:
+        """A message of this node to itself."""
+        self._handlers[type(message)](self.me, message)
+
+    def on_disconnect(self, source: NodeId) -> None:
+        """The transport lost its link to `source`: what that node was asked is asked again."""
+        if not self.host.stopped:
+            self.router.peer_lost(source)
+
+    # --- outputs of the machines ----------------------------------------------------------------------------------
+
+    def _role_changed(self, partition: PartitionReplica) -> None:
+        group = partition.spec.group
+        if partition.leading:
+            self.router.hint(group, self.me)
+            partition.refusing = self._low_space
+        if group == CATALOG_GROUP:
+            if partition.leading:
+                self.catalog.lead()
+                self._reconcile_now()
+            else:
+                self.catalog.follow()
+        self.router.leader_changed(group)
+
+    def _group_output(self, partition: PartitionReplica, output: Any) -> None:
+        if isinstance(output, NeedSnapshot):
+            self.snapshots_out.start(partition, output.peer)
+        elif isinstance(output, LeaderHint):
+            self.router.hint(output.group, output.node)
+            self.router.leader_changed(output.group)
+
+    def _lease_output(self, output: Any) -> None:
+        """A grant came or went: the groups that depend on that node look at their leases and leaders."""
+        if isinstance(output, PeerLost | PeerBack | LeaseRegained | LeaseLapsed):
+            for partition in list(self.groups.partitions.values()):
+                if output.node in partition.spec.members:
+                    partition.execute(partition.replica.on_lease_change(self.host.now()))
+            if isinstance(output, PeerLost) or (isinstance(output, PeerBack) and output.restarted):
+                self.router.peer_lost(output.node)
+
+    def _alive(self, node: NodeId) -> bool:
+        return node == self.me or self.leases.is_up(node, self.host.now())
+
+    def _refused(self, reason: str) -> None:
+        if not self.refusal:
+            self.refusal = reason
+            self.ports.log_event("this node is refused", {"reason": reason})
+
+    # --- loops ----------------------------------------------------------------------------------------------------
+
+    def _reconcile_now(self) -> None:
+        if not self._reconcile_soon:
+            self._reconcile_soon = True
+            when = Instant(self.host.now() + (_FIRST_RECONCILE_NS if self.ready else 0))
+            self.ports.scheduler.call_at(when, self._send_reconcile)
+
+    def _send_reconcile(self) -> None:
+        self._reconcile_soon = False
+        if self.host.stopped:
+            return
+        message = Reconcile(self._reconciled, tuple(self.groups.partitions))
+        for node in self.catalog_members:
+            self.host.send(node, message)
+
+    def _reconcile_tick(self) -> None:
+        if self.host.stopped:
+            return
+        self._send_reconcile()
+        period = _RECONCILE_NS if self.ready else _FIRST_RECONCILE_NS
+        self.ports.scheduler.call_at(Instant(self.host.now() + period), self._reconcile_tick)
+
+    def _on_reconciled(self, source: NodeId, message: Reconciled) -> None:
+        """The catalog's leader says what this node should host."""
+        self.router.hint(CATALOG_GROUP, source)
+        self.ready = True
+        if message.version == self._reconciled:
+            return
+        self._reconciled = message.version
+        self.gossip.update(catalog_version=message.version)
+        if message.drop:
+            self.groups.drop(message.drop, source)
+        if message.create:
+            self.groups.create(message.create, source)
+
+    def _space_tick(self) -> None:
+        """Below the reserve this node leads nothing and refuses writes; trimming goes on (REPLICATION.md §5)."""
+        if self.host.stopped:
+            return
+        low = self.ports.log_disk.free_bytes() < self.settings.free_space_reserve_bytes
+        if low != self._low_space:
+            self._low_space = low
+            self.ports.log_event("free space", {"below_reserve": low})
+            for partition in self.groups.partitions.values():
+                partition.refusing = low
+        if low and self.settings.peers:
+            self._hand_over_all()
+        self.ports.scheduler.call_at(Instant(self.host.now() + _SPACE_CHECK_NS), self._space_tick)
+
+    # --- hand-over and end ----------------------------------------------------------------------------------------
+
+    def _led(self) -> list[PartitionReplica]:
+        return [partition for partition in self.groups.partitions.values() if partition.leading]
+
+    def _hand_over_all(self) -> None:
+        for partition in self._led():
+            partition.execute(partition.replica.hand_over(None, self.host.now()))
+
+    def fail_over(self, groups: list[GroupId]) -> None:
+        """Hand over those of `groups` that this node leads."""
+        for partition in self._led():
+            if partition.spec.group in groups:
+                partition.execute(partition.replica.hand_over(None, self.host.now()))
+
+    def drain(self, on_done: Callable[[], None]) -> None:
+        """Give up every leadership first, so that a stop costs the cluster no lease wait (row F14); then `on_done`."""
+        self.draining = True
+        self.ready = False
+        if self.settings.peers:
+            self._hand_over_all()
+        self._await_drain(on_done, Instant(self.host.now() + _DRAIN_LIMIT_NS))
+
+    def _await_drain(self, on_done: Callable[[], None], limit: Instant) -> None:
+        waiting = (self.settings.peers and self._led()) or self.router.waiting
+        if not waiting or self.host.now() >= limit:
+            on_done()
+            return
+        when = Instant(self.host.now() + _DRAIN_POLL_NS)
+        self.ports.scheduler.call_at(when, lambda: self._await_drain(on_done, limit))
+
+    def stop(self) -> None:
+        """Nothing is done or answered after this. What was not durable may be lost, as in a crash."""
+        self.host.stopped = True
+
+    def fail(self, error: BaseException) -> None:
+        """An invariant is broken or the disk failed: this node must not go on."""
+        self.stop()
+        self.ports.fatal(f"{type(error).__name__}: {error}")
+
+    # --- status ---------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """What `/cluster` shows (schema version `STATUS_VERSION`; see docs/design/node.md)."""
+        now = self.host.now()
+        return {
+            "version": STATUS_VERSION,
+            "cluster": self.cluster.hex(),
+            "node": self.me,
+            "boot": self.boot.hex(),
+            "ready": self.ready,
+            "draining": self.draining,
+            "refusal": self.refusal,
+            "low_space": self._low_space,
+            "catalog_version": self._reconciled,
+            "log": {
+                "last_lsn": self.log.last_lsn,
+                "durable_lsn": self.log.durable_lsn,
+                "segments": len(self.log.segment_stats()),
+                "fsyncs": self.host.fsyncs,
+            },
+            "nodes": [
+                {
+                    "node": m.node, "name": m.name, "host": m.host, "zone": m.zone, "address": m.address,
+                    "alive": self._alive(m.node),
+                }
+                for m in self.settings.members
+            ],
+            "lost_groups": {str(group): reason for group, reason in self.groups.lost.items()},
+            "groups": [self._group_status(partition, now) for partition in self.groups.partitions.values()],
+            "requests_waiting": self.router.waiting,
+            "retries": self.router.retries,
+            "stale_reads": self.router.stale_reads,
+            "snapshots": {"sent": self.snapshots_out.sent, "installed": self.snapshots_in.installed},
+        }  # fmt: skip
+
+    def _group_status(self, partition: PartitionReplica, now: Instant) -> dict[str, Any]:
+        return {
+            "group": partition.spec.group,
+            "table_id": partition.spec.table_id,
+            "members": list(partition.spec.members),
+            "start": partition.spec.start.hex(),
+            "end": partition.spec.end.hex(),
+            "leading": partition.leading,
+            "lease": partition.leading and partition.replica.holds_lease(now),
+            "applied_slot": partition.applied.slot,
+            "engine_durable_slot": self.flusher.durable_slot(partition.spec.group),
+            **_plain(partition.replica.status()),
+        }
+
+
+def _plain(status: GroupStatus) -> dict[str, Any]:
+    """A group's status as JSON can carry it."""
+    plain = asdict(status)
+    plain["role"] = status.role.value
+    return plain

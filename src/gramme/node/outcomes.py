@@ -1,0 +1,59 @@
+"""Outcomes of recent writes by command id: why a write that is sent again is applied once and gets its first answer.
+
+Every replica of a partition remembers each command it applied for at least `window_ns`, rebuilds that from the retained
+log after a restart, and receives it with a snapshot (issue 2, "Answers under trouble"). Two generations are kept and
+rotated by the node's monotonic clock, between steps of applying: a jump of wall time, which stamps follow, must not
+make a replica forget early. Bounded by count; a full memory refuses new writes rather than forget one too early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gramme.kernel.ids import NO_COMMAND_ID, CommandId
+from gramme.kernel.time import Instant
+
+
+class Outcomes:
+    """Command id → encoded reply, in a young and an old generation."""
+
+    __slots__ = ("_limit", "_old", "_rotated_at", "_window_ns", "_young")
+
+    def __init__(self, window_ns: int, limit: int, now: Instant) -> None:
+        self._young: dict[CommandId, bytes] = {}
+        self._old: dict[CommandId, bytes] = {}
+        self._window_ns = window_ns
+        self._limit = limit
+        self._rotated_at = now
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    @property
+    def full(self) -> bool:
+        """Whether another outcome could only be kept by forgetting one within its window."""
+        return len(self._young) + len(self._old) >= self._limit
+
+    def get(self, command_id: CommandId) -> bytes | None:
+        """The first answer to `command_id`, or None if it was not applied lately."""
+        reply = self._young.get(command_id)
+        return self._old.get(command_id) if reply is None else reply
+
+    def add(self, command_id: CommandId, reply: bytes) -> None:
+        """Remember an applied command."""
+        if command_id != NO_COMMAND_ID:
+            self._young[command_id] = reply
+
+    def rotate(self, now: Instant) -> None:
+        """Forget what is older than the window: called every now and then, acts once a window."""
+        if now - self._rotated_at >= self._window_ns:
+            self._rotated_at = now
+            self._old, self._young = self._young, {}
+
+    def export(self) -> list[tuple[CommandId, bytes]]:
+        """All of it, for a snapshot."""
+        return [*self._old.items(), *self._young.items()]
+
+    def replace(self, outcomes: Iterable[tuple[CommandId, bytes]]) -> None:
+        """Take over the outcomes of a snapshot."""
+        self._old, self._young = {}, dict(outcomes)

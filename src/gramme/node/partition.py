@@ -1,0 +1,404 @@
+"""One replica of a partition: a replication group joined to its rows.
+
+The leader evaluates each write against applied rows overlaid with writes in flight, proposes the resulting mutation,
+and answers when it has applied it. Every replica applies chosen entries blindly, each batch with its applied slot.
+Rules (REPLICATION.md §2): apply before answer; an answer that changes nothing is a read of in-flight state, so it needs
+the lease and leaves only when the last slot it depended on is applied; on losing the ballot the overlay is dropped and
+proposed writes have an unknown outcome until the next leader's log tells, by command id.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.errors import Invariant, Stalled
+from gramme.kernel.ids import NO_NODE, CommandId, ExtentId, NodeId, Slot
+from gramme.kernel.time import Instant, Stamp
+from gramme.node.deadline import DeadlineTimer
+from gramme.node.evaluator import Answer, Change, Context, Evaluator
+from gramme.node.host import Host
+from gramme.node.messages import GroupSpec
+from gramme.node.mutation import Mutation, decode_mutation, encode_mutation
+from gramme.node.outcomes import Outcomes
+from gramme.node.ports import NodeSettings
+from gramme.node.wire import decode_reply, encode_reply
+from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark
+from gramme.paxos.outputs import BecameLeader, Chosen, LostLeadership
+from gramme.paxos.replica import GroupReplica, NotLeader
+from gramme.storage.engine.contract import Batch, Engine, View
+from gramme.storage.engine.rows import Space, row_key
+from gramme.tables.catalog import DescribeTable, ListTables
+from gramme.tables.requests import Failed, FailureKind, GetItem, ScanRange
+
+_APPLIED: Final = struct.Struct(">QIQ")  # slot, chain CRC, stamp
+_APPLIED_KEY: Final = b"applied"
+_READS: Final = (GetItem, ScanRange, DescribeTable, ListTables)
+_APPLY_RETRY_NS: Final = 5_000_000
+
+
+class Elsewhere(NamedTuple):
+    """Not served here. `hint`: the leader this replica believes in. `maybe_applied`: proposed, then lost the ballot."""
+
+    hint: NodeId
+    maybe_applied: bool = False
+
+
+OnReply = Callable[[Any], None]
+"""Called once with a reply of `gramme.tables` or with `Elsewhere`."""
+
+
+class _Pending:
+    """A proposed write at the leader."""
+
+    __slots__ = ("command_id", "mutation", "reply", "waiters")
+
+    def __init__(self, command_id: CommandId, mutation: Mutation, reply: Any, waiter: OnReply) -> None:
+        self.command_id = command_id
+        self.mutation = mutation
+        self.reply = reply
+        self.waiters: list[OnReply] = [waiter]
+
+
+class PartitionReplica:
+    """See the module. `on_role` is told of every change of leadership, after the overlay is in order."""
+
+    def __init__(
+        self,
+        spec: GroupSpec,
+        replica: GroupReplica,
+        evaluator: Evaluator,
+        host: Host,
+        settings: NodeSettings,
+        extent: ExtentId,
+        applied: Mark,
+        on_role: Callable[[PartitionReplica], None],
+        on_output: Callable[[PartitionReplica, Any], None],
+    ) -> None:
+        self.spec = spec
+        self.replica = replica
+        self.evaluator = evaluator
+        self.extent = extent
+        self.applied = applied
+        self.leading = False
+        self.refusing = False
+        self._leads_next = False
+        self.outcomes = Outcomes(settings.outcome_window_ns, settings.outcome_limit, host.now())
+        self._host = host
+        self._engine: Engine = host.ports.engine
+        self._clock = host.ports.clock
+        self._settings = settings
+        self._on_role = on_role
+        self._on_output = on_output
+        self._prefix = extent.to_bytes(8, "big")
+        self._overlay: dict[bytes, tuple[Slot, bytes | None]] = {}
+        self._pending: dict[Slot, _Pending] = {}
+        self._by_command: dict[CommandId, _Pending] = {}
+        self._held_answers: deque[tuple[Slot, Any, OnReply]] = deque()
+        self._unapplied: deque[Entry] = deque()
+        self._applying = False
+        self._timer = DeadlineTimer(host, replica.next_deadline, self._tick)
+
+    # --- the owner of the group's effects -------------------------------------------------------------------------
+
+    def execute(self, effects: Effects) -> None:
+        """Carry out the group's effects and keep its timer armed."""
+        self._host.execute(effects, self)
+        self._timer.arm()
+
+    def step(self, source: NodeId, message: Any) -> None:
+        """A message of the group's protocol."""
+        self.execute(self.replica.step(source, message, self._host.now()))
+
+    def durable(self, event: Any) -> None:
+        """See `host.Owner`."""
+        self.execute(self.replica.on_durable(event, self._host.now()))
+
+    def end_turn(self, now: Instant) -> Effects | None:
+        """One Accept per peer with all that was proposed in this turn."""
+        effects = self.replica.flush(now)
+        self._timer.arm()
+        return effects
+
+    def output(self, output: Any) -> None:
+        """See `host.Owner`."""
+        if type(output) is Chosen:
+            self._unapplied.extend(output.entries)
+            self._apply()
+        elif isinstance(output, BecameLeader):
+            self._begin_leading()
+        elif isinstance(output, LostLeadership):
+            self._end_leading()
+        else:
+            self._on_output(self, output)
+
+    def _tick(self, now: Instant) -> None:
+        self.execute(self.replica.tick(now))
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def submit(self, request: Any, command_id: CommandId, on_reply: OnReply) -> None:
+        """Serve `request` if this replica may, else answer `Elsewhere`; perhaps before this returns."""
+        if isinstance(request, _READS):
+            self._read(request, on_reply)
+        elif not self.leading:
+            on_reply(self._elsewhere())
+        else:
+            self._write(request, command_id, on_reply)
+
+    def serves_reads(self, now: Instant) -> bool:
+        """Whether strong reads may be answered here at `now` (sampled after the request was read)."""
+        return self.leading and not self._unapplied and self.replica.holds_lease(now)
+
+    def fresh(self, now: Instant) -> bool:
+        """Whether eventual reads may be answered here: this replica heard its leader lately and has what it said."""
+        if self.leading:
+            return self.replica.holds_lease(now)
+        heard = self.replica.leader_heard_at
+        return (
+            self._settings.eventual_reads_any
+            and heard is not None
+            and now - heard <= self._settings.eventual_read_max_lag_ns
+        )
+
+    def read_stale(self, request: Any) -> Any:
+        """Answer an eventual read from whatever is applied here: the last resort when no leader and no fresh replica
+        answers."""
+        return self.evaluator.read(request, self._get, self._scan)
+
+    def _read(self, request: Any, on_reply: OnReply) -> None:
+        now = self._host.now()
+        eventual = isinstance(request, GetItem | ScanRange) and not request.consistent
+        if self.serves_reads(now) or (eventual and self.fresh(now)):
+            on_reply(self.evaluator.read(request, self._get, self._scan))
+        else:
+            on_reply(self._elsewhere())
+
+    def _write(self, request: Any, command_id: CommandId, on_reply: OnReply) -> None:
+        known = self.outcomes.get(command_id)
+        if known is not None:
+            on_reply(decode_reply(known))
+            return
+        running = self._by_command.get(command_id)
+        if running is not None:
+            running.waiters.append(on_reply)
+            return
+        if self.refusing or self.outcomes.full or self._host.log.full:
+            on_reply(Failed(FailureKind.THROTTLED, "the partition refuses writes until space is free"))
+            return
+        wall = self._clock.timestamp()
+        plan = self.evaluator.write(request, self._newest, Context(wall, self.replica.next_stamp(wall)))
+        if type(plan) is Change:
+            self._propose(plan, command_id, wall, on_reply)
+        else:
+            assert isinstance(plan, Answer)
+            self._hold_answer(plan, on_reply)
+
+    def _propose(self, plan: Change, command_id: CommandId, wall: Any, on_reply: OnReply) -> None:
+        mutation = Mutation(plan.puts, plan.deletes, encode_reply(plan.reply))
+        command = Command(CommandKind.MUTATIONS, command_id, encode_mutation(mutation))
+        try:
+            slot, effects = self.replica.propose(command, wall, self._host.now())
+        except Stalled as stalled:
+            on_reply(Failed(FailureKind.THROTTLED, str(stalled)))
+            return
+        except NotLeader:
+            on_reply(self._elsewhere())
+            return
+        pending = _Pending(command_id, mutation, plan.reply, on_reply)
+        self._pending[slot] = self._by_command[command_id] = pending
+        for key, value in plan.puts:
+            self._overlay[key] = (slot, value)
+        for key in plan.deletes:
+            self._overlay[key] = (slot, None)
+        self._host.execute(effects, self)
+        self._host.touch(self)
+
+    def _hold_answer(self, plan: Answer, on_reply: OnReply) -> None:
+        """A failed condition or a write that changes nothing is a read of what it saw."""
+        if not self.replica.holds_lease(self._host.now()):
+            on_reply(self._elsewhere())
+            return
+        depends = max((self._overlay[key][0] for key in plan.keys if key in self._overlay), default=Slot(0))
+        if depends > self.applied.slot:
+            self._held_answers.append((depends, plan.reply, on_reply))
+        else:
+            on_reply(plan.reply)
+
+    def _elsewhere(self, maybe_applied: bool = False) -> Elsewhere:
+        hint = self.replica.leader_hint
+        return Elsewhere(NO_NODE if hint is None else hint, maybe_applied)
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def _newest(self, key: bytes) -> bytes | None:
+        flying = self._overlay.get(key)
+        return self._engine.get(self._prefix + key) if flying is None else flying[1]
+
+    def _get(self, key: bytes) -> bytes | None:
+        return self._engine.get(self._prefix + key)
+
+    def _scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        prefix = self._prefix
+        for key, value in self._engine.scan(prefix + start, prefix + end, reverse=reverse):
+            yield key[8:], value
+
+    def get(self, key: bytes) -> bytes | None:
+        """Applied value of a space-prefixed key (for the catalog's own readers)."""
+        return self._get(key)
+
+    def scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        """Applied rows of a space-prefixed range."""
+        return self._scan(start, end, reverse)
+
+    def _apply(self) -> None:
+        """Apply chosen entries in one batch with the applied slot, then answer. A stalled engine is retried."""
+        if self._applying:
+            return
+        self._applying = True
+        try:
+            while self._unapplied:
+                entries, self._unapplied = self._unapplied, deque()
+                if not self._write_entries(entries):
+                    entries.extend(self._unapplied)
+                    self._unapplied = entries
+                    self._host.ports.scheduler.call_at(Instant(self._host.now() + _APPLY_RETRY_NS), self._retry_apply)
+                    return
+                self._settle(entries)
+            if self._leads_next:
+                self._begin_leading()
+        finally:
+            self._applying = False
+
+    def _retry_apply(self) -> None:
+        if not self._host.stopped:
+            self._apply()
+
+    def _write_entries(self, entries: deque[Entry]) -> bool:
+        batch = Batch()
+        prefix = self._prefix
+        for entry in entries:
+            if entry.slot != self.applied.slot + 1 and entry is entries[0]:
+                raise Invariant(f"group {self.spec.group}: slot {entry.slot} chosen after {self.applied.slot} applied")
+            if entry.command.kind is CommandKind.MUTATIONS:
+                pending = self._pending.get(entry.slot)
+                mutation = decode_mutation(entry.command.body) if pending is None else pending.mutation
+                for key, value in mutation.puts:
+                    batch.put(prefix + key, value)
+                for key in mutation.deletes:
+                    batch.delete(prefix + key)
+            elif entry.command.kind is not CommandKind.NOOP:
+                kind = entry.command.kind
+                raise Invariant(f"group {self.spec.group} slot {entry.slot}: command kind {kind} is of a later release")
+        last = entries[-1]
+        batch.put(applied_row(self.extent), _APPLIED.pack(last.slot, last.crc, last.stamp))
+        try:
+            self._engine.write(batch)
+        except Stalled:
+            return False
+        self._host.engine_bytes += batch.size_bytes
+        self.applied = last.mark
+        return True
+
+    def _settle(self, entries: deque[Entry]) -> None:
+        """Outcomes, overlay and answers of entries that are applied now."""
+        for entry in entries:
+            pending = self._pending.pop(entry.slot, None)
+            if pending is not None:
+                self._forget_flying(entry.slot, pending)
+                self.outcomes.add(pending.command_id, pending.mutation.reply)
+                for waiter in pending.waiters:
+                    waiter(pending.reply)
+            elif entry.command.kind is CommandKind.MUTATIONS:
+                mutation = decode_mutation(entry.command.body)
+                self.outcomes.add(entry.command.command_id, mutation.reply)
+        self.replica.on_applied(self.applied.slot)
+        while self._held_answers and self._held_answers[0][0] <= self.applied.slot:
+            _, reply, on_reply = self._held_answers.popleft()
+            on_reply(reply)
+
+    def _forget_flying(self, slot: Slot, pending: _Pending) -> None:
+        self._by_command.pop(pending.command_id, None)
+        overlay = self._overlay
+        for key, _ in pending.mutation.puts:
+            if overlay[key][0] == slot:
+                del overlay[key]
+        for key in pending.mutation.deletes:
+            if overlay[key][0] == slot:
+                del overlay[key]
+
+    def rebuild_outcomes(self, entries: list[Entry]) -> None:
+        """After a restart: remember the commands that the retained log shows as applied."""
+        for entry in entries:
+            if entry.slot <= self.applied.slot and entry.command.kind is CommandKind.MUTATIONS:
+                reply = decode_mutation(entry.command.body).reply
+                self.outcomes.add(entry.command.command_id, reply)
+
+    # --- roles ----------------------------------------------------------------------------------------------------
+
+    def _begin_leading(self) -> None:
+        # A stalled engine may still owe entries below the barrier: leading starts when they are applied.
+        self._leads_next = bool(self._unapplied)
+        if self._leads_next:
+            return
+        self.leading = True
+        self._on_role(self)
+
+    def _end_leading(self) -> None:
+        """Drop the overlay. Whoever waits asks the next leader, which knows by command id what became of the write."""
+        self.leading = self._leads_next = False
+        pending, self._pending = self._pending, {}
+        held, self._held_answers = self._held_answers, deque()
+        self._by_command = {}
+        self._overlay = {}
+        maybe, no = self._elsewhere(maybe_applied=True), self._elsewhere()
+        for write in pending.values():
+            for waiter in write.waiters:
+                waiter(maybe)
+        for _, _, on_reply in held:
+            on_reply(no)
+        self._on_role(self)
+
+    def pause_applying(self) -> None:
+        """A finished snapshot is being made durable: rows of the old extent must not move any more."""
+        self._applying = True
+
+    def resume_applying(self) -> None:
+        """Go on after `pause_applying`."""
+        self._applying = False
+        self._apply()
+
+    def switch_extent(self, extent: ExtentId, applied: Mark, outcomes: list[tuple[CommandId, bytes]]) -> None:
+        """A snapshot has become this replica's state; the rows of the old extent are no longer read."""
+        self.extent = extent
+        self.applied = applied
+        self.outcomes.replace(outcomes)
+        self._prefix = extent.to_bytes(8, "big")
+        self._unapplied = deque(entry for entry in self._unapplied if entry.slot > applied.slot)
+
+    def close(self) -> None:
+        """The group is dropped: everyone who waits is told to look it up again."""
+        if self.leading:
+            self._end_leading()
+
+
+def applied_row(extent: ExtentId) -> bytes:
+    """Key of the row that says how far an extent's rows are."""
+    return row_key(extent, Space.META, _APPLIED_KEY)
+
+
+def read_applied(view: View, extent: ExtentId) -> Mark:
+    """What the engine holds of an extent after recovery."""
+    stored = view.get(applied_row(extent))
+    if stored is None:
+        return ORIGIN
+    slot, crc, stamp = _APPLIED.unpack(stored)
+    return Mark(Slot(slot), crc, Stamp(stamp))
+
+
+def pack_applied(applied: Mark) -> bytes:
+    """The value of the `applied` row."""
+    return _APPLIED.pack(applied.slot, applied.crc, applied.stamp)

@@ -1,0 +1,79 @@
+"""Everything that a node takes from outside, in one value, and the settings that its machines read.
+
+`runtime.server` fills it with the real things, `sim.world` with the seeded ones; nothing else differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gramme.kernel.ids import BootId, ClusterId, NodeId
+from gramme.kernel.ports import Clock, LogDisk, Randomness, Scheduler, Transport
+from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.storage.engine.contract import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside of one node. `log_event(name, fields)` writes one structured log line."""
+
+    clock: Clock
+    scheduler: Scheduler
+    rng: Randomness
+    transport: Transport
+    log_disk: LogDisk
+    engine: Engine
+    log_event: Callable[[str, Mapping[str, Any]], None] = field(default=lambda _name, _fields: None)
+    fatal: Callable[[str], None] = field(default=lambda _reason: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node as the founding configuration names it. `address` is where clients reach it (no port)."""
+
+    node: NodeId
+    name: str
+    host: str
+    zone: str
+    address: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What the machines of a node need to know. Times are nanoseconds, sizes bytes.
+
+    Raises `ValueError` for a node that its own founding list does not name.
+    """
+
+    me: NodeId
+    cluster: ClusterId | None  # None: a cluster of one, which draws its own when it is founded
+    boot: BootId
+    members: tuple[Member, ...]
+    grant_ns: int = 1_500 * MILLISECOND
+    renewal_ns: int = 400 * MILLISECOND
+    eventual_read_max_lag_ns: int = 1_000 * MILLISECOND
+    eventual_reads_any: bool = True
+    control_plane_delay_ns: int = 0
+    segment_bytes: int = 64 << 20
+    flush_bytes: int = 64 << 20
+    flush_interval_ns: int = 30 * SECOND
+    free_space_reserve_bytes: int = 256 << 20
+    retain_log_bytes: int = 32 << 20
+    outcome_window_ns: int = 10 * SECOND
+    outcome_limit: int = 1_000_000
+    request_limit: int = 20_000
+
+    def __post_init__(self) -> None:
+        if all(member.node != self.me for member in self.members):
+            raise ValueError(f"node {self.me} is not among the nodes of the founding configuration")
+        if len({member.node for member in self.members}) != len(self.members):
+            raise ValueError("the founding configuration names a node twice")
+        if self.cluster is None and len(self.members) > 1:
+            raise ValueError("a cluster of several nodes needs a cluster id that all of them know")
+
+    @property
+    def peers(self) -> tuple[NodeId, ...]:
+        """The other nodes, ascending."""
+        return tuple(sorted(member.node for member in self.members if member.node != self.me))

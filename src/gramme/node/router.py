@@ -1,0 +1,357 @@
+"""The router: from a request to the leader of its partition, and back with exactly one answer.
+
+It implements `gramme.api.backend.Backend`. Rules: a leader change is waited out here, up to the request's deadline,
+because SDKs give up within 0.2 s; every attempt carries the same command id, so a write that is sent again is applied
+once; a request is forwarded at most once per attempt, and only its origin retries. Replicas are authoritative: a stale
+map costs a `Misdirected` answer, never a wrong read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from gramme.kernel.ids import CATALOG_GROUP, NO_COMMAND_ID, NO_NODE, CommandId, GroupId, NodeId
+from gramme.kernel.ports import Timer
+from gramme.kernel.time import MILLISECOND, Instant
+from gramme.node.host import Host
+from gramme.node.messages import Forward, Forwarded, Misdirected
+from gramme.node.partition import Elsewhere, PartitionReplica
+from gramme.node.ports import Member, NodeSettings
+from gramme.tables.catalog import CatalogReply, CatalogRequest, DeleteTable, DescribeTable, TableReply
+from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.requests import Failed, FailureKind, GetItem, Reply, Request, ScanRange
+
+_ATTEMPT_NS: Final = 700 * MILLISECOND
+_BACKOFF_NS: Final = (5 * MILLISECOND, 10 * MILLISECOND, 20 * MILLISECOND, 40 * MILLISECOND)
+_SWEEP_NS: Final = 5 * MILLISECOND
+_SLOW_SWEEP_NS: Final = 50 * MILLISECOND
+_MANY_CALLS: Final = 500
+_THROTTLED: Final = Failed(FailureKind.THROTTLED, "the router's queue is full")
+
+
+class _Call:
+    """One request until its answer: attempts, timers, and what is known of its outcome."""
+
+    __slots__ = (
+        "attempt", "command_id", "deadline", "done", "due", "eventual", "group", "id", "maybe_applied", "on_reply",
+        "outstanding", "replicas", "request", "target", "unknown_at",
+    )  # fmt: skip
+
+    def __init__(
+        self, id_: int, group: GroupId, replicas: Sequence[NodeId], request: Any, command_id: CommandId,
+        deadline: Instant, on_reply: Callable[[Any], None],
+    ) -> None:  # fmt: skip
+        self.id = id_
+        self.group = group
+        self.replicas = replicas
+        self.request = request
+        self.command_id = command_id
+        self.deadline = deadline
+        self.on_reply = on_reply
+        self.attempt = 0
+        self.target: NodeId = NO_NODE
+        self.outstanding = False
+        self.maybe_applied = False
+        self.unknown_at: list[NodeId] = []
+        self.due: Instant = deadline
+        self.done = False
+        self.eventual = isinstance(request, GetItem | ScanRange) and not request.consistent
+
+
+class Router:
+    """Finds leaders, forwards, retries, and keeps the cache of table descriptors."""
+
+    def __init__(
+        self,
+        host: Host,
+        settings: NodeSettings,
+        partitions: dict[GroupId, PartitionReplica],
+        catalog_members: tuple[NodeId, ...],
+        serve_catalog: Callable[[Any, CommandId, Callable[[Any], None]], None],
+        alive: Callable[[NodeId], bool],
+    ) -> None:
+        self._host = host
+        self._settings = settings
+        self._partitions = partitions
+        self._catalog_members = catalog_members
+        self._serve_catalog = serve_catalog
+        self._alive = alive
+        self._tables: dict[str, TableDescriptor] = {}
+        self._hints: dict[GroupId, NodeId] = {}
+        self._calls: dict[int, _Call] = {}
+        self._next_id = host.ports.rng.randrange(1 << 48)
+        self._sweep_timer: Timer | None = None
+        self.stale_reads = 0
+        self.retries = 0
+
+    # --- Backend --------------------------------------------------------------------------------------------------
+
+    def table(self, name: str) -> TableDescriptor | None:
+        """See `Backend`."""
+        return self._tables.get(name)
+
+    def lookup(self, name: str, deadline: Instant, on_reply: Callable[[TableDescriptor | Failed], None]) -> None:
+        """See `Backend`: the catalog is asked before anybody hears that a table does not exist."""
+
+        def answered(reply: CatalogReply) -> None:
+            if isinstance(reply, TableReply):
+                self._tables[name] = reply.table
+                on_reply(reply.table)
+                return
+            self._tables.pop(name, None)
+            on_reply(reply if isinstance(reply, Failed) else Failed(FailureKind.NO_TABLE))
+
+        self.catalog(DescribeTable(name), deadline, answered)
+
+    def submit(
+        self,
+        table: TableDescriptor,
+        key: bytes,
+        request: Request,
+        command_id: CommandId | None,
+        deadline: Instant,
+        on_reply: Callable[[Reply], None],
+    ) -> None:
+        """See `Backend`. The common case, a leader on this node, allocates no call and no timer for a read."""
+        place = table.partition_of(key)
+        partition = self._partitions.get(place.group)
+        if partition is not None and isinstance(request, GetItem | ScanRange):
+            now = self._host.now()
+            if partition.serves_reads(now) or (not request.consistent and partition.fresh(now)):
+                partition.submit(request, NO_COMMAND_ID, on_reply)
+                return
+        call = self._new_call(place.group, place.replicas, request, command_id, deadline, on_reply)
+        if call is not None:
+            self._attempt(call)
+
+    def catalog(self, request: CatalogRequest, deadline: Instant, on_reply: Callable[[CatalogReply], None]) -> None:
+        """See `Backend`."""
+        if isinstance(request, DeleteTable):
+            self._tables.pop(request.name, None)
+        call = self._new_call(CATALOG_GROUP, self._catalog_members, request, None, deadline, on_reply)
+        if call is not None:
+            self._attempt(call)
+
+    def addresses(self, zone: str | None) -> list[str]:
+        """See `Backend`."""
+        members: list[Member] = [m for m in self._settings.members if zone is None or m.zone == zone]
+        return [m.address for m in members if m.node == self._settings.me or self._alive(m.node)]
+
+    # --- calls ----------------------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Requests without an answer yet."""
+        return len(self._calls)
+
+    def forget_tables(self) -> None:
+        """Drop the cached map."""
+        self._tables.clear()
+
+    def hint(self, group: GroupId, leader: NodeId) -> None:
+        """Somebody credible says who leads `group`."""
+        if leader != NO_NODE:
+            self._hints[group] = leader
+
+    def leader_changed(self, group: GroupId) -> None:
+        """A local replica's role changed: send waiting requests of the group at once instead of at their timers."""
+        for call in [c for c in self._calls.values() if c.group == group and not c.outstanding]:
+            self._attempt(call)
+
+    def peer_lost(self, node: NodeId) -> None:
+        """The link to `node` broke or its leadership lapsed: what it was asked is asked elsewhere."""
+        for call in [c for c in self._calls.values() if c.outstanding and c.target == node]:
+            self._attempt_failed(call)
+
+    def _new_call(
+        self, group: GroupId, replicas: Sequence[NodeId], request: Any, command_id: CommandId | None,
+        deadline: Instant, on_reply: Callable[[Any], None],
+    ) -> _Call | None:  # fmt: skip
+        if len(self._calls) >= self._settings.request_limit:
+            on_reply(_THROTTLED)
+            return None
+        self._next_id += 1
+        drawn = CommandId(self._host.ports.rng.randbytes(16)) if command_id is None else command_id
+        call = _Call(self._next_id, group, replicas, request, drawn, deadline, on_reply)
+        self._calls[call.id] = call
+        return call
+
+    def _attempt(self, call: _Call) -> None:
+        if call.done:
+            return
+        now = self._host.now()
+        if now >= call.deadline:
+            self._expire(call)
+            return
+        if call.attempt:
+            self.retries += 1
+        target = self._choose(call)
+        call.attempt += 1
+        call.target = target
+        call.outstanding = True
+        attempt = call.attempt
+        if target == self._settings.me:
+            self._serve_local(call, attempt)
+            if call.done or not call.outstanding or call.attempt != attempt:
+                return
+        else:
+            message = Forward(call.id, call.group, call.command_id, call.request)
+            self._host.send(target, message)
+        self._arm(call, min(Instant(now + _ATTEMPT_NS), call.deadline))
+
+    def _choose(self, call: _Call) -> NodeId:
+        """This node if it leads, else the hinted leader, else the replicas in turn; a failed attempt moves on."""
+        me = self._settings.me
+        local = self._partitions.get(call.group)
+        if local is not None and (local.leading or (call.eventual and local.fresh(self._host.now()))):
+            return me
+        hint = self._hints.get(call.group)
+        if hint is None and local is not None and local.replica.leader_hint is not None:
+            hint = local.replica.leader_hint
+        if hint is not None and hint != me and hint in call.replicas and call.attempt % 3 != 2:
+            return hint
+        others = [node for node in call.replicas if node != me and self._alive(node)]
+        if not others:
+            others = [node for node in call.replicas if node != me]
+        return others[call.attempt % len(others)] if others else me
+
+    def _serve_local(self, call: _Call, attempt: int) -> None:
+        answer = partial(self._answered, call, attempt)
+        if call.group == CATALOG_GROUP:
+            self._serve_catalog(call.request, call.command_id, answer)
+            return
+        partition = self._partitions.get(call.group)
+        if partition is None:
+            self._misdirected(call, call.target, NO_NODE, False, unknown_group=True)
+        else:
+            partition.submit(call.request, call.command_id, answer)
+
+    def _answered(self, call: _Call, attempt: int, reply: Any) -> None:
+        if call.done:
+            return
+        if type(reply) is Elsewhere:
+            if call.attempt == attempt:
+                self._misdirected(call, call.target, reply.hint, reply.maybe_applied)
+            else:
+                call.maybe_applied = call.maybe_applied or reply.maybe_applied
+            return
+        self._settle(call, reply)
+
+    def _settle(self, call: _Call, reply: Any) -> None:
+        """A definite answer, unless it speaks of this attempt only: 'not applied' says nothing of an earlier one."""
+        if call.maybe_applied and type(reply) is Failed and reply.kind is FailureKind.THROTTLED:
+            self._misdirected(call, call.target, NO_NODE, True)
+        else:
+            self._finish(call, reply)
+
+    def _finish(self, call: _Call, reply: Any) -> None:
+        call.done = True
+        self._calls.pop(call.id, None)
+        if call.target != NO_NODE and call.target != self._settings.me and not call.eventual:
+            self._hints[call.group] = call.target
+        call.on_reply(reply)
+
+    def _misdirected(
+        self, call: _Call, source: NodeId, hint: NodeId, maybe_applied: bool, unknown_group: bool = False
+    ) -> None:
+        call.outstanding = False
+        call.maybe_applied = call.maybe_applied or maybe_applied
+        if unknown_group and source not in call.unknown_at:
+            call.unknown_at.append(source)
+        if self._hints.get(call.group) == source and hint != source:
+            del self._hints[call.group]
+        fresh_hint = hint not in (NO_NODE, source) and self._hints.get(call.group) != hint
+        if fresh_hint:
+            self._hints[call.group] = hint
+        if len(call.unknown_at) >= len(call.replicas) and call.group != CATALOG_GROUP:
+            # Every replica says it has no such group: this incarnation of the table is gone (or not yet created
+            # everywhere, which the caller's lookup at the catalog tells apart).
+            self._finish(call, Failed(FailureKind.UNKNOWN if call.maybe_applied else FailureKind.NO_TABLE))
+        elif fresh_hint and call.attempt <= 2:
+            self._attempt(call)
+        else:
+            backoff = _BACKOFF_NS[min(call.attempt, len(_BACKOFF_NS)) - 1]
+            self._arm(call, min(Instant(self._host.now() + backoff), call.deadline))
+
+    def _attempt_failed(self, call: _Call) -> None:
+        """No answer: a write may have been applied, so only a later answer for the same command id can tell."""
+        if call.outstanding and not isinstance(call.request, GetItem | ScanRange | DescribeTable):
+            call.maybe_applied = True
+        call.outstanding = False
+        if self._hints.get(call.group) == call.target:
+            del self._hints[call.group]
+        self._attempt(call)
+
+    def _arm(self, call: _Call, when: Instant) -> None:
+        call.due = when
+        if self._sweep_timer is None:
+            self._arm_sweep(self._host.now())
+
+    def _sweep(self) -> None:
+        """Look after calls whose time has come. One timer serves all calls: a timer for each would cost more than the
+        rest of the router."""
+        self._sweep_timer = None
+        if self._host.stopped or not self._calls:
+            return
+        now = self._host.now()
+        for call in [c for c in self._calls.values() if c.due <= now]:
+            if call.done:
+                continue
+            if call.outstanding:
+                self._attempt_failed(call)
+            else:
+                self._attempt(call)
+        if self._calls and self._sweep_timer is None:
+            self._arm_sweep(now)
+
+    def _arm_sweep(self, now: Instant) -> None:
+        period = _SWEEP_NS if len(self._calls) < _MANY_CALLS else _SLOW_SWEEP_NS
+        self._sweep_timer = self._host.ports.scheduler.call_at(Instant(now + period), self._sweep)
+
+    def _expire(self, call: _Call) -> None:
+        local = self._partitions.get(call.group)
+        if call.eventual and local is not None:
+            self.stale_reads += 1
+            self._finish(call, local.read_stale(call.request))
+        elif call.maybe_applied:
+            self._finish(call, Failed(FailureKind.UNKNOWN, "no leader could tell the outcome by the deadline"))
+        else:
+            self._finish(call, Failed(FailureKind.NO_QUORUM, "no leader served the request by the deadline"))
+
+    # --- messages -------------------------------------------------------------------------------------------------
+
+    def on_forward(self, source: NodeId, message: Forward) -> None:
+        """Serve a request that another node's router sent here. It is not sent on."""
+        answer = partial(self._answer_forward, source, message.id)
+        if message.group == CATALOG_GROUP:
+            self._serve_catalog(message.request, message.command_id, answer)
+            return
+        partition = self._partitions.get(message.group)
+        if partition is None:
+            self._host.send(source, Misdirected(message.id, NO_NODE, False, unknown_group=True))
+        else:
+            partition.submit(message.request, message.command_id, answer)
+
+    def _answer_forward(self, source: NodeId, id_: int, reply: Any) -> None:
+        if type(reply) is Elsewhere:
+            self._host.send(source, Misdirected(id_, reply.hint, reply.maybe_applied))
+        else:
+            self._host.send(source, Forwarded(id_, reply))
+
+    def on_forwarded(self, message: Forwarded) -> None:
+        """The answer to a forward; late ones of finished calls are dropped."""
+        call = self._calls.get(message.id)
+        if call is not None:
+            self._settle(call, message.reply)
+
+    def on_misdirected(self, source: NodeId, message: Misdirected) -> None:
+        """The node that was asked does not serve the group."""
+        call = self._calls.get(message.id)
+        if call is None:
+            return
+        if call.outstanding and call.target == source:
+            self._misdirected(call, source, message.hint, message.maybe_applied, message.unknown_group)
+        else:
+            call.maybe_applied = call.maybe_applied or message.maybe_applied

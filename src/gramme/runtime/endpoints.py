@@ -1,0 +1,135 @@
+"""What a node process serves on its ports, and what it shows of itself: handlers and metrics around one node."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gramme.api.admin import AdminApi
+from gramme.api.dynamodb.service import DynamoDbApi
+from gramme.api.dynamodb.settings import ApiSettings
+from gramme.api.http import Handler, HttpRequest, HttpResponse, Respond
+from gramme.runtime.metrics import CONTENT_TYPE, Counter, Histogram, Metrics
+from gramme.runtime.test_controls import NodeTestControls
+
+if TYPE_CHECKING:
+    from gramme.node.node import Node
+    from gramme.runtime.server import NodeProcess
+
+
+def tables_handler(process: NodeProcess) -> Handler:
+    """The DynamoDB API of the node, measured per operation."""
+    settings = process.settings
+    api_settings = ApiSettings(
+        region=settings.region,
+        account_id=settings.account_id,
+        cors_origins=tuple(origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()),
+        request_deadline_ms=settings.request_deadline_ms,
+        control_plane_delay_ms=settings.control_plane_delay_ms,
+    )
+
+    def log(text: str, error: Exception | None) -> None:
+        process.log_event("request answered 500", {"level": "error", "what": text, "exc_info": error})
+
+    api = DynamoDbApi(process.node.router, process.clock, process.node.ports.rng, api_settings, log)
+    return _measured(api.handle, process.metrics)
+
+
+class _Bound:
+    """Metrics of one operation, looked up once."""
+
+    __slots__ = ("latency", "statuses")
+
+    def __init__(self, latency: Histogram) -> None:
+        self.latency = latency
+        self.statuses: dict[int, Counter] = {}
+
+
+def _measured(handle: Handler, metrics: Metrics) -> Handler:
+    """`handle`, with the time and the status of every answer counted. An unknown target counts as `other`."""
+    bound: dict[bytes, _Bound] = {}
+    clock = time.monotonic_ns
+
+    def operation_of(target: bytes) -> str:
+        name = target.rpartition(b".")[2].decode("latin-1")
+        return name if target.startswith(b"DynamoDB") and name.isalpha() and len(bound) < _MAX_OPERATIONS else "other"
+
+    def serve(request: HttpRequest, respond: Respond) -> None:
+        started = clock()
+        target = request.headers.get(b"x-amz-target", b"")
+        known = bound.get(target)
+        if known is None:
+            known = _Bound(metrics.request_seconds.child(operation_of(target)))
+            if len(bound) < _MAX_OPERATIONS:
+                bound[target] = known
+        found = known
+
+        def answer(response: HttpResponse) -> None:
+            found.latency.observe(clock() - started)
+            counter = found.statuses.get(response.status)
+            if counter is None:
+                counter = metrics.responses.child(operation_of(target), str(response.status))
+                found.statuses[response.status] = counter
+            counter.n += 1
+            respond(response)
+
+        handle(request, answer)
+
+    return serve
+
+
+_MAX_OPERATIONS = 100
+
+
+def admin_handler(process: NodeProcess) -> Handler:
+    """Health, metrics, cluster view, console, and test controls where they are switched on."""
+    node = process.node
+    encode = msgspec.json.Encoder().encode
+    controls = NodeTestControls(node, process.clock) if process.settings.test_controls else None
+    return AdminApi(
+        ready=lambda: readiness(node),
+        metrics=process.metrics.render,
+        metrics_type=CONTENT_TYPE.encode(),
+        cluster=lambda: encode(node.status()),
+        controls=controls,
+    ).handle
+
+
+def readiness(node: Node) -> str | None:
+    """None when the node serves, else why it does not."""
+    if node.refusal:
+        return node.refusal
+    if node.draining:
+        return "draining"
+    return None if node.ready else "starting: the catalog has not answered yet"
+
+
+def register_metrics(metrics: Metrics, node: Node) -> None:
+    """Numbers that the node keeps anyway."""
+
+    def groups(pick: Callable[[Any], float]) -> Callable[[], float]:
+        return lambda: sum(pick(partition) for partition in node.groups.partitions.values())
+
+    metrics.gauge("gramme_groups", "Replicas that this node hosts", groups(lambda _p: 1))
+    metrics.gauge("gramme_groups_led", "Groups that this node leads", groups(lambda p: p.leading))
+    metrics.gauge("gramme_requests_waiting", "Requests without an answer yet", lambda: node.router.waiting)
+    metrics.gauge("gramme_log_segments", "Segments of the log", lambda: len(node.log.segment_stats()))
+    metrics.gauge("gramme_log_unwritten_bytes", "Bytes that wait for the disk", lambda: node.log.unwritten_bytes)
+    metrics.gauge("gramme_ready", "Whether the node serves", lambda: float(node.ready))
+    for name, text, read in (
+        ("gramme_log_syncs", "Fsyncs of the log", lambda: node.host.fsyncs),
+        ("gramme_log_records", "Records appended to the log", lambda: node.log.last_lsn),
+        ("gramme_router_retries", "Attempts beyond the first", lambda: node.router.retries),
+        ("gramme_stale_reads", "Eventual reads served by a stale replica", lambda: node.router.stale_reads),
+        ("gramme_snapshots_sent", "Snapshots streamed to peers", lambda: node.snapshots_out.sent),
+        ("gramme_snapshots_installed", "Snapshots installed here", lambda: node.snapshots_in.installed),
+        ("gramme_engine_flushes", "Flushes of the engine", lambda: node.flusher.flushes),
+    ):
+        metrics.readings(name, text, (), _single(read), grows=True)
+
+
+def _single(read: Callable[[], float]) -> Callable[[], list[tuple[tuple[str, ...], float]]]:
+    return lambda: [((), float(read()))]

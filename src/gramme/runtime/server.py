@@ -1,0 +1,291 @@
+"""One node process: the real ports, the node on them, and the endpoints in front of it.
+
+Order at start: the log writer first (it forks off before the loop and before RocksDB), then the engine, then the node
+recovers, then peers, then the admin port, and the tables port last, when the node can serve (a port that is advertised
+before it listens, or listens before it serves, is what users of peers complain of). Order at stop: hand leadership over,
+answer what was asked, close. Source: DESIGN.md §6, REPLICATION.md §5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gramme.api.http import HttpRequest, Respond
+from gramme.kernel.errors import Corruption, GrammeError
+from gramme.kernel.ids import BootId, ClusterId, NodeId
+from gramme.kernel.ports import LogDisk, Timer
+from gramme.kernel.time import MILLISECOND, Instant, Timestamp
+from gramme.node.node import Node
+from gramme.node.ports import Member, NodeSettings, Ports
+from gramme.node.wire import decode_frame, encode_frame
+from gramme.runtime import metrics as measured
+from gramme.runtime.http import HttpLimits, HttpServer
+from gramme.runtime.logging import configure, event_logger
+from gramme.runtime.network import PeerNetwork
+from gramme.storage.engine.contract import Engine
+
+if TYPE_CHECKING:
+    from gramme.runtime.config import Settings
+
+_READY_POLL_S = 0.002
+_EXIT_FAILED = 1
+
+
+class SystemClock:
+    """Real time; wall time can be moved forward by a test control, leases never."""
+
+    def __init__(self) -> None:
+        self.advance_ns = 0
+
+    def instant(self) -> Instant:
+        """CLOCK_BOOTTIME, which counts suspend."""
+        return Instant(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+    def timestamp(self) -> Timestamp:
+        """Wall time."""
+        return Timestamp(time.time_ns() + self.advance_ns)
+
+
+class LoopScheduler:
+    """Timers of an asyncio loop by `Instant`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: SystemClock) -> None:
+        self._loop = loop
+        self._clock = clock
+        self.call_soon: Callable[[Callable[[], None]], Any] = loop.call_soon
+
+    def call_at(self, when: Instant, callback: Callable[[], None]) -> Timer:
+        """See `kernel.ports.Scheduler`."""
+        return self._loop.call_later(max(0, when - self._clock.instant()) / 1e9, callback)
+
+
+class PeerTransport:
+    """Messages to peers through `PeerNetwork`, which is attached once the node is recovered."""
+
+    def __init__(self, boot: BootId) -> None:
+        self._boot = boot
+        self.network: PeerNetwork | None = None
+
+    def send(self, node: NodeId, messages: list[Any]) -> None:
+        """See `kernel.ports.Transport`."""
+        if self.network is not None:
+            self.network.send_bytes(node, encode_frame(self._boot, messages))
+
+
+class NodeProcess:
+    """Everything of one process. `run` returns its exit code."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.logger = configure(settings)
+        self.log_event = event_logger(self.logger)
+        self.clock = SystemClock()
+        self.metrics = measured.Metrics()
+        self.failure: str | None = None
+        self._stopping: asyncio.Event | None = None
+        self._disk: Any = None
+        self._engine: Any = None
+        self._servers: list[HttpServer] = []
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Start, serve until SIGTERM, SIGINT or a failure, stop."""
+        loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        loop.set_exception_handler(self._on_exception)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        await self._start(loop)
+        try:
+            await self._serve()
+            await self._stopping.wait()
+        finally:
+            await self._stop()
+        if self.failure is not None:
+            self.log_event("node failed", {"level": "error", "reason": self.failure})
+            return _EXIT_FAILED
+        return 0
+
+    def open_disk(self) -> None:
+        """The log's files: opened before the loop runs, because the log writer is a process of its own."""
+        if not self.settings.in_memory:
+            from gramme.runtime.disk.log_writer import LogWriterDisk
+
+            self._disk = LogWriterDisk(self.settings.data_dir, self._fatal, self.settings.segment_bytes)
+
+    async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        settings = self.settings
+        boot = BootId(os.urandom(16))
+        self.transport = PeerTransport(boot)
+        disk, engine = self._open_storage(loop)
+        ports = Ports(
+            clock=self.clock,
+            scheduler=LoopScheduler(loop, self.clock),
+            rng=random.Random(os.urandom(32)),
+            transport=self.transport,
+            log_disk=disk,
+            engine=engine,
+            log_event=self.log_event,
+            fatal=self._fatal,
+        )
+        self.node = Node(node_settings(settings, boot), ports)
+        self.node.start()
+        if len(self.node.settings.members) > 1:
+            await self._connect(boot)
+
+    def _open_storage(self, loop: asyncio.AbstractEventLoop) -> tuple[LogDisk, Engine]:
+        if self.settings.in_memory:
+            from gramme.runtime.disk.memory import MemoryLogDisk
+            from gramme.storage.engine.memory import MemoryEngine
+
+            self._engine = MemoryEngine(_soon(loop))
+            return MemoryLogDisk(loop.call_soon), self._engine
+        from gramme.runtime.rocks import RocksEngine, RocksSettings
+
+        self._disk.attach(loop)
+        options = RocksSettings(block_cache_bytes=self.settings.engine_cache_bytes)
+        self._engine = RocksEngine(
+            Path(self.settings.data_dir) / "engine", loop.call_soon_threadsafe, lambda e: self._fatal(str(e)), options
+        )
+        return self._disk, self._engine
+
+    async def _connect(self, boot: BootId) -> None:
+        settings = self.settings
+        addresses = {NodeId(m.node): m.peer_address() for m in settings.initial_catalog}
+        network = PeerNetwork(
+            self.node.me, self.node.cluster, boot, addresses, self._on_frame,
+            on_disconnect=self.node.on_disconnect, log_event=self.log_event,
+        )  # fmt: skip
+        self.transport.network = network
+        await network.start(settings.listen_host, settings.peer_port)
+
+    def _on_frame(self, source: NodeId, payload: bytes) -> None:
+        try:
+            boot, messages = decode_frame(payload)
+        except Corruption as error:
+            self.log_event("frame refused", {"level": "warning", "from": source, "reason": str(error)})
+            return
+        self.node.on_messages(source, boot, messages)
+
+    async def _serve(self) -> None:
+        """Listen on the admin port at once, on the tables ports when the node can serve."""
+        from gramme.runtime.endpoints import admin_handler, register_metrics, tables_handler
+
+        settings = self.settings
+        register_metrics(self.metrics, self.node)
+        admin = self._server(admin_handler(self))
+        await admin.listen(settings.listen_host, settings.admin_port)
+        assert self._stopping is not None
+        while not self.node.ready and not self._stopping.is_set():
+            if self.node.refusal:
+                self._fatal(self.node.refusal)
+            await asyncio.sleep(_READY_POLL_S)
+        if self._stopping.is_set():
+            return
+        tables = self._server(tables_handler(self))
+        port = await tables.listen(settings.listen_host, settings.tables_port)
+        if settings.shared_port:
+            await tables.listen(settings.listen_host, settings.shared_port, reuse_port=True)
+        gc.collect()
+        gc.freeze()
+        print(
+            f"ready tables=http://{settings.client_host}:{port} admin={settings.admin_port}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _server(self, handler: Callable[[HttpRequest, Respond], None]) -> HttpServer:
+        limits = HttpLimits(max_connections=self.settings.max_connections, idle_s=self.settings.idle_keep_alive_s)
+        server = HttpServer(handler, limits, self._on_handler_error)
+        self._servers.append(server)
+        return server
+
+    async def _stop(self) -> None:
+        node = self.node
+        if self.failure is None:
+            drained = asyncio.Event()
+            node.drain(drained.set)
+            await drained.wait()
+            for server in self._servers:
+                await server.drain(self.settings.shutdown_deadline_ms / 1000)
+        node.stop()
+        if self.transport.network is not None:
+            await self.transport.network.close()
+        if self._engine is not None:
+            self._engine.close()
+        if self._disk is not None:
+            self._disk.close()
+
+    # --- failures -------------------------------------------------------------------------------------------------
+
+    def _fatal(self, reason: str) -> None:
+        """The node must not go on: nothing is answered after this."""
+        if self.failure is None:
+            self.failure = reason
+        if self._stopping is not None:
+            self._stopping.set()
+
+    def _on_exception(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception escaped a callback of the node: a broken invariant. Stop rather than guess."""
+        error = context.get("exception")
+        self.log_event("invariant broken", {"level": "error", "message": context.get("message"), "exc_info": error})
+        if hasattr(self, "node"):
+            self.node.stop()
+        self._fatal(f"{type(error).__name__}: {error}" if error is not None else str(context.get("message")))
+
+    def _on_handler_error(self, error: Exception) -> None:
+        self.log_event("request failed", {"level": "error", "exc_info": error})
+
+
+def _soon(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], None]:
+    def call_soon(callback: Callable[[], None]) -> None:
+        loop.call_soon(callback)
+
+    return call_soon
+
+
+def node_settings(settings: Settings, boot: BootId) -> NodeSettings:
+    """The node's part of the settings."""
+    members = tuple(
+        Member(NodeId(m.node), m.name, m.host, m.zone, m.peer_address()[0]) for m in settings.initial_catalog
+    ) or (Member(NodeId(settings.node_id), settings.display_name, settings.host, settings.zone, settings.client_host),)
+    return NodeSettings(
+        me=NodeId(settings.node_id),
+        cluster=ClusterId(bytes.fromhex(settings.cluster_id)) if settings.cluster_id else None,
+        boot=boot,
+        members=members,
+        grant_ns=settings.grant_ms * MILLISECOND,
+        renewal_ns=settings.renewal_ms * MILLISECOND,
+        eventual_read_max_lag_ns=settings.eventual_read_max_lag_ms * MILLISECOND,
+        eventual_reads_any=settings.eventual_reads == "any",
+        control_plane_delay_ns=settings.control_plane_delay_ms * MILLISECOND,
+        segment_bytes=settings.segment_bytes,
+        flush_bytes=settings.flush_bytes,
+        flush_interval_ns=settings.flush_interval_ms * MILLISECOND,
+        free_space_reserve_bytes=settings.free_space_reserve_bytes,
+        retain_log_bytes=settings.retain_log_bytes,
+        request_limit=settings.max_queued_requests,
+    )
+
+
+def run(settings: Settings) -> int:
+    """Run one node in this process until it is told to stop; returns the exit code."""
+    process = NodeProcess(settings)
+    try:
+        process.open_disk()
+        import uvloop
+
+        return uvloop.run(process.run())
+    except GrammeError as error:
+        process.log_event("node cannot start", {"level": "error", "reason": str(error)})
+        return _EXIT_FAILED

@@ -1,0 +1,192 @@
+"""Test controls of a node: what `--test-controls` adds to the admin port (`gramme.api.backend.TestControls`).
+
+They act through the node's own doors: wall time by its clock port, leadership by its hand-over, tables by its router.
+Nothing here exists in a node that was started without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from gramme.api import tasks
+from gramme.api.backend import ControlRefused
+from gramme.kernel.time import MILLISECOND, SECOND, Instant
+from gramme.tables.catalog import (
+    CreateTable,
+    DeleteTable,
+    DescribeTable,
+    ListTables,
+    NoSuchTable,
+    TableNames,
+    TableReply,
+)
+from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.item import decode_item
+from gramme.tables.keys import key_after, key_of
+from gramme.tables.requests import Failed, Page, PutItem, ScanRange, Written
+
+if TYPE_CHECKING:
+    from gramme.node.node import Node
+    from gramme.runtime.server import SystemClock
+
+_DEADLINE_NS: Final = 10 * SECOND
+_PAGE_BYTES: Final = 1 << 20
+
+Done = Callable[[str | None], None]
+
+
+class _Saved:
+    """One table of a snapshot: how to make it again, and its rows (encoded key, canonical JSON, size)."""
+
+    def __init__(self, table: TableDescriptor, rows: list[tuple[bytes, bytes, int]]) -> None:
+        self.table = table
+        self.rows = rows
+
+
+class ControlFailed(Exception):
+    """A control that began and could not be finished; the text says why."""
+
+
+class NodeTestControls:
+    """See `gramme.api.backend.TestControls`. Snapshots are kept in memory, by name."""
+
+    def __init__(self, node: Node, clock: SystemClock) -> None:
+        self._node = node
+        self._clock = clock
+        self._saved: dict[str, list[_Saved]] = {}
+
+    def clock(self, advance_ms: int, done: Done) -> None:
+        """Move wall time forward."""
+        if advance_ms < 0:
+            raise ControlRefused(f"advance_ms is {advance_ms}: wall time only moves forward")
+        self._clock.advance_ns += advance_ms * MILLISECOND
+        done(None)
+
+    def fail_over(self, table: str, done: Done) -> None:
+        """Hand over the partitions of `table` that this node leads."""
+        if not self._node.settings.peers:
+            raise ControlRefused("a cluster of one has nobody to fail over to")
+
+        async def run() -> None:
+            descriptor = await self._describe(table)
+            self._node.fail_over([partition.group for partition in descriptor.partitions])
+
+        self._run(run(), done)
+
+    def reset(self, done: Done) -> None:
+        """Drop all tables, all at once."""
+        self._run(self._drop_all(), done)
+
+    def snapshot(self, name: str, done: Done) -> None:
+        """Keep every table and row under `name`."""
+
+        async def run() -> None:
+            saved = []
+            for table_name in await self._names():
+                descriptor = await self._describe(table_name)
+                saved.append(_Saved(descriptor, await self._rows(descriptor)))
+            self._saved[name] = saved
+
+        self._run(run(), done)
+
+    def restore(self, name: str, done: Done) -> None:
+        """Drop all tables and make those of the snapshot again, rows included."""
+        saved = self._saved.get(name)
+        if saved is None:
+            raise ControlRefused(
+                f"there is no snapshot {name!r}; there are: {', '.join(sorted(self._saved)) or 'none'}"
+            )
+
+        async def run() -> None:
+            await self._drop_all()
+            for table in saved:
+                await self._make_again(table)
+
+        self._run(run(), done)
+
+    # --- steps ----------------------------------------------------------------------------------------------------
+
+    def _run(self, coroutine: Coroutine[Any, Any, None], done: Done) -> None:
+        async def run() -> None:
+            await coroutine
+            done(None)
+
+        def failed(error: Exception) -> None:
+            if not isinstance(error, ControlFailed):
+                raise error
+            done(str(error))
+
+        tasks.run(run(), failed)
+
+    def _deadline(self) -> Instant:
+        return Instant(self._clock.instant() + _DEADLINE_NS)
+
+    async def _catalog(self, request: Any) -> Any:
+        waiter: tasks.Waiter[Any] = tasks.Waiter()
+        self._node.router.catalog(request, self._deadline(), waiter)
+        reply = await waiter
+        if isinstance(reply, Failed):
+            raise ControlFailed(f"{type(request).__name__}: {reply.kind.name} {reply.detail}")
+        return reply
+
+    async def _names(self) -> tuple[str, ...]:
+        reply = await self._catalog(ListTables(None, 1_000_000))
+        assert isinstance(reply, TableNames)
+        return reply.names
+
+    async def _describe(self, name: str) -> TableDescriptor:
+        reply = await self._catalog(DescribeTable(name))
+        if not isinstance(reply, TableReply):
+            raise ControlFailed(f"there is no table {name!r}")
+        return reply.table
+
+    async def _drop_all(self) -> None:
+        names = await self._names()
+
+        gather: tasks.Gather[Any] = tasks.Gather(len(names))
+        for index, name in enumerate(names):
+            self._node.router.catalog(DeleteTable(name), self._deadline(), gather.slot(index))
+        replies = await gather
+        for reply in replies:
+            if not isinstance(reply, TableReply | NoSuchTable):
+                raise ControlFailed(f"a table could not be dropped: {reply}")
+        self._node.router.forget_tables()
+
+    async def _rows(self, table: TableDescriptor) -> list[tuple[bytes, bytes, int]]:
+        rows: list[tuple[bytes, bytes, int]] = []
+        for partition in table.partitions:
+            start = partition.start
+            while True:
+                request = ScanRange(start, partition.end, None, _PAGE_BYTES, consistent=True)
+                page = await self._submit(table, start, request)
+                assert isinstance(page, Page)
+                for json in page.items:
+                    item = decode_item(json)
+                    rows.append((key_of(table.key, item), json, item_size(item)))
+                if page.last_key is None:
+                    break
+                start = key_after(page.last_key)
+        return rows
+
+    async def _make_again(self, saved: _Saved) -> None:
+        old = saved.table
+        await self._catalog(
+            CreateTable(
+                old.name, old.key, old.attribute_definitions, old.billing_mode, old.read_units, old.write_units,
+                old.settings,
+            )
+        )  # fmt: skip
+        table = await self._describe(old.name)
+        for key, item, size in saved.rows:
+            reply = await self._submit(table, key, PutItem(key, item, size))
+            if not isinstance(reply, Written):
+                raise ControlFailed(f"table {old.name}: an item could not be restored: {reply}")
+
+    async def _submit(self, table: TableDescriptor, key: bytes, request: Any) -> Any:
+        waiter: tasks.Waiter[Any] = tasks.Waiter()
+        self._node.router.submit(table, key, request, None, self._deadline(), waiter)
+        reply = await waiter
+        if isinstance(reply, Failed):
+            raise ControlFailed(f"table {table.name}: {reply.kind.name} {reply.detail}")
+        return reply
