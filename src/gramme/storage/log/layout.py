@@ -35,6 +35,7 @@ _MAGIC: Final = b"GRAMMLOG"
 _HEADER: Final = struct.Struct("<8sI16sQQQQI")
 _MARK: Final = struct.Struct("<QQ")
 _IDENTIFIER: Final = struct.Struct("<QQQQIIIIIIB3x")
+_CHECKED_IDENTIFIER: Final = struct.Struct("<QQQQIIIIIIB3xI")
 _CRC: Final = struct.Struct("<I")
 _HEADER_BYTES: Final = _HEADER.size + _CRC.size
 _MARK_BYTES: Final = _MARK.size + _CRC.size
@@ -166,22 +167,7 @@ def read_identifier(raw: bytes, seed: int) -> Identifier | None:
     """
     if len(raw) != IDENTIFIER_BYTES or crc32c(raw[: _IDENTIFIER.size], seed) != _CRC.unpack_from(raw, 60)[0]:
         return None
-    lsn, group, slot, ballot, configuration, key_id, size, body_crc, offset, distance, kind = _IDENTIFIER.unpack_from(
-        raw
-    )
-    known = _KINDS.get(kind)
-    if known is None:
-        raise Incompatible(f"the log holds a record of kind {kind} (LSN {lsn}), written by a newer release")
-    return Identifier(
-        Lsn(lsn),
-        GroupId(group),
-        Slot(slot),
-        Ballot(ballot),
-        configuration,
-        key_id,
-        size,
-        body_crc,
-        offset,
-        Lsn(lsn - distance),
-        known,
-    )
+    *fields, distance, kind, _ = _CHECKED_IDENTIFIER.unpack(raw)
+    if kind not in _KINDS:
+        raise Incompatible(f"the log holds a record of kind {kind} (LSN {fields[0]}), written by a newer release")
+    return Identifier._make((*fields, fields[0] - distance, _KINDS[kind]))

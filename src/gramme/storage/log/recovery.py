@@ -8,6 +8,7 @@ Source: REPLICATION.md §5; protocol-aware recovery (Alagappan et al., FAST 2018
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -145,16 +146,23 @@ class _Assembly:
             if self.torn is not None:
                 return
         self.last = header.first_lsn - 1
-        for found in scan.found:
-            if found.lsn > limit:
-                break
-            if isinstance(found, Gap):
-                self._gap(scan.number, found, limit)
-                if self.torn is not None:
-                    return
-            else:
-                self.records.append((found.lsn, found.record))
-                self.last = found.lsn
+        whole = 0
+        for gap in [*scan.gaps, None]:
+            start = whole
+            whole = len(scan.whole) if gap is None else bisect_left(scan.whole, (gap.lsn,))
+            self._take(scan.whole[start:whole], limit)
+            if gap is not None and gap.lsn <= limit:
+                self._gap(scan.number, gap, limit)
+            if self.torn is not None:
+                return
+
+    def _take(self, whole: list[tuple[Lsn, Record]], limit: int) -> None:
+        """Count records that are whole, as far as `limit`."""
+        if whole and whole[-1][0] > limit:
+            whole = whole[: bisect_left(whole, (limit + 1,))]
+        if whole:
+            self.records += whole
+            self.last = whole[-1][0]
 
     def _beginning(self, scan: SegmentScan, header: Header) -> int:
         """The LSN before which the log was deleted, oldest first: all that precedes the first segment, unless an

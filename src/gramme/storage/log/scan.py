@@ -24,13 +24,6 @@ from gramme.storage.log.layout import (
 )
 
 
-class Whole(NamedTuple):
-    """A record that passed every check."""
-
-    lsn: Lsn
-    record: Record
-
-
 class Gap(NamedTuple):
     """`records` records from `lsn` on that are not whole. `identifier` is that of a single record, if it is left."""
 
@@ -52,7 +45,7 @@ class Blemish(NamedTuple):
 
 @dataclass(slots=True)
 class SegmentScan:
-    """What one segment holds: `found` in LSN order without holes, then nothing that can be located.
+    """What one segment holds: `whole` records and `gaps`, together every LSN up to where nothing can be located.
 
     `mark` is the highest LSN that anything valid in it calls durable. `highest_lsn` and `lowest_lsn` are those that
     any valid identifier names (0: none). `end` is the offset behind the last record; `trailing`: bytes stand there
@@ -66,14 +59,15 @@ class SegmentScan:
     highest_lsn: int = 0
     end: int = 0
     trailing: bool = False
-    found: list[Whole | Gap] = field(default_factory=list)
+    whole: list[tuple[Lsn, Record]] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
     blemishes: list[Blemish] = field(default_factory=list)
 
-    def saw(self, identifier: Identifier) -> None:
-        """A valid identifier is evidence of its LSN and of its mark, whatever became of its record."""
-        self.mark = max(self.mark, identifier.mark)
-        self.highest_lsn = max(self.highest_lsn, identifier.lsn)
-        self.lowest_lsn = min(self.lowest_lsn or identifier.lsn, identifier.lsn)
+    def note(self, lowest: int, highest: int, mark: int) -> None:
+        """Valid identifiers are evidence of their LSNs and their marks, whatever became of the records."""
+        self.mark = max(self.mark, mark)
+        self.highest_lsn = max(self.highest_lsn, highest)
+        self.lowest_lsn = min(self.lowest_lsn or lowest, lowest)
 
 
 def scan_segment(number: int, data: bytes) -> SegmentScan:
@@ -100,7 +94,7 @@ def _scan_headless(scan: SegmentScan, data: bytes) -> None:
     for at in range(IDENTIFIERS_AT, len(data) - IDENTIFIER_BYTES + 1, IDENTIFIER_BYTES):
         raw = data[at : at + IDENTIFIER_BYTES]
         if raw != zero and (identifier := read_identifier(raw, seed)) is not None:
-            scan.saw(identifier)
+            scan.note(identifier.lsn, identifier.lsn, identifier.mark)
 
 
 class _Reader:
@@ -118,12 +112,37 @@ class _Reader:
 
     def read(self) -> None:
         """Fill the scan."""
-        while self.index < self.capacity and (self._record() or self._skip()):
-            pass
+        while self.index < self.capacity:
+            self._sound_records()
+            if not self._record() and not self._skip():
+                break
         self.scan.end = self.position
         self.scan.trailing = any(self.data[self.position : self.position + IDENTIFIER_BYTES]) or any(
             self._place(self.index)
         )
+
+    def _sound_records(self) -> None:
+        """Take records as long as nothing is wrong: what nearly all of a log is. `_record` judges what stops it."""
+        data, seed, capacity, whole = self.data, self.seed, self.capacity, self.scan.whole
+        index, position, lsn, mark = self.index, self.position, Lsn(self.first + self.index), self.scan.mark
+        while index < capacity:
+            place = IDENTIFIERS_AT + IDENTIFIER_BYTES * index
+            begin = position + IDENTIFIER_BYTES
+            raw = data[place : place + IDENTIFIER_BYTES]
+            if raw != data[position:begin] or (identifier := read_identifier(raw, seed)) is None:
+                break
+            end = begin + identifier.body_bytes
+            body = data[begin:end]
+            if identifier.lsn != lsn or identifier.offset != position or crc32c(body) != identifier.body_crc:
+                break
+            if len(body) != identifier.body_bytes:
+                break
+            whole.append((lsn, identifier.record(body)))
+            mark = max(mark, identifier.mark)
+            index, position, lsn = index + 1, end, Lsn(lsn + 1)
+        if index > self.index:
+            self.scan.note(self.first + self.index, lsn - 1, mark)
+            self.index, self.position = index, position
 
     def _place(self, index: int) -> bytes:
         at = IDENTIFIERS_AT + IDENTIFIER_BYTES * index
@@ -145,21 +164,21 @@ class _Reader:
         identifier = copy or original
         if identifier is None:
             return False
-        self.scan.saw(identifier)
+        self.scan.note(identifier.lsn, identifier.lsn, identifier.mark)
         begin = identifier.offset + IDENTIFIER_BYTES
         body = self.data[begin : begin + identifier.body_bytes]
         if len(body) == identifier.body_bytes and crc32c(body) == identifier.body_crc:
             self._whole(identifier, body, copy, original)
         else:
             reason = "the record is cut short" if len(body) < identifier.body_bytes else "the record fails its CRC-32C"
-            self.scan.found.append(Gap(identifier.lsn, 1, identifier, identifier.offset, reason))
+            self.scan.gaps.append(Gap(identifier.lsn, 1, identifier, identifier.offset, reason))
         self.position = begin + identifier.body_bytes
         self.index += 1
         return True
 
     def _whole(self, identifier: Identifier, body: bytes, copy: Identifier | None, original: Identifier | None) -> None:
         lsn = identifier.lsn
-        self.scan.found.append(Whole(lsn, identifier.record(body)))
+        self.scan.whole.append((lsn, identifier.record(body)))
         if copy is None:
             at = IDENTIFIERS_AT + IDENTIFIER_BYTES * self.index
             self.scan.blemishes.append(Blemish(lsn, 1, at, "the identifier's copy is bad"))
@@ -177,7 +196,7 @@ class _Reader:
             if identifier is not None:
                 lsn = Lsn(self.first + self.index)
                 reason = "record and identifier are both bad, valid data follows"
-                self.scan.found.append(Gap(lsn, index - self.index, None, self.position, reason))
+                self.scan.gaps.append(Gap(lsn, index - self.index, None, self.position, reason))
                 self.position, self.index = identifier.offset, index
                 return True
         return False
