@@ -1,7 +1,7 @@
 """What `GET /cluster` of a node answers, and what `gramme cluster status --json` makes of all nodes' answers.
 
-Owns both documents. They are versioned: `schema` names the version, fields are only ever added within one, and a
-reader ignores fields it does not know, so nodes of two releases can be shown together. Every fact carries the node
+Owns the second document, whose `schema` names its version; fields are only ever added within one, and a reader ignores
+fields it does not know, so nodes of two releases can be shown together. Every fact carries the node
 that states it; where two differ (who leads a group) the higher ballot wins (REPLICATION.md §8 "Authority").
 """
 
@@ -10,14 +10,13 @@ from __future__ import annotations
 import http.client
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from gramme.runtime.cluster import LocalCluster, http_get
 from gramme.runtime.processes import ProcessState
 
-NODE_SCHEMA: Final = "gramme.node/1"
 CLUSTER_SCHEMA: Final = "gramme.cluster-status/1"
 _TIMEOUT_S: Final = 2.0
 
@@ -25,24 +24,23 @@ _TIMEOUT_S: Final = 2.0
 class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
     """One replica of a replication group, as its node sees it. Slots and ballots: `kernel.ids`.
 
-    `start` and `end` are hex of encoded key bytes, end exclusive ("": unbounded). `lease_ms` is how long the lease of
-    a leader still runs, 0 elsewhere. `table` is "" for the catalog.
+    `start` and `end` are hex of encoded key bytes, end exclusive ("": unbounded). `leading`: its barrier is chosen;
+    `lease`: it may serve strong reads now. `table_id` is "" for the catalog.
     """
 
     group: int
-    table: str = ""
     table_id: str = ""
     start: str = ""
     end: str = ""
     members: tuple[int, ...] = ()
     configuration: int = 0
-    role: str = "follower"
-    leader: int | None = None
+    role: str = "unknown"
+    leading: bool = False
+    lease: bool = False
     ballot: int = 0
     last_slot: int = 0
     chosen_slot: int = 0
     applied_slot: int = 0
-    lease_ms: int = 0
 
 
 class TableReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,44 +48,29 @@ class TableReport(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     table_id: str
-    status: str
-    partitions: int
-
-
-class PeerReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Another node, as gossip and the links see it from here."""
-
-    node: int
-    state: Literal["alive", "suspect", "dead", "unknown"] = "unknown"
-    connected: bool = False
+    status: str = "ACTIVE"
 
 
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The document of `GET /cluster` on the admin port. `not_ready_because` is "" when `ready`."""
+    """What is read of a node's `GET /cluster` (its version 1; docs/design/node.md has all of it)."""
 
+    version: int
     node: int
-    schema: str = NODE_SCHEMA
-    name: str = ""
-    host: str = ""
-    zone: str = ""
-    region: str = ""
-    cluster_id: str = ""
-    boot_id: str = ""
-    version: str = ""
+    cluster: str = ""
+    boot: str = ""
     ready: bool = False
-    not_ready_because: str = ""
-    uptime_ms: int = 0
-    durable_lsn: int = 0
-    log_bytes: int = 0
-    free_bytes: int = 0
-    tables_port: int = 0
-    objects_port: int = 0
-    admin_port: int = 0
-    peer_port: int = 0
-    catalog_version: int = 0
+    draining: bool = False
+    refusal: str = ""
+    catalog_version: int = -1
     tables: tuple[TableReport, ...] = ()
     groups: tuple[GroupReport, ...] = ()
-    peers: tuple[PeerReport, ...] = ()
+
+    @property
+    def not_ready_because(self) -> str:
+        """ "" when ready."""
+        if self.ready:
+            return ""
+        return self.refusal or ("draining" if self.draining else "starting")
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +136,7 @@ class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fetch_report(host: str, admin_port: int, timeout_s: float = _TIMEOUT_S) -> NodeReport | None:
-    """The report of the node with this admin port; None if it does not answer (in time) or not in this schema."""
+    """The report of the node with this admin port; None if it does not answer, not in time, or nothing we can read."""
     try:
         status, body = http_get(host, admin_port, "/cluster", timeout_s)
         return msgspec.json.decode(body, type=NodeReport) if status == 200 else None
@@ -186,7 +169,7 @@ def collect(cluster: LocalCluster) -> ClusterStatus:
                 not_ready_because=report.not_ready_because if report else "does not answer",
                 tables_endpoint=f"http://{setting.listen_host}:{setting.tables_port}",
                 admin_endpoint=f"http://{setting.listen_host}:{setting.admin_port}",
-                leads=sum(group.leader == node and group.role == "leader" for group in groups),
+                leads=sum(group.leading for group in groups),
                 replicas=len(groups),
             )
         )
@@ -214,7 +197,7 @@ def merge_tables(reports: Sequence[NodeReport]) -> tuple[TableStatus, ...]:
         held = replicas[group_id]
         table_id = held[0][1].table_id
         partitions.setdefault(table_id, []).append(_partition(group_id, held))
-        names.setdefault(table_id, (held[0][1].table, "ACTIVE" if not table_id else "UNKNOWN"))
+        names.setdefault(table_id, ("", "ACTIVE") if not table_id else (table_id, "UNKNOWN"))
     return tuple(
         TableStatus(
             name=name,
@@ -229,7 +212,7 @@ def merge_tables(reports: Sequence[NodeReport]) -> tuple[TableStatus, ...]:
 def _partition(group_id: int, held: Iterable[tuple[int, GroupReport]]) -> PartitionStatus:
     held = sorted(held, key=lambda entry: entry[0])
     newest = max((group for _, group in held), key=lambda group: (group.configuration, group.ballot))
-    leaders = [node for node, group in held if group.role == "leader" and group.ballot == newest.ballot]
+    leaders = [node for node, group in held if group.leading and group.ballot == newest.ballot]
     chosen = max(group.chosen_slot for _, group in held)
     return PartitionStatus(
         group=group_id,
