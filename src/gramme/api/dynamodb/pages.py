@@ -19,12 +19,10 @@ from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.expression.condition import Condition
 from gramme.tables.expression.nodes import Values
 from gramme.tables.expression.projection import Projection
-from gramme.tables.expression.request import NO_VALUES
 from gramme.tables.item import encode_attributes
 from gramme.tables.keys import key_after
 from gramme.tables.requests import Failed, FailureKind, Page, Reply, ScanRange
 from gramme.tables.rows import last_evaluated_key, select_rows
-
 
 PAGE_BYTES: Final = 1 << 20
 TOP: Final = b""
@@ -40,7 +38,7 @@ class RowReader:
     consistent: bool
     filter: Condition | None = None
     projection: Projection | None = None
-    values: Values = NO_VALUES
+    values: Values = field(default_factory=dict)
     counts_only: bool = False
     rows: list[bytes] = field(default_factory=list)
     count: int = 0

@@ -1,0 +1,206 @@
+"""A backend for unit tests of the API: one process, one dict of rows per partition, the real data model.
+
+It evaluates with `gramme.tables.evaluate` and cuts pages as the node does. Answers come at once, or, with
+`deferred=True`, when the test calls `release`. Real nodes are put under the API by the integration tests.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from gramme.kernel.ids import CommandId, GroupId, NodeId
+from gramme.kernel.time import SECOND, Instant, Timestamp
+from gramme.tables.catalog import (
+    CatalogReply,
+    CatalogRequest,
+    CreateTable,
+    DeleteTable,
+    DescribeTable,
+    ListTables,
+    NoSuchTable,
+    TableInUse,
+    TableNames,
+    TableReply,
+)
+from gramme.tables.descriptor import Partition, TableDescriptor
+from gramme.tables.evaluate import Fail, Nothing, Put, evaluate
+from gramme.tables.item import encode_stored, item_json, stored_size
+from gramme.tables.requests import (
+    Failed,
+    FailureKind,
+    Found,
+    GetItem,
+    Page,
+    Reply,
+    Request,
+    ScanRange,
+    WriteRequest,
+)
+
+
+Rows = dict[bytes, bytes]
+
+
+class FixedClock:
+    """Time stands still unless a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1_000 * SECOND
+
+    def instant(self) -> Instant:
+        return Instant(self.now)
+
+    def timestamp(self) -> Timestamp:
+        return Timestamp(1_790_000_000 * SECOND + self.now)
+
+
+class MemoryBackend:
+    """See the module's docstring. Fault injection: `failures` are answered first, in order."""
+
+    def __init__(self, partitions: int = 4, deferred: bool = False) -> None:
+        self.partitions = partitions
+        self.deferred = deferred
+        self.clock = FixedClock()
+        self.cache: dict[str, TableDescriptor] = {}
+        self.tables: dict[str, TableDescriptor] = {}
+        self.rows: dict[str, Rows] = {}  # by table id
+        self.failures: list[Failed] = []
+        self.command_ids: list[CommandId | None] = []
+        self.requests: list[Request] = []
+        self.lookups = 0
+        self._pending: list[Callable[[], None]] = []
+
+    # --- Backend
+
+    def table(self, name: str) -> TableDescriptor | None:
+        return self.cache.get(name)
+
+    def lookup(self, name: str, deadline: Instant, on_reply: Callable[[TableDescriptor | Failed], None]) -> None:
+        self.lookups += 1
+        found = self.tables.get(name)
+        if found is not None:
+            self.cache[name] = found
+        answer = found or Failed(FailureKind.NO_TABLE)
+        self._answer(lambda: on_reply(answer))
+
+    def submit(
+        self,
+        table: TableDescriptor,
+        key: bytes,
+        request: Request,
+        command_id: CommandId | None,
+        deadline: Instant,
+        on_reply: Callable[[Reply], None],
+    ) -> None:
+        self.requests.append(request)
+        self.command_ids.append(command_id)
+        reply = self._serve(table, key, request)
+        self._answer(lambda: on_reply(reply))
+
+    def catalog(self, request: CatalogRequest, deadline: Instant, on_reply: Callable[[CatalogReply], None]) -> None:
+        reply: CatalogReply = self.failures.pop(0) if self.failures else self._catalog(request)
+        self._answer(lambda: on_reply(reply))
+
+    def addresses(self, zone: str | None) -> list[str]:
+        return {None: ["127.0.0.1", "127.0.0.2"], "z1": ["127.0.0.1"]}.get(zone, [])
+
+    # --- the test's side
+
+    def release(self) -> int:
+        """Deliver what is pending; returns how much that was."""
+        pending, self._pending = self._pending, []
+        for deliver in pending:
+            deliver()
+        return len(pending)
+
+    def _answer(self, deliver: Callable[[], None]) -> None:
+        if self.deferred:
+            self._pending.append(deliver)
+        else:
+            deliver()
+
+    def _serve(self, table: TableDescriptor, key: bytes, request: Request) -> Reply:
+        if self.failures:
+            return self.failures.pop(0)
+        rows = self.rows.get(table.table_id)
+        if rows is None:
+            return Failed(FailureKind.NO_TABLE)
+        place = table.partition_of(key)
+        if isinstance(request, ScanRange):
+            return _page(rows, place, request)
+        assert place.start <= request.key and (place.end == b"" or request.key < place.end)
+        if isinstance(request, GetItem):
+            stored = rows.get(request.key)
+            return Found(None, 0) if stored is None else Found(item_json(stored), stored_size(stored))
+        return _write(rows, request)
+
+    def _catalog(self, request: CatalogRequest) -> CatalogReply:
+        match request:
+            case CreateTable():
+                return self._create(request)
+            case ListTables(start, limit):
+                names = sorted(name for name in self.tables if start is None or name > start)
+                return TableNames(tuple(names[:limit]), len(names) > limit)
+            case DescribeTable(name):
+                found = self.tables.get(name)
+                return NoSuchTable(name) if found is None else self._reply(found)
+            case DeleteTable(name):
+                gone = self.tables.pop(name, None)
+                if gone is None:
+                    return NoSuchTable(name)
+                del self.rows[gone.table_id]
+                return TableReply(gone)
+
+    def _create(self, request: CreateTable) -> CatalogReply:
+        if request.name in self.tables:
+            return TableInUse(request.name, self.tables[request.name].status)
+        table = TableDescriptor(
+            name=request.name,
+            table_id=str(uuid.uuid4()),
+            version=1,
+            status="ACTIVE",
+            created=self.clock.timestamp(),
+            key=request.key,
+            attribute_definitions=request.attribute_definitions,
+            billing_mode=request.billing_mode,
+            read_units=request.read_units,
+            write_units=request.write_units,
+            partitions=_tile(self.partitions),
+            settings=request.settings,
+        )
+        self.tables[request.name] = table
+        self.rows[table.table_id] = {}
+        return self._reply(table)
+
+    def _reply(self, table: TableDescriptor) -> TableReply:
+        rows = self.rows[table.table_id]
+        return TableReply(table, len(rows), sum(map(stored_size, rows.values())))
+
+
+def _tile(count: int) -> tuple[Partition, ...]:
+    cuts = [b"", *((index << 128) // count for index in range(1, count)), b""]
+    bounds = [cut if isinstance(cut, bytes) else cut.to_bytes(16, "big") for cut in cuts]
+    return tuple(Partition(GroupId(10 + i), bounds[i], bounds[i + 1], (NodeId(0),)) for i in range(count))
+
+
+def _write(rows: Rows, request: WriteRequest) -> Reply:
+    decision = evaluate(request, rows.get(request.key))
+    if isinstance(decision, Put):
+        rows[request.key] = encode_stored(decision.item, decision.size, 1)
+    elif not isinstance(decision, Fail | Nothing):
+        del rows[request.key]
+    return decision.reply
+
+
+def _page(rows: Rows, place: Partition, request: ScanRange) -> Page:
+    assert place.start <= request.start
+    assert place.end == b"" or (request.end != b"" and request.end <= place.end)
+    items: list[bytes] = []
+    size = 0
+    keys = sorted(key for key in rows if key >= request.start and (request.end == b"" or key < request.end))
+    for key in reversed(keys) if request.reverse else keys:
+        items.append(item_json(rows[key]))
+        size += stored_size(rows[key])
+        if len(items) == request.limit or size >= request.max_bytes:
+            return Page(items, key, size)
+    return Page(items, None, size)
