@@ -36,6 +36,7 @@ from gramme.membership.messages import (
 MAX_MEMBERS: Final = 4_096
 """Records that are kept; those of further nodes are ignored."""
 
+_FIRST_VERSIONS: Final = 1 << 48
 _NO_BOOT: Final = BootId(b"")
 _ASK_DEAD_ONE_IN: Final = 8
 
@@ -79,8 +80,8 @@ class Gossip:
     """The machine. `step` takes a peer's message, `tick` is due at `next_deadline`; both return what to send.
 
     `members` is what to begin with, the founding list, which names this node too: their records get incarnation 0, so
-    that whatever a node says of itself replaces them. Its own incarnation starts at 1; if the cluster remembers a later
-    one from a life before a restart, the node hears of it in the first exchange and goes one past it.
+    that whatever a node says of itself replaces them. Its own incarnation starts at 1; if the cluster remembers more
+    of a life before a restart, the node hears of it in the first exchange and goes one past it.
 
     Raises `ValueError` if `members` does not name this node.
     """
@@ -100,10 +101,15 @@ class Gossip:
         self._failures = FailureDetector(me, settings, rng, self._summary_of)
         self._next_round: Instant | None = None
         self._records: dict[NodeId, MemberRecord] = {}
+        # Two lives of a node both begin at incarnation 1. A random first version tells them apart: either the new one
+        # is higher and its info wins, or the node hears of the higher one and raises its incarnation.
+        version = rng.randrange(_FIRST_VERSIONS)
         for member in members:
-            mine = member.node == me
-            info = MemberInfo(member.address, member.host, member.zone, boot if mine else _NO_BOOT, member.name)
-            self._records[member.node] = MemberRecord(member.node, int(mine), Liveness.ALIVE, 0, info)
+            info = MemberInfo(member.address, member.host, member.zone, _NO_BOOT, member.name)
+            record = MemberRecord(member.node, 0, Liveness.ALIVE, 0, info)
+            if member.node == me:
+                record = MemberRecord(me, 1, Liveness.ALIVE, version, msgspec.structs.replace(info, boot=boot))
+            self._records[member.node] = record
         if me not in self._records:
             raise ValueError(f"node {me} is not among the members it is given")
 
