@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from gramme.kernel.errors import Invariant
 from gramme.tables import compare
 from gramme.tables.expression.condition_parser import parse_condition
 from gramme.tables.expression.nodes import (
@@ -55,7 +56,12 @@ class Condition:
 def compile_condition(kind: str, text: str, names: Mapping[str, str] | None) -> Condition:
     """Parse and compile a condition; `kind` names the member in messages. Raises InvalidExpression."""
     parsed = parse_condition(kind, text, names)
-    return Condition(parsed.root, _predicate(parsed.root), parsed.checks, parsed.names, parsed.values)
+    holds = _unreachable if parsed.faulty else _predicate(parsed.root)
+    return Condition(parsed.root, holds, parsed.checks, parsed.names, parsed.values)
+
+
+def _unreachable(_item: Item, _values: Values) -> bool:
+    raise Invariant("a condition was evaluated that its own checks refuse")
 
 
 def _predicate(node: ConditionNode) -> Predicate:

@@ -22,6 +22,7 @@ from gramme.tables.expression.grammar import MAX_CALL_DEPTH, Check, Early, Parse
 from gramme.tables.expression.lexer import Kind
 from gramme.tables.expression.nodes import (
     And,
+    Arithmetic,
     Between,
     Call,
     Compare,
@@ -38,7 +39,6 @@ from gramme.tables.requests import AttributeValue
 
 MAX_IN_OPERANDS: Final = 100
 
-_KEYWORDS: Final = frozenset({"AND", "OR", "NOT", "BETWEEN", "IN"})
 _COMPARATORS: Final = frozenset({"=", "<>", "<", "<=", ">", ">="})
 _OPERAND_COUNTS: Final = {
     "attribute_exists": 1,
@@ -84,6 +84,7 @@ class ParsedCondition:
 
     root: ConditionNode
     checks: tuple[Check, ...]
+    faulty: bool  # the checks refuse any values, and the tree may break its own rules
     names: frozenset[str]
     values: frozenset[str]
 
@@ -92,7 +93,8 @@ def parse_condition(kind: str, text: str, names: Mapping[str, str] | None) -> Pa
     """Parse a condition; `kind` is the member's name. Raises InvalidExpression with the service's text."""
     parser = _ConditionParser(kind, text, names)
     root = parser.parse()
-    return ParsedCondition(root, tuple(parser.checks), frozenset(parser.used_names), frozenset(parser.used_values))
+    names_used, values_used = frozenset(parser.used_names), frozenset(parser.used_values)
+    return ParsedCondition(root, tuple(parser.checks), parser.faulty, names_used, values_used)
 
 
 class _ConditionParser(Parser):
@@ -117,19 +119,21 @@ class _ConditionParser(Parser):
             while self.peek_symbol(")") and len(stack) > 1:
                 node = self._close(stack, node)
             group = stack[-1]
+            condition = self._condition(node)
             if self.take_keyword("AND"):
-                self._add_factor(group, node)
+                self._add_factor(group, condition)
                 self.count_operator()
             elif self.take_keyword("OR"):
-                self._add_factor(group, node)
+                self._add_factor(group, condition)
                 self._add_alternative(group)
                 self.count_operator()
             elif len(stack) > 1:
                 self.syntax_error()
             else:
-                self._require_condition(node)
+                root = self._combine(group, condition)
                 self.finish()
-                return self._combine(group, node)
+                self.checks.extend(self.limits)
+                return root
 
     # --- groups
 
@@ -139,48 +143,37 @@ class _ConditionParser(Parser):
         if not group.is_bare():
             node = self._combine(group, self._condition(node))
         elif self._was_closed:
-            self.note(Early.PARENTHESES, "The expression has redundant parentheses;")
+            self._redundant(self.token.start)
         self.expect_symbol(")")
-        continued = self._finish_primary(self._continue_path(node) if isinstance(node, Path) else node)
+        continued = self._finish_primary(node)
         self._was_closed = continued is node
         return continued
 
-    def _continue_path(self, path: Path) -> Path:
-        """A path out of parentheses may go on: `(a.b).c`."""
-        if self.peek_symbol(".") or self.peek_symbol("["):
-            return self.extend_path(list(path.steps), _KEYWORDS, self._stage_reference)
-        return path
+    def _redundant(self, place: int) -> None:
+        self.note(Early.PARENTHESES, place, "The expression has redundant parentheses;")
 
-    def _combine(self, group: _Group, node: Node) -> ConditionNode:
-        self._add_factor(group, node)
+    def _combine(self, group: _Group, condition: ConditionNode) -> ConditionNode:
+        self._add_factor(group, condition)
         if not group.alternatives:
             return _conjunction(group.factors)
         self._add_alternative(group)
         return Or(tuple(group.alternatives))
 
-    def _add_factor(self, group: _Group, node: Node) -> None:
-        condition = self._condition(node)
-        if group.negations:
-            if group.negations % 2:
-                condition = Not(condition)
-            group.negations = 0
-        group.factors.append(condition)
+    def _add_factor(self, group: _Group, condition: ConditionNode) -> None:
+        group.factors.append(Not(condition) if group.negations % 2 else condition)
+        group.negations = 0
 
     def _add_alternative(self, group: _Group) -> None:
         group.alternatives.append(_conjunction(group.factors))
         group.factors = []
 
     def _condition(self, node: Node) -> ConditionNode:
-        """`node` where a condition must stand."""
-        self._require_condition(node)
-        assert not isinstance(node, Path | Value)
+        """`node` where a condition must stand, the cursor behind it."""
+        if isinstance(node, Path | Value | Arithmetic):
+            self.syntax_error()
         if isinstance(node, Call) and node.name == "size":
             self._misused(node)
-        return node  # type: ignore[return-value]  # Arithmetic never comes out of this grammar
-
-    def _require_condition(self, node: Node) -> None:
-        if isinstance(node, Path | Value):
-            self.syntax_error()
+        return node
 
     # --- simple conditions
 
@@ -237,8 +230,8 @@ class _ConditionParser(Parser):
         self.expect_symbol("(")
         choices = self._read_operands(0)
         if len(choices) > MAX_IN_OPERANDS:
-            count = len(choices)
-            self.note(Early.LIMIT, f"The IN operator is provided with too many operands; number of operands: {count}")
+            message = f"The IN operator is provided with too many operands; number of operands: {len(choices)}"
+            self.limits.append(self.failing(message))
         for choice in choices:
             self._comparable(choice)
         self._check_distinct("IN", operand, choices)
@@ -251,12 +244,10 @@ class _ConditionParser(Parser):
         while self.take_symbol("("):
             parentheses += 1
         if parentheses > 1:
-            self.note(Early.PARENTHESES, "The expression has redundant parentheses;")
+            self._redundant(self.token.start)
         operand = self._read_bare_operand(depth)
         for _ in range(parentheses):
             self.expect_symbol(")")
-            if isinstance(operand, Path):
-                operand = self._continue_path(operand)
         return operand
 
     def _read_bare_operand(self, depth: int) -> Operand:
@@ -264,9 +255,9 @@ class _ConditionParser(Parser):
             value, defined = self.read_value()
             self._staged[_Stage.REFERENCE].append(defined)
             return value
-        if self.at_call() and self.token.text.upper() not in _KEYWORDS:
+        if self.at_call():
             return self._read_call(depth)
-        return self.read_path(_KEYWORDS, self._stage_reference)
+        return self.read_path(self._stage_reference)
 
     def _stage_reference(self, check: Check) -> None:
         self._staged[_Stage.REFERENCE].append(check)
@@ -282,13 +273,13 @@ class _ConditionParser(Parser):
     def _read_call(self, depth: int) -> Call:
         if depth >= MAX_CALL_DEPTH:
             self.fail(f"The expression nests functions deeper than the {MAX_CALL_DEPTH} levels allowed")
-        name = self.advance().text
+        name = self.advance()
         self.expect_symbol("(")
         arguments = self._read_operands(depth + 1)
         self.count_operator()
         for argument in arguments:
             self._comparable(argument)
-        call = Call(name, arguments)
+        call = Call(name.text, arguments, name.start)
         self._check_call(call)
         return call
 
@@ -305,7 +296,7 @@ class _ConditionParser(Parser):
     def _misused(self, call: Call) -> None:
         if call.name in _OPERAND_COUNTS:
             message = "The function is not allowed to be used this way in an expression; function: "
-            self.note(Early.MISUSED_FUNCTION, message + call.name)
+            self.note(Early.WORD, call.place, message + call.name)
 
     # --- checks
 
@@ -315,7 +306,7 @@ class _ConditionParser(Parser):
                 message = f"The function is not allowed in a condition expression; function: {call.name}"
             else:
                 message = f"Invalid function name; function: {call.name}"
-            self.note(Early.UNKNOWN_FUNCTION, message)
+            self.note(Early.WORD, call.place, message)
             return
         count = len(call.arguments)
         if count != _OPERAND_COUNTS[call.name]:

@@ -1,8 +1,8 @@
 """What the grammars of all expressions share: reading tokens, paths and placeholders, and collecting faults.
 
 Owns the order in which an expression's faults are reported, because the service has one: syntax first; then the faults
-of the text itself by kind (`early`); then undefined placeholders, operand counts and operand types (`checks`), which
-may depend on the values of the request and so run again for each one. A tree is built once per text and names.
+of the text itself (`Early`); then undefined placeholders, operand counts and operand types (checks), which may depend
+on the values of the request and so run again for each one; then limits. A tree is built once per text and names.
 Source: the service's answers, as DynamoDB Local and the public conformance suites record them.
 """
 
@@ -27,15 +27,16 @@ Check = Callable[[Values], None]
 """A test of one request's values against the tree; raises InvalidExpression."""
 
 
-class Early(IntEnum):
-    """Faults of the text itself, in the order in which they are reported."""
+KEYWORDS: Final = frozenset({"AND", "OR", "NOT", "BETWEEN", "IN", "SET", "REMOVE", "ADD", "DELETE"})
+"""Words that no expression takes for a name, whatever its kind: the service has one grammar for all."""
 
-    LIMIT = 0
-    PARENTHESES = 1
-    UNKNOWN_FUNCTION = 2
-    MISUSED_FUNCTION = 3
-    RESERVED = 4
-    SECTION = 5
+
+class Early(IntEnum):
+    """Faults of the text itself: all of one kind are reported before the next kind, the first in the text first."""
+
+    PARENTHESES = 0
+    WORD = 1  # reserved words, unknown and misused functions, list indexes out of range
+    SECTION = 2
 
 
 class Parser:
@@ -54,7 +55,9 @@ class Parser:
         self._at = 0
         self._names = names or {}
         self._operators = 0
-        self._early: dict[Early, str] = {}
+        self.faulty = False  # whether one of the checks refuses whatever the values are
+        self._early: list[tuple[Early, int, str]] = []
+        self.limits: list[Check] = []  # checks that come after all others
         self.used_names: dict[str, None] = {}  # ordered sets
         self.used_values: dict[str, None] = {}
 
@@ -101,8 +104,10 @@ class Parser:
 
     def at_call(self) -> bool:
         """Whether a function's name and its opening parenthesis come next."""
-        following = self._tokens[min(self._at + 1, len(self._tokens) - 1)]
-        return self.token.kind is Kind.IDENTIFIER and following.kind is Kind.SYMBOL and following.text == "("
+        if self.token.kind is not Kind.IDENTIFIER or self.token.text.upper() in KEYWORDS:
+            return False
+        following = self._tokens[self._at + 1]  # END at the latest
+        return following.kind is Kind.SYMBOL and following.text == "("
 
     # --- faults
 
@@ -118,12 +123,13 @@ class Parser:
         near = self._text[start:end]
         self.fail(f'Syntax error; token: "{self.token.text}", near: "{near}"')
 
-    def note(self, fault: Early, message: str) -> None:
-        """Remember the first fault of its kind; parsing goes on, because a syntax error comes before it."""
-        self._early.setdefault(fault, message)
+    def note(self, fault: Early, place: int, message: str) -> None:
+        """Remember a fault at an offset of the text; parsing goes on, because a syntax error comes before it."""
+        self._early.append((fault, place, message))
 
     def failing(self, message: str) -> Check:
-        """A check that refuses whatever the values are."""
+        """A check that refuses whatever the values are; the tree is then of no use."""
+        self.faulty = True
 
         def check(_values: Values) -> None:
             self.fail(message)
@@ -133,38 +139,36 @@ class Parser:
     def count_operator(self) -> None:
         """Count one operator or function towards the limit."""
         self._operators += 1
+        if self._operators == MAX_OPERATORS + 1:
+            message = f"The expression contains too many operators; operator count: {self._operators}"
+            self.limits.append(self.failing(message))
 
     def finish(self) -> None:
         """At the end of the text: refuse what follows, then the first early fault."""
         if self.token.kind is not Kind.END:
             self.syntax_error()
-        if self._operators > MAX_OPERATORS:
-            self.note(Early.LIMIT, f"The expression contains too many operators; operator count: {self._operators}")
         if self._early:
-            self.fail(self._early[min(self._early)])
+            self.fail(min(self._early)[2])
 
     # --- what all grammars have
 
-    def read_path(self, keywords: frozenset[str], undefined: Callable[[Check], None]) -> Path:
+    def read_path(self, undefined: Callable[[Check], None]) -> Path:
         """A document path. An undefined `#name` is handed to `undefined` as a check that always fails."""
-        return self.extend_path([self._read_name(keywords, undefined)], keywords, undefined)
-
-    def extend_path(self, steps: list[Step], keywords: frozenset[str], undefined: Callable[[Check], None]) -> Path:
-        """The rest of a path: `.name` and `[index]` as long as they come."""
+        steps: list[Step] = [self._read_name(undefined)]
         while True:
             if self.take_symbol("."):
-                steps.append(self._read_name(keywords, undefined))
+                steps.append(self._read_name(undefined))
             elif self.take_symbol("["):
                 steps.append(self._read_index())
                 self.expect_symbol("]")
             else:
                 break
         if len(steps) > MAX_PATH_LEVELS:
-            levels = len(steps)
-            self.note(Early.LIMIT, f"The document path has too many nesting levels; nesting levels: {levels}")
+            message = f"The document path has too many nesting levels; nesting levels: {len(steps)}"
+            self.limits.append(self.failing(message))
         return Path(tuple(steps))
 
-    def _read_name(self, keywords: frozenset[str], undefined: Callable[[Check], None]) -> str:
+    def _read_name(self, undefined: Callable[[Check], None]) -> str:
         token = self.token
         if token.kind is Kind.NAME:
             self._at += 1
@@ -175,11 +179,12 @@ class Parser:
                 undefined(self.failing(message + token.text))
                 return token.text
             return name
-        if token.kind is not Kind.IDENTIFIER or token.text.upper() in keywords:
+        if token.kind is not Kind.IDENTIFIER or token.text.upper() in KEYWORDS:
             self.syntax_error()
         self._at += 1
         if is_reserved(token.text):
-            self.note(Early.RESERVED, f"Attribute name is a reserved keyword; reserved keyword: {token.text}")
+            message = f"Attribute name is a reserved keyword; reserved keyword: {token.text}"
+            self.note(Early.WORD, token.start, message)
         return token.text
 
     def _read_index(self) -> int:
@@ -188,7 +193,8 @@ class Parser:
             self.syntax_error()
         self._at += 1
         if len(token.text) > 10 or int(token.text) > MAX_LIST_INDEX:
-            self.note(Early.LIMIT, f"List index is not within the allowable range; index: [{token.text}]")
+            message = f"List index is not within the allowable range; index: [{token.text}]"
+            self.note(Early.WORD, token.start, message)
             return 0
         return int(token.text)
 

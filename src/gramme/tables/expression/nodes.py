@@ -7,7 +7,7 @@ cache; the values come with each evaluation.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gramme.tables.requests import AttributeValue, Item
 
@@ -42,6 +42,7 @@ class Call:
 
     name: str
     arguments: tuple[Operand, ...]
+    place: int = field(default=0, compare=False)  # offset in the text, for the order of faults
 
 
 @dataclass(frozen=True, slots=True)

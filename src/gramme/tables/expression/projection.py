@@ -7,15 +7,13 @@ Source: AWS developer guide, "Using projection expressions".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from gramme.tables.expression.grammar import Check, Parser
 from gramme.tables.expression.nodes import Path, Step, Values
 from gramme.tables.requests import AttributeValue, Item
-
-_NO_KEYWORDS: Final[frozenset[str]] = frozenset()
 
 
 class _All:
@@ -50,49 +48,39 @@ class Projection:
 def parse_projection(kind: str, text: str, names: Mapping[str, str] | None) -> Projection:
     """Parse a projection; `kind` names the member in messages. Raises InvalidExpression."""
     parser = Parser(kind, text, names)
-    checks: list[Check] = []
-    paths = [parser.read_path(_NO_KEYWORDS, checks.append)]
+    undefined: list[Check] = []
+    paths = [parser.read_path(undefined.append)]
     while parser.take_symbol(","):
-        paths.append(parser.read_path(_NO_KEYWORDS, checks.append))
+        paths.append(parser.read_path(undefined.append))
     parser.finish()
-    checks.extend(path_checks(parser, paths))
-    return Projection(tuple(paths), wanted_tree(paths), tuple(checks), frozenset(parser.used_names))
+    checks = (*path_checks(parser, paths), *undefined, *parser.limits)
+    return Projection(tuple(paths), wanted_tree(paths), checks, frozenset(parser.used_names))
 
 
 def path_checks(parser: Parser, paths: list[Path]) -> list[Check]:
-    """Checks that fail if two paths overlap or, behind those, disagree on what a place is. None if all are apart.
+    """A check that fails if two paths overlap or disagree on what a place is; none if all are apart.
 
-    The service reports the first overlapping pair before any conflicting one.
+    The service goes from the last path to the first and reports the first pair it finds.
     """
-    overlap: Callable[[Values], None] | None = None
-    conflict: Callable[[Values], None] | None = None
-    for path, other in _colliding_pairs(paths):
-        shared = next((i for i, (a, b) in enumerate(zip(path.steps, other.steps, strict=False)) if a != b), None)
-        how = "overlap" if shared is None else "conflict"
-        message = f"Two document paths {how} with each other; must remove or rewrite one of these paths; "
-        check = parser.failing(f"{message}path one: {path}, path two: {other}")
-        if shared is None:
-            overlap = overlap or check
-        else:
-            conflict = conflict or check
-    return [check for check in (overlap, conflict) if check is not None]
-
-
-def _colliding_pairs(paths: list[Path]) -> Iterable[tuple[Path, Path]]:
-    """Pairs where one path is a prefix of the other, or one has an index where the other has a name.
-
-    Only paths with the same first step can collide, so they are compared within their bucket.
-    """
-    buckets: dict[Step, list[Path]] = {}
-    for path in paths:
+    buckets: dict[Step, list[Path]] = {}  # only paths of one top-level attribute can collide
+    for path in reversed(paths):
         bucket = buckets.setdefault(path.steps[0], [])
-        for earlier in bucket:
-            if _collide(earlier.steps, path.steps):
-                yield earlier, path
+        for later in bucket:
+            if _collide(path.steps, later.steps):
+                return [parser.failing(_collision(path, later))]
         bucket.append(path)
+    return []
+
+
+def _collision(one: Path, two: Path) -> str:
+    apart = any(step != other for step, other in zip(one.steps, two.steps, strict=False))
+    how = "conflict" if apart else "overlap"
+    rule = f"Two document paths {how} with each other; must remove or rewrite one of these paths"
+    return f"{rule}; path one: {one}, path two: {two}"
 
 
 def _collide(left: tuple[Step, ...], right: tuple[Step, ...]) -> bool:
+    """Whether one path is a prefix of the other, or one has an index where the other has a name."""
     for one, other in zip(left, right, strict=False):
         if type(one) is not type(other):
             return True

@@ -23,7 +23,6 @@ from gramme.tables.expression.nodes import (
     DeleteAction,
     Operand,
     Path,
-    RemoveAction,
     SetAction,
     Step,
     Value,
@@ -67,20 +66,8 @@ class Update:
     def apply(self, item: Item, values: Values) -> Item:
         """The updated item; `item` stays as it is. `values` has passed `check`. Raises InvalidUpdate, InvalidNumber."""
         editor = _Editor(item)
-        assigned = [
-            (action.path, _evaluate(action.value, item, values))
-            for action in self.actions
-            if isinstance(action, SetAction)
-        ]
-        for path, value in assigned:
-            editor.put(path, value)
-        for action in self.actions:
-            if isinstance(action, AddAction):
-                _add(editor, item, action.path, values[action.value.placeholder])
-            elif isinstance(action, DeleteAction):
-                _delete(editor, item, action.path, values[action.value.placeholder])
-            elif isinstance(action, RemoveAction):
-                editor.remove(action.path)
+        for action in reversed(self.actions):  # which of several faults is reported follows the service
+            _perform(action, editor, item, values)
         return editor.finish()
 
 
@@ -89,6 +76,18 @@ def compile_update(kind: str, text: str, names: Mapping[str, str] | None) -> Upd
     parsed = parse_update(kind, text, names)
     wanted = wanted_tree(action.path for action in parsed.actions)
     return Update(parsed.actions, wanted, parsed.checks, parsed.names, parsed.values)
+
+
+def _perform(action: Action, editor: _Editor, item: Item, values: Values) -> None:
+    editor.require_parent(action.path)
+    if isinstance(action, SetAction):
+        editor.put(action.path, _evaluate(action.value, item, values))
+    elif isinstance(action, AddAction):
+        _add(editor, item, action.path, values[action.value.placeholder])
+    elif isinstance(action, DeleteAction):
+        _delete(editor, item, action.path, values[action.value.placeholder])
+    else:
+        editor.remove(action.path)
 
 
 # --- the values of SET
@@ -113,8 +112,9 @@ def _call(call: Call, item: Item, values: Values) -> AttributeValue:
     first, second = call.arguments
     if call.name == "if_not_exists":
         assert isinstance(first, Path)
+        otherwise = _evaluate(second, item, values)  # evaluated, and refused, even where it is not needed
         found = fetch(item, first.steps)
-        return found if found is not None else _evaluate(second, item, values)
+        return found if found is not None else otherwise
     head = _content("L", _evaluate(first, item, values))
     return {"L": head + _content("L", _evaluate(second, item, values))}
 
@@ -145,7 +145,6 @@ def _delete(editor: _Editor, item: Item, path: Path, value: AttributeValue) -> N
     kind = compare.type_of(value)
     found = fetch(item, path.steps)
     if found is None:
-        editor.require_parent(path)
         return
     unwanted = frozenset(value[kind])
     kept = [member for member in _content(kind, found) if member not in unwanted]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 from gramme.tables import compare
@@ -34,7 +33,6 @@ from gramme.tables.expression.nodes import (
 from gramme.tables.expression.projection import path_checks
 
 _SECTIONS: Final = ("SET", "REMOVE", "ADD", "DELETE")
-_KEYWORDS: Final = frozenset(_SECTIONS)
 _FUNCTIONS: Final = frozenset({"if_not_exists", "list_append"})
 _CONDITION_FUNCTIONS: Final = frozenset(
     {"attribute_exists", "attribute_not_exists", "attribute_type", "begins_with", "contains", "size"}
@@ -48,16 +46,6 @@ _TYPE_WORDS: Final = {
     "L": "LIST",
     "M": "MAP",
 }  # sets may be added and deleted
-
-
-class _Stage(IntEnum):
-    """The order of checks within the whole expression."""
-
-    NAME = 0
-    VALUE = 1
-    PATHS = 2
-    OPERATOR = 3
-    FUNCTION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +66,22 @@ def parse_update(kind: str, text: str, names: Mapping[str, str] | None) -> Parse
 
 
 class _UpdateParser(Parser):
+    """Collects the checks of each action: the service goes through the actions from the last to the first."""
+
     def __init__(self, kind: str, text: str, names: Mapping[str, str] | None) -> None:
         super().__init__(kind, text, names)
-        self._staged: dict[_Stage, list[Check]] = {stage: [] for stage in _Stage}
+        self._references: list[Check] = []  # of the action being read
+        self._types: list[Check] = []
+        self._checks: list[list[Check]] = []  # of the actions before it
+        self._path_checks: list[Check] = []
         self._seen: list[str] = []
 
     def checks(self) -> tuple[Check, ...]:
         """All checks, in the order in which their faults are reported."""
-        return tuple(check for staged in self._staged.values() for check in staged)
+        ordered = list(self._path_checks)
+        for checks in reversed(self._checks):
+            ordered.extend(checks)
+        return (*ordered, *self.limits)
 
     def parse(self) -> list[Action]:
         actions: list[Action] = []
@@ -93,45 +89,56 @@ class _UpdateParser(Parser):
         while self.token.kind is not Kind.END:
             self._read_section(actions)
         self.finish()
-        self._staged[_Stage.PATHS] = path_checks(self, [action.path for action in actions])
+        self._path_checks = path_checks(self, [action.path for action in actions])
         return actions
 
     # --- sections
 
     def _read_section(self, actions: list[Action]) -> None:
+        start = self.token.start
         section = next((name for name in _SECTIONS if self.take_keyword(name)), None)
         if section is None:
             self.syntax_error()
         if section in self._seen:
-            self.note(Early.SECTION, f'The "{section}" section can only be used once in an update expression;')
+            self.note(Early.SECTION, start, f'The "{section}" section can only be used once in an update expression;')
         self._seen.append(section)
         actions.append(self._read_action(section))
         while self.take_symbol(","):
             actions.append(self._read_action(section))
 
     def _read_action(self, section: str) -> Action:
-        path = self.read_path(_KEYWORDS, self._staged[_Stage.NAME].append)
+        action = self._read_bare_action(section)
+        self._checks.append(self._references + self._types)
+        self._references = []
+        self._types = []
+        return action
+
+    def _read_bare_action(self, section: str) -> Action:
+        path = self.read_path(self._references.append)
         if section == "REMOVE":
             return RemoveAction(path)
         if section == "SET":
             self.expect_symbol("=")
             return SetAction(path, self._read_set_value())
         value, defined = self.read_value()
-        self._staged[_Stage.VALUE].append(defined)
+        self._references.append(defined)
         self._check_operator(section, value)
         return AddAction(path, value) if section == "ADD" else DeleteAction(path, value)
 
     # --- values of SET
 
     def _read_set_value(self) -> Operand:
-        if not self.peek_symbol("("):
+        if not self.take_symbol("("):
             return self._read_sum(self._read_operand(0))
-        self.advance()
+        was_grouped = self.peek_symbol("(")
         inner = self._read_sum(self._read_operand(0))
+        if was_grouped and not isinstance(inner, Arithmetic):
+            self._redundant()
         self.expect_symbol(")")
-        if isinstance(inner, Arithmetic):
-            return inner
-        return self._read_sum(inner)
+        return inner if isinstance(inner, Arithmetic) else self._read_sum(inner)
+
+    def _redundant(self) -> None:
+        self.note(Early.PARENTHESES, self.token.start, "The expression has redundant parentheses;")
 
     def _read_sum(self, left: Operand) -> Operand:
         operator = self.token.text
@@ -149,7 +156,7 @@ class _UpdateParser(Parser):
         while self.take_symbol("("):
             parentheses += 1
         if parentheses > 1:
-            self.note(Early.PARENTHESES, "The expression has redundant parentheses;")
+            self._redundant()
         operand = self._read_bare_operand(depth)
         for _ in range(parentheses):
             self.expect_symbol(")")
@@ -158,23 +165,23 @@ class _UpdateParser(Parser):
     def _read_bare_operand(self, depth: int) -> Operand:
         if self.token.kind is Kind.VALUE:
             value, defined = self.read_value()
-            self._staged[_Stage.VALUE].append(defined)
+            self._references.append(defined)
             return value
-        if self.at_call() and self.token.text.upper() not in _KEYWORDS:
+        if self.at_call():
             return self._read_call(depth)
-        return self.read_path(_KEYWORDS, self._staged[_Stage.NAME].append)
+        return self.read_path(self._references.append)
 
     def _read_call(self, depth: int) -> Call:
         if depth >= MAX_CALL_DEPTH:
             self.fail(f"The expression nests functions deeper than the {MAX_CALL_DEPTH} levels allowed")
-        name = self.advance().text
+        name = self.advance()
         self.expect_symbol("(")
         arguments = [self._read_operand(depth + 1)]
         while self.take_symbol(","):
             arguments.append(self._read_operand(depth + 1))
         self.expect_symbol(")")
         self.count_operator()
-        call = Call(name, tuple(arguments))
+        call = Call(name.text, tuple(arguments), name.start)
         self._check_call(call)
         return call
 
@@ -187,25 +194,24 @@ class _UpdateParser(Parser):
                 message = f"The function is not allowed in an update expression; function: {name}"
             else:
                 message = f"Invalid function name; function: {name}"
-            self.note(Early.UNKNOWN_FUNCTION, message)
+            self.note(Early.WORD, call.place, message)
             return
         for argument in call.arguments:
             self._check_nested(argument)
-        staged = self._staged[_Stage.FUNCTION]
         if len(call.arguments) != 2:
             message = "Incorrect number of operands for operator or function; operator or function: "
-            staged.append(self.failing(f"{message}{name}, number of operands: {len(call.arguments)}"))
+            self._types.append(self.failing(f"{message}{name}, number of operands: {len(call.arguments)}"))
         elif name == "list_append":
             for argument in call.arguments:
                 self._check_type(name, argument, "L")
         elif not isinstance(call.arguments[0], Path):
             message = "Operator or function requires a document path; operator or function: "
-            staged.append(self.failing(message + name))
+            self._types.append(self.failing(message + name))
 
     def _check_nested(self, operand: Operand) -> None:
         if isinstance(operand, Call) and operand.name == "list_append":
             message = "The function is not allowed to be used this way in an expression; function: "
-            self.note(Early.MISUSED_FUNCTION, message + operand.name)
+            self.note(Early.WORD, operand.place, message + operand.name)
 
     def _check_type(self, operator: str, operand: Operand, wanted: str) -> None:
         if not isinstance(operand, Value):
@@ -218,7 +224,7 @@ class _UpdateParser(Parser):
                 message = "Incorrect operand type for operator or function; operator or function: "
                 self.fail(f"{message}{operator}, operand type: {kind}")
 
-        self._staged[_Stage.FUNCTION].append(check)
+        self._types.append(check)
 
     def _check_operator(self, section: str, value: Value) -> None:
         def check(values: Values) -> None:
@@ -228,4 +234,4 @@ class _UpdateParser(Parser):
                 message = "Incorrect operand type for operator or function; operator: "
                 self.fail(f"{message}{section}, operand type: {word}, typeSet: ALLOWED_FOR_{section}_OPERAND")
 
-        self._staged[_Stage.OPERATOR].append(check)
+        self._types.append(check)
