@@ -18,7 +18,6 @@ from gramme.api.backend import ControlRefused, TestControls
 from gramme.api.console import CONSOLE_HTML
 from gramme.api.http import HttpRequest, HttpResponse, Respond, json_response, text_response
 
-METRICS_HEADERS: Final = [(b"Content-Type", b"text/plain; version=0.0.4; charset=utf-8")]
 _HTML_HEADERS: Final = [
     (b"Content-Type", b"text/html; charset=utf-8"),
     (b"Content-Security-Policy", b"default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -56,13 +55,15 @@ class AdminApi:
         ready: Callable[[], str | None],
         metrics: Callable[[], bytes],
         cluster: Callable[[], bytes],
+        metrics_type: bytes = b"text/plain; version=0.0.4; charset=utf-8",
         controls: TestControls | None = None,
         log: Callable[[str, Exception | None], None] = lambda _text, _error: None,
     ) -> None:
-        """`ready` gives None, or why the node does not serve now (starting, draining); `metrics` the Prometheus text;
-        `cluster` the JSON of `gramme cluster status`; without `controls`, their paths do not exist."""
+        """`ready` gives None, or why the node does not serve now (starting, draining); `metrics` the Prometheus text,
+        of content type `metrics_type`; `cluster` the JSON of `gramme cluster status`; without `controls`, their paths do not exist."""
         self._ready = ready
         self._metrics = metrics
+        self._metrics_headers = [(b"Content-Type", metrics_type)]
         self._cluster = cluster
         self._controls = controls
         self._log = log
@@ -87,7 +88,7 @@ class AdminApi:
             reason = self._ready()
             return text_response(200, "ready") if reason is None else text_response(503, reason)
         if path == "/metrics":
-            return HttpResponse(200, METRICS_HEADERS, self._metrics())
+            return HttpResponse(200, self._metrics_headers, self._metrics())
         if path == "/cluster":
             return json_response(200, self._cluster())
         if path in ("/console", "/console/"):

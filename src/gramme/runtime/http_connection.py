@@ -139,6 +139,9 @@ class HttpConnection(asyncio.Protocol):
         self._seen_tick = server.tick
         self._piece = 0
         self._body_cost = 0
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._inflater: Inflater | None = None
         self._start_message()
 
     # --- transport callbacks
@@ -257,10 +260,10 @@ class HttpConnection(asyncio.Protocol):
     def _start_message(self) -> None:
         self._begun = False
         self._url = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
+        self._headers = {}
+        self._body = []
         self._body_size = 0
-        self._inflater: Inflater | None = None
+        self._inflater = None
         self._in_body = False
         # Bytes parsed since anything was delivered: bounds what the parser itself holds of an endless line. Starts at
         # the size of the present piece, which may hold the beginning of the next message already.
