@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -64,36 +63,31 @@ OnAnswer = Callable[[Answer], None]
 class Client:
     """One client with its own randomness; any number of calls may be open."""
 
-    def __init__(self, world: World, endpoint: Endpoint, number: int) -> None:
+    def __init__(self, world: World, endpoint: Endpoint, number: int, *, retries_unknown: bool = True) -> None:
+        """With `retries_unknown` false, an attempt whose outcome is unknown is the last: a command id belongs to one
+        incarnation of a table, so a retry that meets a re-created one is a second write, here as in the service."""
         self.number = number
+        self.retries_unknown = retries_unknown
         self.rng = world.randomness("client", number)
-        self._world = world
-        self._endpoint = endpoint
-        self._timeout_ns = (1 + self.rng.randrange(6)) * SECOND
+        self.world = world
+        self.endpoint = endpoint
+        self.timeout_ns = (1 + self.rng.randrange(6)) * SECOND
 
     def call(self, operation: str, body: dict[str, Any], on_answer: OnAnswer, node: NodeId | None = None) -> None:
         """Carry out one operation; every attempt goes to `node` if one is given, else to a random one."""
-        _Call(self._world, self._endpoint, self.rng, self._timeout_ns, operation, body, on_answer, node).attempt()
+        _Call(self, operation, body, on_answer, node).attempt()
 
 
 class _Call:
     """One operation with its attempts."""
 
     def __init__(
-        self,
-        world: World,
-        endpoint: Endpoint,
-        rng: Random,
-        timeout_ns: int,
-        operation: str,
-        body: dict[str, Any],
-        on_answer: OnAnswer,
-        node: NodeId | None,
+        self, client: Client, operation: str, body: dict[str, Any], on_answer: OnAnswer, node: NodeId | None
     ) -> None:
-        self._world = world
-        self._endpoint = endpoint
-        self._rng = rng
-        self._timeout_ns = timeout_ns
+        self._client = client
+        self._world = world = client.world
+        self._endpoint = client.endpoint
+        self._rng = rng = client.rng
         self._operation = operation
         self._on_answer = on_answer
         self._node = node
@@ -117,7 +111,7 @@ class _Call:
         nodes = self._endpoint.nodes
         node = self._node if self._node is not None else nodes[self._rng.randrange(len(nodes))]
         self._endpoint.request(node, self._request, lambda response: self._answered(number, response))
-        self._world.after(self._timeout_ns, lambda: self._answered(number, None))
+        self._world.after(self._client.timeout_ns, lambda: self._answered(number, None))
 
     def _answered(self, number: int, response: HttpResponse | None) -> None:
         if number != self._attempt_open:
@@ -141,7 +135,8 @@ class _Call:
             raise UnexpectedAnswer(f"{self._operation} was answered {response.status} {body.decode()}")
 
     def _again(self, *, certain: bool, error: str) -> None:
-        if self._world.now_ns - self._since_ns > _RETRY_FOR_NS:
+        given_up = not certain and not self._client.retries_unknown
+        if given_up or self._world.now_ns - self._since_ns > _RETRY_FOR_NS:
             self._finish(Answer(None, error, certain, self._maybe_applied))
             return
         self._maybe_applied = self._maybe_applied or not certain

@@ -62,6 +62,7 @@ class SimCluster:
         self._cluster_id = ClusterId(world.randomness("cluster-id").randbytes(16))
         self._members = tuple(Member(n, f"node{n}", f"host{n}", f"zone{n % 3}") for n in self.nodes)
         self._requests = 0
+        self._healed = False
         self.machines = [self._build(node) for node in self.nodes]
 
     def _build(self, node: NodeId) -> Machine:
@@ -109,9 +110,9 @@ class SimCluster:
             fatal=partial(self._fatal, node),
         )
         machine.node = Node(self._settings(node, boot), ports)
+        machine.node.start()
         api_settings = ApiSettings(request_deadline_ms=self.config.request_deadline_ns // MILLISECOND)
         machine.api = DynamoDbApi(machine.node.router, machine.clock, rng, api_settings)
-        machine.node.start()
 
     def _settings(self, node: NodeId, boot: BootId) -> NodeSettings:
         config = self.config
@@ -168,6 +169,8 @@ class SimCluster:
     def _drained(self, machine: Machine, process: Process) -> None:
         if machine.process is process:
             self.crash(machine.id, power=False)
+            if self._healed:
+                self.start(machine.id)
 
     def pause(self, node: NodeId) -> None:
         """SIGSTOP."""
@@ -216,6 +219,7 @@ class SimCluster:
 
     def heal_all(self) -> None:
         """End every fault: links, disks, sleepers; start what is down."""
+        self._healed = True
         self.network.heal_all()
         for node in self.nodes:
             self.slow_disk(node, False)

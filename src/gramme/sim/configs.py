@@ -16,12 +16,13 @@ class SimConfig:
 
     name: str
     nodes: int = 3
-    clients: int = 4
+    clients: int = 5
     keys: int = 4
     read_units: int = 0  # of the table; 0 and 0: on demand, hence four partitions
     write_units: int = 100
-    safety_ns: int = 8 * SECOND
-    think_ns: int = 40 * MILLISECOND
+    safety_ns: int = 10 * SECOND
+    think_ns: int = 15 * MILLISECOND
+    padding_bytes: int = 600  # items carry up to twice as much beside their value
     faults: dict[FaultKind, int] = field(default_factory=dict)
     fault_interval_ns: int = 900 * MILLISECOND
     fault_length_ns: int = 1_500 * MILLISECOND
@@ -29,7 +30,7 @@ class SimConfig:
     disk_delay_ns: int = 300 * MICROSECOND
     disk_stall: float = 0.01  # probability that a job takes up to 100 times as long
     skew: bool = True
-    segment_bytes: int = 24 << 10
+    segment_bytes: int = 32 << 10
     flush_bytes: int = 64 << 10
     flush_interval_ns: int = 1 * SECOND
     retain_log_bytes: int = 16 << 10
@@ -123,10 +124,10 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             faults={FaultKind.CUT_NODE: 3, FaultKind.CRASH: 2},
             fault_interval_ns=1_800 * MILLISECOND,
             fault_length_ns=4_000 * MILLISECOND,
-            segment_bytes=8 << 10,
+            safety_ns=30 * SECOND,
             retain_log_bytes=2 << 10,
             flush_interval_ns=300 * MILLISECOND,
-            think_ns=25 * MILLISECOND,
+            think_ns=50 * MILLISECOND,
         ),
     )
 }

@@ -99,14 +99,16 @@ class _Run:
         if config.table_churn:
             self.workers += [
                 Worker(self.world, client, config, self.recorder, _CHURNED, f"{_CHURNED}/")
-                for client in self._more_clients(2)
+                for client in self._more_clients(2, retries_unknown=False)
             ]
         (self.admin_client,) = self._more_clients(1)
         self.administrator = Administrator(self.world, self.admin_client, config, self.recorder)
 
-    def _more_clients(self, count: int) -> list[Client]:
+    def _more_clients(self, count: int, *, retries_unknown: bool = True) -> list[Client]:
         first = len(self.clients)
-        self.clients += [Client(self.world, self.cluster, first + n) for n in range(count)]
+        self.clients += [
+            Client(self.world, self.cluster, first + n, retries_unknown=retries_unknown) for n in range(count)
+        ]
         return self.clients[first:]
 
     def carry_out(self) -> None:

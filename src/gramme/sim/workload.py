@@ -158,7 +158,7 @@ class Worker:
         asked = self._asked(key, Kind.PUT)
         asked.value = self._new_value()
         handle = self._recorder.begin(asked)
-        body = {"TableName": self._table, "Item": {"pk": {"S": key}, "v": {"S": asked.value}}}
+        body = {"TableName": self._table, "Item": self._new_item(key, asked.value)}
 
         def done(answer: Answer) -> None:
             self._recorder.end(handle, Outcome.OK if answer.body is not None else Outcome.UNKNOWN)
@@ -178,13 +178,17 @@ class Worker:
         self._values += 1
         return f"c{self._client.number}.{self._values}"
 
+    def _new_item(self, key: str, value: str) -> dict[str, Any]:
+        padding = "p" * self._rng.randrange(2 * self._config.padding_bytes)
+        return {"pk": {"S": key}, "v": {"S": value}, "p": {"S": padding}}
+
     def _write(self, key: str) -> None:
         kind = self._some_kind_of_write()
         asked = self._asked(key, kind)
         body: dict[str, Any] = {"TableName": self._table}
         if kind in (Kind.PUT, Kind.INSERT, Kind.REPLACE):
             asked.value = self._new_value()
-            body["Item"] = {"pk": {"S": key}, "v": {"S": asked.value}}
+            body["Item"] = self._new_item(key, asked.value)
         else:
             body["Key"] = {"pk": {"S": key}}
         asked.reports = kind in (Kind.PUT, Kind.DELETE, Kind.ADD) and self._rng.random() < 0.4
@@ -230,7 +234,7 @@ class Worker:
             asked = self._asked(key, Kind.PUT)
             asked.value = self._new_value()
             handles[key] = self._recorder.begin(asked)
-            requests.append({"PutRequest": {"Item": {"pk": {"S": key}, "v": {"S": asked.value}}}})
+            requests.append({"PutRequest": {"Item": self._new_item(key, asked.value)}})
 
         def done(answer: Answer) -> None:
             self._check_table(answer)
