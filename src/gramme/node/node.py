@@ -17,7 +17,7 @@ from gramme.kernel.record import Record
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.membership.gossip import Gossip
 from gramme.membership.messages import MESSAGES as MEMBERSHIP_MESSAGES
-from gramme.node.catalog import CatalogEvaluator, choose_members
+from gramme.node.catalog import CatalogEvaluator, all_tables, choose_members
 from gramme.node.catalog_service import CatalogService
 from gramme.node.driver import Driver
 from gramme.node.evaluator import Evaluator
@@ -382,6 +382,7 @@ class Node:
                 }
                 for m in self.settings.members
             ],
+            "tables": self._table_status(),
             "lost_groups": {str(group): reason for group, reason in self.groups.lost.items()},
             "groups": [self._group_status(partition, now) for partition in self.groups.partitions.values()],
             "requests_waiting": self.router.waiting,
@@ -389,6 +390,13 @@ class Node:
             "stale_reads": self.router.stale_reads,
             "snapshots": {"sent": self.snapshots_out.sent, "installed": self.snapshots_in.installed},
         }  # fmt: skip
+
+    def _table_status(self) -> list[dict[str, Any]]:
+        """The tables as this node's copy of the catalog has them; none where it hosts no copy."""
+        catalog = self.groups.partitions.get(CATALOG_GROUP)
+        if catalog is None:
+            return []
+        return [{"name": t.name, "table_id": t.table_id, "status": t.status} for t in all_tables(catalog.scan)]
 
     def _group_status(self, partition: PartitionReplica, now: Instant) -> dict[str, Any]:
         return {

@@ -31,10 +31,7 @@ def tables_handler(process: NodeProcess) -> Handler:
         control_plane_delay_ms=settings.control_plane_delay_ms,
     )
 
-    def log(text: str, error: Exception | None) -> None:
-        process.log_event("request answered 500", {"level": "error", "what": text, "exc_info": error})
-
-    api = DynamoDbApi(process.node.router, process.clock, process.node.ports.rng, api_settings, log)
+    api = DynamoDbApi(process.node.router, process.clock, process.node.ports.rng, api_settings, process.log_error)
     return _measured(api.handle, process.metrics)
 
 
@@ -95,6 +92,7 @@ def admin_handler(process: NodeProcess) -> Handler:
         metrics_type=CONTENT_TYPE.encode(),
         cluster=lambda: encode(node.status()),
         controls=controls,
+        log=process.log_error,
     ).handle
 
 

@@ -1,9 +1,9 @@
 """One node process: the real ports, the node on them, and the endpoints in front of it.
 
 Order at start: the log writer first (it forks off before the loop and before RocksDB), then the engine, then the node
-recovers, then peers, then the admin port, and the tables port last, when the node can serve (a port that is advertised
-before it listens, or listens before it serves, is what users of peers complain of). Order at stop: hand leadership over,
-answer what was asked, close. Source: DESIGN.md §6, REPLICATION.md §5.
+recovers, then peers, then the admin port, and the tables port last, when the node can serve (a port that listens before
+it serves is what users of peers complain of). Order at stop: hand leadership over, answer what was asked, close.
+Source: DESIGN.md §6, REPLICATION.md §5.
 """
 
 from __future__ import annotations
@@ -198,11 +198,8 @@ class NodeProcess:
             await tables.listen(settings.listen_host, settings.shared_port, reuse_port=True)
         gc.collect()
         gc.freeze()
-        print(
-            f"ready tables=http://{settings.client_host}:{port} admin={settings.admin_port}",
-            file=sys.stderr,
-            flush=True,
-        )
+        sys.stderr.write(f"ready tables=http://{settings.client_host}:{port} admin={settings.admin_port}\n")
+        sys.stderr.flush()
 
     def _server(self, handler: Callable[[HttpRequest, Respond], None]) -> HttpServer:
         limits = HttpLimits(max_connections=self.settings.max_connections, idle_s=self.settings.idle_keep_alive_s)
@@ -244,7 +241,11 @@ class NodeProcess:
         self._fatal(f"{type(error).__name__}: {error}" if error is not None else str(context.get("message")))
 
     def _on_handler_error(self, error: Exception) -> None:
-        self.log_event("request failed", {"level": "error", "exc_info": error})
+        self.log_error("a handler failed", error)
+
+    def log_error(self, text: str, error: Exception | None) -> None:
+        """One line for an answer of status 500."""
+        self.log_event("request failed", {"level": "error", "what": text, "exc_info": error})
 
 
 def _soon(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], None]:

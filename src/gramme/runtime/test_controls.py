@@ -25,6 +25,7 @@ from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.item import decode_item
 from gramme.tables.keys import key_after, key_of
 from gramme.tables.requests import Failed, Page, PutItem, ScanRange, Written
+from gramme.tables.values import item_size
 
 if TYPE_CHECKING:
     from gramme.node.node import Node
