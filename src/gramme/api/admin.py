@@ -60,7 +60,8 @@ class AdminApi:
         log: Callable[[str, Exception | None], None] = lambda _text, _error: None,
     ) -> None:
         """`ready` gives None, or why the node does not serve now (starting, draining); `metrics` the Prometheus text,
-        of content type `metrics_type`; `cluster` the JSON of `gramme cluster status`; without `controls`, their paths do not exist."""
+        of content type `metrics_type`; `cluster` the JSON of `gramme cluster status`. Without `controls`, their paths
+        do not exist. `log` is told of what a provider raised."""
         self._ready = ready
         self._metrics = metrics
         self._metrics_headers = [(b"Content-Type", metrics_type)]

@@ -139,7 +139,12 @@ class HttpConnection(asyncio.Protocol):
         self._seen_tick = server.tick
         self._piece = 0
         self._body_cost = 0
+        self._begun = False  # a request has begun to arrive
+        self._url = b""
         self._headers: dict[bytes, bytes] = {}
+        self._in_body = False
+        self._silent = 0
+        self._body_size = 0
         self._body: list[bytes] = []
         self._inflater: Inflater | None = None
         self._start_message()
