@@ -105,18 +105,22 @@ class RocksEngine:
         rows = self._db.iter(options)
         if reverse:
             rows.seek_for_prev(end)
-            return self._descend(rows, start)
+            return self._descend(rows, start, options)
         rows.seek(start)
-        return self._ascend(rows)
+        return self._ascend(rows, options)
 
-    def _ascend(self, rows: RdictIter) -> Iterator[tuple[bytes, bytes]]:
+    def _ascend(self, rows: RdictIter, options: ReadOptions) -> Iterator[tuple[bytes, bytes]]:
+        """`options` owns the memory of the upper bound, which rocksdict's iterator only points to: it must live as long
+        as the iteration, or rows past the bound are returned."""
         valid, key, value, step = rows.valid, rows.key, rows.value, rows.next
         while valid():
             yield key(), value()
             step()
         self._check(rows)
+        del options
 
-    def _descend(self, rows: RdictIter, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def _descend(self, rows: RdictIter, start: bytes, options: ReadOptions) -> Iterator[tuple[bytes, bytes]]:
+        """See `_ascend` for `options`."""
         valid, key, value, step = rows.valid, rows.key, rows.value, rows.prev
         while valid():
             found = key()
@@ -125,6 +129,7 @@ class RocksEngine:
             yield found, value()
             step()
         self._check(rows)
+        del options
 
     def _check(self, rows: RdictIter) -> None:
         """An iterator that is no longer valid has reached its end, or a damaged block: only its status tells."""
