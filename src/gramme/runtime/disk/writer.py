@@ -166,7 +166,8 @@ class Writer:
         os.write(self.janitor, NUMBER.pack(0))
 
     def delete(self, payload: memoryview) -> None:
-        """Hand segments to the janitor."""
+        """Hand segments to the janitor, once what was written before is durable."""
+        self.sync()
         for (segment,) in NUMBER.iter_unpack(payload):
             fd = self.files.pop(segment, None)
             if fd is not None:
