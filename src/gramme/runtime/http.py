@@ -33,6 +33,7 @@ class HttpServer:
         self.tick = 0
         self.date = b""
         self.body_bytes = 0
+        self.accepted = 0  # connections, since the start
         self.refused_connections = 0
         self._on_error = on_error
         self._connections: dict[HttpConnection, None] = {}
@@ -84,6 +85,7 @@ class HttpServer:
 
     def opened(self, connection: HttpConnection) -> bool:
         self._connections[connection] = None
+        self.accepted += 1
         if self._drained is not None or len(self._connections) > self.limits.max_connections:
             self.refused_connections += 1
             return False

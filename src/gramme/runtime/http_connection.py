@@ -245,6 +245,8 @@ class HttpConnection(asyncio.Protocol):
             raise BadRequest(503, "Too many large request bodies at once")
 
     def on_message_complete(self) -> None:
+        if b"upgrade" in self._headers and self._parser.should_upgrade():
+            return  # the parser has not looked at the body: see `_feed`
         if self._inflater is not None:
             self._inflater.finish()
         exchange = self._make_exchange()
@@ -305,10 +307,8 @@ class HttpConnection(asyncio.Protocol):
         self._silent += self._piece
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:  # h2c and the like are ignored, as RFC 9110 §7.8 allows
-            rest = data[upgrade.args[0] :]
-            if rest and not self._refused:
-                self._feed(rest)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if not isinstance(cause, BadRequest):
@@ -320,6 +320,23 @@ class HttpConnection(asyncio.Protocol):
         else:
             if self._silent > self._limits.header_bytes + 2 * _PIECE_BYTES and self._begun:
                 self._refuse(400, f"Request line and headers exceed {self._limits.header_bytes} bytes")
+
+    def _feed_without_upgrade(self, rest: bytes | memoryview) -> None:
+        """Offers like `Upgrade: h2c` are ignored, as RFC 9110 §7.8 allows: parse the request again without the offer.
+
+        The parser stops behind the headers of such a request and cannot be told to go on with its body.
+        """
+        method, headers = self._parser.get_method(), self._headers
+        if method == b"CONNECT":
+            self._refuse(400, "CONNECT is not served here")
+            return
+        kept = [name + b": " + value for name, value in headers.items() if name not in (b"upgrade", b"connection")]
+        head = b"\r\n".join([b"%b %b HTTP/1.1" % (method, self._url), *kept, b"", b""])
+        self._parser = httptools.HttpRequestParser(self)
+        self._start_message()
+        self._feed(head)
+        if len(rest) and not self._refused:
+            self._feed(rest)
 
     def _check_header_size(self) -> None:
         size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers.items())
