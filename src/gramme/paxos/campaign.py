@@ -119,7 +119,8 @@ class Campaign:
         after = self._common_slot(best)
         if after is not None and after > best.last.slot:
             raise Invariant(
-                f"group {self._acceptor.group}: slot {after} is chosen, but the best log of a quorum ends at {best.last}"
+                f"group {self._acceptor.group}: slot {after} is chosen, "
+                f"but the best log of a quorum ends at slot {best.last.slot}"
             )
         if after is None:
             self.phase = Phase.TRAILING

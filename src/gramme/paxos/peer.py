@@ -123,13 +123,15 @@ class Peer:
         assert chosen is not None
         out.sends.append((self.node, Commit(acceptor.group, acceptor.configuration, self._ballot, chosen, everywhere)))
         self.told_chosen = chosen.slot
-        self.resend_at = Instant(now + self._settings.resend_ns)
+        if self.resend_at is None:  # never put off: marks that keep flowing must not hide Accepts that were lost
+            self.resend_at = Instant(now + self._settings.resend_ns)
 
     def probe(self, now: Instant, everywhere: Slot, out: Effects) -> None:
         """Nothing was heard in time: ask where the follower is."""
         if self.mode is not Mode.SNAPSHOT:
             self.mode = Mode.PROBE
         self._last_rewind = self._tried_mark = Slot(-1)
+        self.resend_at = None
         self.send_commit(now, everywhere, out)
 
     def _need_snapshot(self, out: Effects) -> None:

@@ -350,6 +350,14 @@ class GroupReplica:
             self.leader.hand_over(target, now)
         return self._settle(now, out)
 
+    def campaign_now(self, now: Instant) -> Effects:
+        """Try to lead at once, without a poll (test controls). The leases of others are respected as ever."""
+        out = Effects()
+        if not self.amnesiac and self.leader is None:
+            self.campaign = None
+            self._prepare(Ballot(0), now, out)
+        return self._settle(now, out)
+
     def snapshot_sent(self, peer: NodeId, now: Instant) -> Effects:
         """The snapshot that NeedSnapshot asked for was delivered, or could not be."""
         out = Effects()
