@@ -74,8 +74,11 @@ class Introductions:
         if not message.boots or message.boots[-1] != boot:
             return
         known = self._memory.peers.get(source)
+        durable_lsn = message.durable_lsn
+        if known is not None and known.boot == boot:
+            durable_lsn = max(durable_lsn, known.durable_lsn)  # a Hello may be overtaken by a later one of this boot
         remembered = None if known is None else identity.PeerMemory(known.boot, Lsn(known.durable_lsn))
-        claim = identity.Hello(source, self._memory.cluster, message.boots, Lsn(message.durable_lsn))
+        claim = identity.Hello(source, self._memory.cluster, message.boots, Lsn(durable_lsn))
         verdict = identity.check(remembered, claim)
         if isinstance(verdict, identity.Refuse):
             self.refusals[source] = verdict.reason
@@ -83,7 +86,7 @@ class Introductions:
             self._host.send(source, HelloAck(boot, verdict.reason))
             return
         self.refusals.pop(source, None)
-        record = self._memory.remember(PeerBoot(source, boot, message.durable_lsn))
+        record = self._memory.remember(PeerBoot(source, boot, durable_lsn))
         effects = Effects(records=[record], durable_events=[(source, boot)])
         self._host.execute(effects, self)
 

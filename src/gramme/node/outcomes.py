@@ -4,6 +4,11 @@ Every replica of a partition remembers each command it applied for at least `win
 log after a restart, and receives it with a snapshot (issue 2, "Answers under trouble"). Two generations are kept and
 rotated by the node's monotonic clock, between steps of applying: a jump of wall time, which stamps follow, must not
 make a replica forget early. Bounded by count; a full memory refuses new writes rather than forget one too early.
+
+The leader also remembers, for itself, what it answered to writes that changed nothing (a failed condition, a deletion
+of nothing). The same write may reach it twice, as when the router tried again while the leader was paused: judged anew,
+its second copy could take effect after its client was told that it had failed (found by simulation). That memory need
+not be replicated: a copy that waits in a leader's queue is read before it leads again.
 """
 
 from __future__ import annotations
@@ -17,38 +22,49 @@ from gramme.kernel.time import Instant
 class Outcomes:
     """Command id → encoded reply, in a young and an old generation."""
 
-    __slots__ = ("_limit", "_old", "_rotated_at", "_window_ns", "_young")
+    __slots__ = ("_limit", "_old", "_old_answers", "_rotated_at", "_window_ns", "_young", "_young_answers")
 
     def __init__(self, window_ns: int, limit: int, now: Instant) -> None:
         self._young: dict[CommandId, bytes] = {}
         self._old: dict[CommandId, bytes] = {}
+        self._young_answers: dict[CommandId, bytes] = {}
+        self._old_answers: dict[CommandId, bytes] = {}
         self._window_ns = window_ns
         self._limit = limit
         self._rotated_at = now
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self._young) + len(self._old) + len(self._young_answers) + len(self._old_answers)
 
     @property
     def full(self) -> bool:
         """Whether another outcome could only be kept by forgetting one within its window."""
-        return len(self._young) + len(self._old) >= self._limit
+        return len(self) >= self._limit
 
     def get(self, command_id: CommandId) -> bytes | None:
-        """The first answer to `command_id`, or None if it was not applied lately."""
-        reply = self._young.get(command_id)
-        return self._old.get(command_id) if reply is None else reply
+        """The first answer to `command_id`, or None if it was not applied, nor answered here, lately."""
+        for replies in (self._young, self._old, self._young_answers, self._old_answers):
+            reply = replies.get(command_id)
+            if reply is not None:
+                return reply
+        return None
 
     def add(self, command_id: CommandId, reply: bytes) -> None:
         """Remember an applied command."""
         if command_id != NO_COMMAND_ID:
             self._young[command_id] = reply
 
+    def note_answer(self, command_id: CommandId, reply: bytes) -> None:
+        """Remember what this leader has told the sender of a write that changed nothing."""
+        if command_id != NO_COMMAND_ID:
+            self._young_answers[command_id] = reply
+
     def rotate(self, now: Instant) -> None:
         """Forget what is older than the window: called every now and then, acts once a window."""
         if now - self._rotated_at >= self._window_ns:
             self._rotated_at = now
             self._old, self._young = self._young, {}
+            self._old_answers, self._young_answers = self._young_answers, {}
 
     def export(self) -> list[tuple[CommandId, bytes]]:
         """All of it, for a snapshot."""

@@ -63,6 +63,18 @@ class _Pending:
         self.waiters: list[OnReply] = [waiter]
 
 
+class _Held:
+    """An answer that leaves when slot `depends` is applied."""
+
+    __slots__ = ("command_id", "depends", "reply", "waiters")
+
+    def __init__(self, command_id: CommandId, depends: Slot, reply: Any, waiter: OnReply) -> None:
+        self.command_id = command_id
+        self.depends = depends
+        self.reply = reply
+        self.waiters: list[OnReply] = [waiter]
+
+
 class PartitionReplica:
     """See the module. `on_role` is told of every change of leadership, after the overlay is in order."""
 
@@ -96,8 +108,8 @@ class PartitionReplica:
         self._prefix = extent.to_bytes(8, "big")
         self._overlay: dict[bytes, tuple[Slot, bytes | None]] = {}
         self._pending: dict[Slot, _Pending] = {}
-        self._by_command: dict[CommandId, _Pending] = {}
-        self._held_answers: deque[tuple[Slot, Any, OnReply]] = deque()
+        self._by_command: dict[CommandId, _Pending | _Held] = {}
+        self._held_answers: deque[_Held] = deque()
         self._unapplied: deque[Entry] = deque()
         self._applying = False
         self._timer = DeadlineTimer(host, replica.next_deadline, self._tick)
@@ -195,7 +207,7 @@ class PartitionReplica:
             self._propose(plan, command_id, wall, on_reply)
         else:
             assert isinstance(plan, Answer)
-            self._hold_answer(plan, on_reply)
+            self._hold_answer(plan, command_id, on_reply)
 
     def _propose(self, plan: Change, command_id: CommandId, wall: Any, on_reply: OnReply) -> None:
         mutation = Mutation(plan.puts, plan.deletes, encode_reply(plan.reply))
@@ -217,15 +229,18 @@ class PartitionReplica:
         self._host.execute(effects, self)
         self._host.touch(self)
 
-    def _hold_answer(self, plan: Answer, on_reply: OnReply) -> None:
+    def _hold_answer(self, plan: Answer, command_id: CommandId, on_reply: OnReply) -> None:
         """A failed condition or a write that changes nothing is a read of what it saw."""
         if not self.replica.holds_lease(self._host.now()):
             on_reply(self._elsewhere())
             return
         depends = max((self._overlay[key][0] for key in plan.keys if key in self._overlay), default=Slot(0))
         if depends > self.applied.slot:
-            self._held_answers.append((depends, plan.reply, on_reply))
+            held = _Held(command_id, depends, plan.reply, on_reply)
+            self._held_answers.append(held)
+            self._by_command[command_id] = held
         else:
+            self.outcomes.note_answer(command_id, encode_reply(plan.reply))
             on_reply(plan.reply)
 
     def _elsewhere(self, maybe_applied: bool = False) -> Elsewhere:
@@ -316,9 +331,12 @@ class PartitionReplica:
                 mutation = decode_mutation(entry.command.body)
                 self.outcomes.add(entry.command.command_id, mutation.reply)
         self.replica.on_applied(self.applied.slot)
-        while self._held_answers and self._held_answers[0][0] <= self.applied.slot:
-            _, reply, on_reply = self._held_answers.popleft()
-            on_reply(reply)
+        while self._held_answers and self._held_answers[0].depends <= self.applied.slot:
+            held = self._held_answers.popleft()
+            self._by_command.pop(held.command_id, None)
+            self.outcomes.note_answer(held.command_id, encode_reply(held.reply))
+            for waiter in held.waiters:
+                waiter(held.reply)
 
     def _forget_flying(self, slot: Slot, pending: _Pending) -> None:
         self._by_command.pop(pending.command_id, None)
@@ -358,8 +376,9 @@ class PartitionReplica:
         for write in pending.values():
             for waiter in write.waiters:
                 waiter(maybe)
-        for _, _, on_reply in held:
-            on_reply(no)
+        for answer in held:
+            for waiter in answer.waiters:
+                waiter(no)
         self._on_role(self)
 
     def pause_applying(self) -> None:
