@@ -168,9 +168,13 @@ class SimCluster:
 
     def _drained(self, machine: Machine, process: Process) -> None:
         if machine.process is process:
-            self.crash(machine.id, power=False)
-            if self._healed:
-                self.start(machine.id)
+            self._stopped(machine)
+
+    def _stopped(self, machine: Machine) -> None:
+        """A process has ended by itself; once all faults have healed somebody starts it again."""
+        self.crash(machine.id, power=False)
+        if self._healed:
+            self.start(machine.id)
 
     def pause(self, node: NodeId) -> None:
         """SIGSTOP."""
@@ -207,7 +211,7 @@ class SimCluster:
     def _disk_failed(self, node: NodeId, reason: str) -> None:
         """A failed fsync is fatal to the node and is never retried; the process exits."""
         self._log_event(node, "log disk failed", {"reason": reason})
-        self.crash(node, power=False)
+        self._stopped(self.machines[node])
 
     def stall_engine(self, node: NodeId, stalled: bool) -> None:
         """The engine asks for back-pressure, or not any more."""
