@@ -15,12 +15,12 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gramme.api.http import HttpRequest, Respond
-from gramme.kernel.errors import Corruption, GrammeError
+from gramme.kernel.errors import Corruption, GrammeError, InvalidInput
 from gramme.kernel.ids import BootId, ClusterId, NodeId
 from gramme.kernel.ports import LogDisk, Timer
 from gramme.kernel.time import MILLISECOND, Instant, Timestamp
@@ -36,6 +36,7 @@ from gramme.storage.engine.contract import Engine
 if TYPE_CHECKING:
     from gramme.runtime.config import Settings
 
+_T = TypeVar("_T")
 _READY_POLL_S = 0.002
 _EXIT_FAILED = 1
 
@@ -167,7 +168,7 @@ class NodeProcess:
             on_disconnect=self.node.on_disconnect, log_event=self.log_event,
         )  # fmt: skip
         self.transport.network = network
-        await network.start(settings.listen_host, settings.peer_port)
+        await _bound("peer_port", network.start(settings.listen_host, settings.peer_port))
 
     def _on_frame(self, source: NodeId, payload: bytes) -> None:
         try:
@@ -184,7 +185,7 @@ class NodeProcess:
         settings = self.settings
         register_metrics(self.metrics, self.node)
         admin = self._server(admin_handler(self))
-        await admin.listen(settings.listen_host, settings.admin_port)
+        await _bound("admin_port", admin.listen(settings.listen_host, settings.admin_port))
         assert self._stopping is not None
         while not self.node.ready and not self._stopping.is_set():
             if self.node.refusal:
@@ -193,9 +194,10 @@ class NodeProcess:
         if self._stopping.is_set():
             return
         tables = self._server(tables_handler(self))
-        port = await tables.listen(settings.listen_host, settings.tables_port)
+        port = await _bound("tables_port", tables.listen(settings.listen_host, settings.tables_port))
         if settings.shared_port:
-            await tables.listen(settings.listen_host, settings.shared_port, reuse_port=True)
+            shared = tables.listen(settings.listen_host, settings.shared_port, reuse_port=True)
+            await _bound("shared_port", shared)
         gc.collect()
         gc.freeze()
         sys.stderr.write(f"ready tables=http://{settings.client_host}:{port} admin={settings.admin_port}\n")
@@ -253,6 +255,14 @@ def _soon(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], Non
         loop.call_soon(callback)
 
     return call_soon
+
+
+async def _bound(setting: str, listening: Awaitable[_T]) -> _T:
+    """Wait for a listener. Raises `InvalidInput`, which names the setting, when the port cannot be had."""
+    try:
+        return await listening
+    except OSError as error:
+        raise InvalidInput(f"{setting}: {error.strerror or error}") from None
 
 
 def node_settings(settings: Settings, boot: BootId) -> NodeSettings:
