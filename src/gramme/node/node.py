@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import Corruption
-from gramme.kernel.ids import CATALOG_GROUP, BootId, ClusterId, GroupId, NodeId
+from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, BootId, ClusterId, GroupId, NodeId
 from gramme.kernel.record import Record
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.membership.gossip import Gossip
@@ -77,6 +77,7 @@ class Node:
         self._reconciled = -1
         self._reconcile_soon = False
         self._low_space = False
+        self._refusals: dict[str, None] = {}  # one for each peer: a reason names it
         self._handlers: dict[type, Callable[[NodeId, Any], None]] = {}
 
     # --- start ----------------------------------------------------------------------------------------------------
@@ -238,14 +239,14 @@ class Node:
                 self._reconcile_now()
             else:
                 self.catalog.follow()
-        self.router.leader_changed(group)
+        self.router.leader_changed(group, self.me if partition.leading else NO_NODE)
 
     def _group_output(self, partition: PartitionReplica, output: Any) -> None:
         if isinstance(output, NeedSnapshot):
             self.snapshots_out.start(partition, output.peer)
         elif isinstance(output, LeaderHint):
             self.router.hint(output.group, output.node)
-            self.router.leader_changed(output.group)
+            self.router.leader_changed(output.group, output.node)
 
     def _lease_output(self, output: Any) -> None:
         """A grant came or went: the groups that depend on that node look at their leases and leaders."""
@@ -260,9 +261,14 @@ class Node:
         return node == self.me or self.leases.is_up(node, self.host.now())
 
     def _refused(self, reason: str) -> None:
-        if not self.refusal:
-            self.refusal = reason
+        """A peer will not listen to this node. When most will not, it has no business here."""
+        if reason not in self._refusals:
+            self._refusals[reason] = None
             self.ports.log_event("this node is refused", {"reason": reason})
+        self.refusal = self.refusal or reason
+        if 2 * len(self._refusals) > len(self.settings.peers):
+            self.ready = False
+            self.ports.fatal(self.refusal)
 
     # --- loops ----------------------------------------------------------------------------------------------------
 
@@ -290,7 +296,7 @@ class Node:
     def _on_reconciled(self, source: NodeId, message: Reconciled) -> None:
         """The catalog's leader says what this node should host."""
         self.router.hint(CATALOG_GROUP, source)
-        self.ready = True
+        self.ready = not self.draining
         if message.version == self._reconciled:
             return
         self._reconciled = message.version

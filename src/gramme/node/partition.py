@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.errors import Invariant, Stalled
+from gramme.kernel.errors import GrammeError, Invariant, Stalled
 from gramme.kernel.ids import NO_NODE, CommandId, ExtentId, NodeId, Slot
 from gramme.kernel.time import Instant, Stamp
 from gramme.node.deadline import DeadlineTimer
@@ -176,16 +176,25 @@ class PartitionReplica:
             and now - heard <= self._settings.eventual_read_max_lag_ns
         )
 
-    def read_stale(self, request: Any) -> Any:
-        """Answer an eventual read from whatever is applied here: the last resort when no leader and no fresh replica
-        answers."""
-        return self.evaluator.read(request, self._get, self._scan)
+    def read_now(self, request: Any) -> Any:
+        """Answer a read from what is applied here. The caller has checked `serves_reads` or `fresh` in this step, or
+        reads stale rows as the last resort when nobody else answers an eventual read."""
+        try:
+            return self.evaluator.read(request, self._get, self._scan)
+        except GrammeError:
+            raise  # damage or a broken invariant: the node stops
+        except Exception as error:  # noqa: BLE001 - one request's bug must not take the replicas down, one by one
+            return self._bug(request, error)
+
+    def _bug(self, request: Any, error: Exception) -> Failed:
+        self._host.ports.log_event("evaluation failed", {"request": type(request).__name__, "error": repr(error)})
+        return Failed(FailureKind.INTERNAL, repr(error))
 
     def _read(self, request: Any, on_reply: OnReply) -> None:
         now = self._host.now()
         eventual = isinstance(request, GetItem | ScanRange) and not request.consistent
         if self.serves_reads(now) or (eventual and self.fresh(now)):
-            on_reply(self.evaluator.read(request, self._get, self._scan))
+            on_reply(self.read_now(request))
         else:
             on_reply(self._elsewhere())
 
@@ -202,7 +211,13 @@ class PartitionReplica:
             on_reply(Failed(FailureKind.THROTTLED, "the partition refuses writes until space is free"))
             return
         wall = self._clock.timestamp()
-        plan = self.evaluator.write(request, self._newest, Context(wall, self.replica.next_stamp(wall)))
+        try:
+            plan = self.evaluator.write(request, self._newest, Context(wall, self.replica.next_stamp(wall)))
+        except GrammeError:
+            raise  # as in `read_now`
+        except Exception as error:  # noqa: BLE001 - as in `read_now`
+            on_reply(self._bug(request, error))
+            return
         if type(plan) is Change:
             self._propose(plan, command_id, wall, on_reply)
         else:
@@ -277,12 +292,13 @@ class PartitionReplica:
         try:
             while self._unapplied:
                 entries, self._unapplied = self._unapplied, deque()
-                if not self._write_entries(entries):
+                mutations = self._write_entries(entries)
+                if mutations is None:
                     entries.extend(self._unapplied)
                     self._unapplied = entries
                     self._host.ports.scheduler.call_at(Instant(self._host.now() + _APPLY_RETRY_NS), self._retry_apply)
                     return
-                self._settle(entries)
+                self._settle(entries, mutations)
             if self._leads_next:
                 self._begin_leading()
         finally:
@@ -292,44 +308,52 @@ class PartitionReplica:
         if not self._host.stopped:
             self._apply()
 
-    def _write_entries(self, entries: deque[Entry]) -> bool:
+    def _write_entries(self, entries: deque[Entry]) -> list[Mutation | None] | None:
+        """One batch for all of them. Returns their mutations (None: a no-op), or None if the engine is stalled."""
+        if entries[0].slot != self.applied.slot + 1:
+            raise Invariant(f"group {self.spec.group}: slot {entries[0].slot} follows slot {self.applied.slot}")
         batch = Batch()
         prefix = self._prefix
+        mutations: list[Mutation | None] = []
         for entry in entries:
-            if entry.slot != self.applied.slot + 1 and entry is entries[0]:
-                raise Invariant(f"group {self.spec.group}: slot {entry.slot} chosen after {self.applied.slot} applied")
-            if entry.command.kind is CommandKind.MUTATIONS:
-                pending = self._pending.get(entry.slot)
-                mutation = decode_mutation(entry.command.body) if pending is None else pending.mutation
+            mutation = self._mutation(entry)
+            mutations.append(mutation)
+            if mutation is not None:
                 for key, value in mutation.puts:
                     batch.put(prefix + key, value)
                 for key in mutation.deletes:
                     batch.delete(prefix + key)
-            elif entry.command.kind is not CommandKind.NOOP:
-                kind = entry.command.kind
-                raise Invariant(f"group {self.spec.group} slot {entry.slot}: command kind {kind} is of a later release")
         last = entries[-1]
         batch.put(applied_row(self.extent), _APPLIED.pack(last.slot, last.crc, last.stamp))
         try:
             self._engine.write(batch)
         except Stalled:
-            return False
+            return None
         self._host.engine_bytes += batch.size_bytes
         self.applied = last.mark
-        return True
+        return mutations
 
-    def _settle(self, entries: deque[Entry]) -> None:
+    def _mutation(self, entry: Entry) -> Mutation | None:
+        """What `entry` does, None for a no-op. A leader still has it; a follower decodes."""
+        kind = entry.command.kind
+        if kind is CommandKind.MUTATIONS:
+            pending = self._pending.get(entry.slot)
+            return decode_mutation(entry.command.body) if pending is None else pending.mutation
+        if kind is not CommandKind.NOOP:
+            raise Invariant(f"group {self.spec.group} slot {entry.slot}: command kind {kind} is of a later release")
+        return None
+
+    def _settle(self, entries: deque[Entry], mutations: list[Mutation | None]) -> None:
         """Outcomes, overlay and answers of entries that are applied now."""
-        for entry in entries:
+        for entry, mutation in zip(entries, mutations, strict=True):
+            if mutation is None:
+                continue
+            self.outcomes.add(entry.command.command_id, mutation.reply)
             pending = self._pending.pop(entry.slot, None)
             if pending is not None:
                 self._forget_flying(entry.slot, pending)
-                self.outcomes.add(pending.command_id, pending.mutation.reply)
                 for waiter in pending.waiters:
                     waiter(pending.reply)
-            elif entry.command.kind is CommandKind.MUTATIONS:
-                mutation = decode_mutation(entry.command.body)
-                self.outcomes.add(entry.command.command_id, mutation.reply)
         self.replica.on_applied(self.applied.slot)
         while self._held_answers and self._held_answers[0].depends <= self.applied.slot:
             held = self._held_answers.popleft()

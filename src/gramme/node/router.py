@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from gramme.kernel.ids import CATALOG_GROUP, NO_COMMAND_ID, NO_NODE, CommandId, GroupId, NodeId
+from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, CommandId, GroupId, NodeId
 from gramme.kernel.ports import Timer
 from gramme.kernel.time import MILLISECOND, Instant
 from gramme.node.host import Host
@@ -120,7 +120,7 @@ class Router:
         if partition is not None and isinstance(request, GetItem | ScanRange):
             now = self._host.now()
             if partition.serves_reads(now) or (not request.consistent and partition.fresh(now)):
-                partition.submit(request, NO_COMMAND_ID, on_reply)
+                on_reply(partition.read_now(request))
                 return
         call = self._new_call(place.group, place.replicas, request, command_id, deadline, on_reply)
         if call is not None:
@@ -155,10 +155,14 @@ class Router:
         if leader != NO_NODE:
             self._hints[group] = leader
 
-    def leader_changed(self, group: GroupId) -> None:
-        """A local replica's role changed: send waiting requests of the group at once instead of at their timers."""
-        for call in [c for c in self._calls.values() if c.group == group and not c.outstanding]:
-            self._attempt(call)
+    def leader_changed(self, group: GroupId, leader: NodeId) -> None:
+        """A local replica learnt who leads `group` (or that nobody does): what waits for somebody else, or for nothing,
+        goes there at once instead of at its time."""
+        for call in [c for c in self._calls.values() if c.group == group and not c.done]:
+            if not call.outstanding:
+                self._attempt(call)
+            elif leader not in (NO_NODE, call.target):
+                self._attempt_failed(call)
 
     def peer_lost(self, node: NodeId) -> None:
         """The link to `node` broke or its leadership lapsed: what it was asked is asked elsewhere."""
@@ -314,7 +318,7 @@ class Router:
         local = self._partitions.get(call.group)
         if call.eventual and local is not None:
             self.stale_reads += 1
-            self._finish(call, local.read_stale(call.request))
+            self._finish(call, local.read_now(call.request))
         elif call.maybe_applied:
             self._finish(call, Failed(FailureKind.UNKNOWN, "no leader could tell the outcome by the deadline"))
         else:

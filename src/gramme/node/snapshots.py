@@ -216,7 +216,12 @@ class SnapshotReceiver:
         self._host.ports.engine.flush(lambda: self._flushed(receiving, chunk, partition, mark))
 
     def _flushed(self, receiving: _Receiving, chunk: SnapshotChunk, partition: PartitionReplica, mark: Mark) -> None:
-        if self._host.stopped or self._partition(chunk.group) is not partition:
+        if self._host.stopped:
+            return
+        batch = Batch()
+        if self._partition(chunk.group) is not partition:  # dropped meanwhile
+            clear_extent(batch, receiving.extent)
+            self._clear(batch)
             return
         old = partition.extent
         partition.switch_extent(receiving.extent, mark, receiving.outcomes)
@@ -225,7 +230,6 @@ class SnapshotReceiver:
             partition.replica.snapshot_installed(mark.slot, mark.crc, mark.stamp, chunk.configuration, now)
         )
         partition.resume_applying()
-        batch = Batch()
         clear_extent(batch, old)
         self._clear(batch)
         self.installed += 1
