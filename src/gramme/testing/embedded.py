@@ -45,7 +45,7 @@ class Server(Endpoint):
             try:
                 return self._process.wait_ready(timeout_s)
             except ServerFailed:
-                taken = "in use" in self._process.output()
+                taken = "address already in use" in self._process.output()
                 self._process.kill()
                 if not (fresh and taken) or attempt == _ATTEMPTS - 1:
                     self.port = 0 if fresh else self.port
@@ -105,6 +105,11 @@ class Server(Endpoint):
     def pid(self) -> int:
         """Process id of the node."""
         return self._running.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit code of the node (negative: the signal that ended it); None while it runs."""
+        return self._running.returncode
 
     @property
     def log(self) -> str:
