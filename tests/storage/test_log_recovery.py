@@ -229,6 +229,24 @@ def test_a_job_torn_over_a_roll_and_two_jobs_in_flight_are_no_damage() -> None:
         assert_torn(keep_sectors(before, bench.files, kept), whole, durable)
 
 
+def test_an_lsn_that_was_cut_is_not_used_again() -> None:
+    bench = Bench()
+    bench.write(entry(1))
+    before = bench.files.copy()
+    job = bench.job(entry(2, b"lost"), entry(3, b"lost"), entry(4, b"lost"))
+    before.put(job.writes[-1:])  # the identifiers made it, the records did not
+    recovery = before.recover()
+    assert (recovery.last_lsn, recovery.next_lsn) == (2, 6)
+    assert recovery.torn is not None
+    assert recovery.torn.lsn == 3
+    again = Bench(recovery=recovery)
+    again.files = before
+    again.files.put(again.job(entry(9)).writes[:2])  # only the new segment's header survives
+    second = before.recover()
+    assert (second.last_lsn, second.next_lsn) == (2, 6)
+    assert second.records == recovery.records
+
+
 def test_a_later_jobs_mark_turns_a_hole_before_it_into_damage() -> None:
     bench = Bench()
     bench.write(entry(1))

@@ -39,7 +39,7 @@ _CHECKED_IDENTIFIER: Final = struct.Struct("<QQQQIIIIIIB3xI")
 _CRC: Final = struct.Struct("<I")
 _HEADER_BYTES: Final = _HEADER.size + _CRC.size
 _MARK_BYTES: Final = _MARK.size + _CRC.size
-_KINDS: Final = {int(kind): kind for kind in RecordKind}
+KINDS: Final = {int(kind): kind for kind in RecordKind}
 MAX_DISTANCE: Final = 0xFFFFFFFF
 
 pack_identifier = _IDENTIFIER.pack
@@ -47,6 +47,9 @@ pack_identifier = _IDENTIFIER.pack
 durable LSN, kind); `pack_crc` of these 60 bytes, seeded with the segment's seed, makes them 64."""
 
 pack_crc = _CRC.pack
+
+unpack_identifier = _CHECKED_IDENTIFIER.unpack_from
+"""What `pack_identifier` packed, and the CRC behind it, from 64 bytes at an offset."""
 
 
 class Header(NamedTuple):
@@ -167,7 +170,7 @@ def read_identifier(raw: bytes, seed: int) -> Identifier | None:
     """
     if len(raw) != IDENTIFIER_BYTES or crc32c(raw[: _IDENTIFIER.size], seed) != _CRC.unpack_from(raw, 60)[0]:
         return None
-    *fields, distance, kind, _ = _CHECKED_IDENTIFIER.unpack(raw)
-    if kind not in _KINDS:
+    *fields, distance, kind, _ = unpack_identifier(raw, 0)
+    if kind not in KINDS:
         raise Incompatible(f"the log holds a record of kind {kind} (LSN {fields[0]}), written by a newer release")
-    return Identifier._make((*fields, fields[0] - distance, _KINDS[kind]))
+    return Identifier._make((*fields, fields[0] - distance, KINDS[kind]))

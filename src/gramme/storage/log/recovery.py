@@ -145,7 +145,6 @@ class _Assembly:
             self._missing(header.previous_last)
             if self.torn is not None:
                 return
-        self.last = header.first_lsn - 1
         whole = 0
         for gap in [*scan.gaps, None]:
             start = whole
@@ -191,7 +190,7 @@ class _Assembly:
             self.damaged.append(Damage(segment, gap.offset, gap.lsn, count, gap.identifier, gap.reason))
             self.last = durable
         if last > durable:
-            self.torn = Torn(segment, gap.offset, Lsn(self.last + 1))
+            self.torn = Torn(segment, gap.offset, Lsn(max(gap.lsn, durable + 1)))
 
     def _missing(self, last: int) -> None:
         """Nothing is left of the records after `self.last` up to `last`."""

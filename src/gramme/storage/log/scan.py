@@ -15,12 +15,14 @@ from gramme.kernel.record import Record
 from gramme.storage.log.layout import (
     IDENTIFIER_BYTES,
     IDENTIFIERS_AT,
+    KINDS,
     Header,
     Identifier,
     read_header,
     read_identifier,
     read_marks,
     segment_seed,
+    unpack_identifier,
 )
 
 
@@ -125,21 +127,23 @@ class _Reader:
         """Take records as long as nothing is wrong: what nearly all of a log is. `_record` judges what stops it."""
         data, seed, capacity, whole = self.data, self.seed, self.capacity, self.scan.whole
         index, position, lsn, mark = self.index, self.position, Lsn(self.first + self.index), self.scan.mark
-        while index < capacity:
-            place = IDENTIFIERS_AT + IDENTIFIER_BYTES * index
+        place = IDENTIFIERS_AT + IDENTIFIER_BYTES * index
+        while index < capacity and place + IDENTIFIER_BYTES <= len(data):
             begin = position + IDENTIFIER_BYTES
             raw = data[place : place + IDENTIFIER_BYTES]
-            if raw != data[position:begin] or (identifier := read_identifier(raw, seed)) is None:
+            number, group, slot, ballot, configuration, key_id, size, body_crc, offset, distance, kind, crc = (
+                unpack_identifier(raw, 0)
+            )
+            if raw != data[position:begin] or crc32c(raw[:60], seed) != crc or number != lsn or offset != position:
                 break
-            end = begin + identifier.body_bytes
+            end = begin + size
             body = data[begin:end]
-            if identifier.lsn != lsn or identifier.offset != position or crc32c(body) != identifier.body_crc:
+            if len(body) != size or crc32c(body) != body_crc or kind not in KINDS:
                 break
-            if len(body) != identifier.body_bytes:
-                break
-            whole.append((lsn, identifier.record(body)))
-            mark = max(mark, identifier.mark)
-            index, position, lsn = index + 1, end, Lsn(lsn + 1)
+            whole.append((lsn, Record(KINDS[kind], group, slot, ballot, configuration, key_id, body)))
+            if number - distance > mark:
+                mark = number - distance
+            index, position, place, lsn = index + 1, end, place + IDENTIFIER_BYTES, Lsn(lsn + 1)
         if index > self.index:
             self.scan.note(self.first + self.index, lsn - 1, mark)
             self.index, self.position = index, position
