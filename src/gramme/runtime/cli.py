@@ -116,8 +116,8 @@ def up(
         state = cluster.state
         nodes = state.nodes if nodes is None else nodes
         port = state.port if port is None else port
-    state = cluster.found(3 if nodes is None else nodes, 8000 if port is None else port, test_controls=test_controls)
-    started = [node for node in range(state.nodes) if cluster.start(node)]
+    cluster.found(3 if nodes is None else nodes, 8000 if port is None else port, test_controls=test_controls)
+    started = cluster.start_all()
     try:
         cluster.wait_ready()
     except BaseException:

@@ -10,6 +10,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -33,7 +34,9 @@ table.wait_until_exists()
 key = {{"Artist": "Miriam Makeba", "Song": "Pata Pata"}}
 table.put_item(Item={{**key, "Year": 1967}})
 print("strong read:  ", table.get_item(Key=key, ConsistentRead=True)["Item"])
-print("eventual read:", table.get_item(Key=key).get("Item", "not there yet"))
+while not (item := table.get_item(Key=key).get("Item")):  # eventual: another replica may be a moment behind
+    pass
+print("eventual read:", item)
 table.delete_item(Key=key)
 table.delete()
 table.wait_until_not_exists()
@@ -72,17 +75,23 @@ def print_status(status: ClusterStatus, console: Console) -> None:
 
 
 def _nodes(status: ClusterStatus) -> Table:
-    table = Table(title=f"cluster {status.cluster_id[:8]} at {status.shared_endpoint}", title_justify="left")
-    for heading in ("node", "zone", "process", "ready", "leads", "replicas", "tables", "admin"):
+    table = _table(f"cluster {status.cluster_id[:8]}, tables at {status.shared_endpoint}")
+    for heading in ("node", "zone", "process", "ready", "leads", "tables", "admin"):
         table.add_column(heading, overflow="fold")
     for node in status.nodes:
         process = node.process if node.pid is None else f"{node.process} ({node.pid})"
-        replicas = str(node.replicas) if node.answers else "?"
-        leads = str(node.leads) if node.answers else "?"
-        table.add_row(
-            node.name, node.zone, process, _ready(node), leads, replicas, node.tables_endpoint, node.admin_endpoint
-        )
+        leads = f"{node.leads} of {node.replicas}" if node.answers else "?"
+        ports = (_port(node.tables_endpoint), _port(node.admin_endpoint))
+        table.add_row(node.name, node.zone, process, _ready(node), leads, *ports)
     return table
+
+
+def _port(endpoint: str) -> str:
+    return endpoint[endpoint.rindex(":") :]
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
 
 
 def _ready(node: NodeStatus) -> str:
@@ -92,8 +101,8 @@ def _ready(node: NodeStatus) -> str:
 
 
 def _partitions(status: ClusterStatus) -> Table:
-    table = Table(title="partitions", title_justify="left")
-    for heading in ("table", "status", "group", "leader", "ballot", "chosen slot", "replicas (applied slot, lag)"):
+    table = _table("partitions (replicas: node: applied slot (lag), * leads)")
+    for heading in ("table", "status", "group", "leader", "ballot", "chosen", "replicas"):
         table.add_column(heading, overflow="fold")
     for entry in status.tables:
         for row in _partition_rows(entry):

@@ -136,6 +136,22 @@ class LocalCluster:
                 self._configure(state, node, test_controls=test_controls)
         return state
 
+    def start_all(self, environment: Mapping[str, str] | None = None) -> list[int]:
+        """Start every node that does not run; returns them. If one cannot start, those just started are stopped."""
+        started: list[int] = []
+        nodes = range(self.state.nodes)
+        if all(self.process_state(node) == "stopped" for node in nodes):
+            self._check_port("shared_port", 0)
+        try:
+            for node in nodes:
+                if self.start(node, environment):
+                    started.append(node)
+        except BaseException:
+            for node in started:
+                self.stop(node)
+            raise
+        return started
+
     def start(self, node: int, environment: Mapping[str, str] | None = None) -> bool:
         """Start node `node` unless it runs; False if it does. Does not wait: see `wait_ready`."""
         environment = os.environ if environment is None else environment
@@ -145,7 +161,9 @@ class LocalCluster:
             self._check_node(state, node)
             if self._state_of(state, node) != "stopped":
                 return False
-            self._check_ports(node)
+            # Not the shared port: other nodes of this cluster listen there already.
+            for field in ("tables_port", "objects_port", "admin_port", "peer_port"):
+                self._check_port(field, node)
             home = self._home(node)
             command = [sys.executable, "-m", "gramme.runtime.cli", "node", "--config", str(home / "node.toml")]
             with (home / "node.log").open("ab") as log:
@@ -243,13 +261,10 @@ class LocalCluster:
         )
         _replace(home / "node.toml", config.to_toml(settings).encode())
 
-    def _check_ports(self, node: int) -> None:
-        """The shared port is not checked: other nodes of this cluster listen there already."""
-        settings = self.settings(node)
-        for field in ("tables_port", "objects_port", "admin_port", "peer_port"):
-            port = getattr(settings, field)
-            if not port_is_free(_ADDRESS, port):
-                raise InvalidInput(f"port {port} ({field} of node {node}) is in use; choose another --port")
+    def _check_port(self, field: str, node: int) -> None:
+        port = getattr(self.settings(node), field)
+        if not port_is_free(_ADDRESS, port):
+            raise InvalidInput(f"port {port} ({field} of node {node}) is in use; choose another --port")
 
     def _stop_all(self, processes: Mapping[int, ProcessName], timeout_s: float | None) -> bool:
         for process in processes.values():

@@ -150,7 +150,9 @@ def collect(cluster: LocalCluster) -> ClusterStatus:
     nodes = range(state.nodes)
     settings = [cluster.settings(node) for node in nodes]
     with ThreadPoolExecutor(max_workers=min(16, state.nodes)) as pool:
-        reports = list(pool.map(lambda s: fetch_report(s.listen_host, s.admin_port), settings))
+        answers = pool.map(lambda s: fetch_report(s.listen_host, s.admin_port), settings)
+        # A port may have gone to a node of another cluster since.
+        reports = [report if report is not None and report.cluster == state.cluster_id else None for report in answers]
     statuses = []
     for node, (setting, report) in enumerate(zip(settings, reports, strict=True)):
         process = state.processes[node]
