@@ -10,7 +10,7 @@ A segment has this shape (offsets in bytes)::
 The rule: nothing is believed without its CRC-32C, and every CRC but a body's is seeded with the segment's number, so
 bytes that were written for another segment never pass. A record's identifier stands in front of its body and again,
 bit for bit the same, in the identifier area, in 64-byte places that no sector boundary cuts.
-Source: REPLICATION.md §5; protocol-aware recovery (Alagappan et al., FAST 2018, section 3.3.3).
+Source: REPLICATION.md §5; protocol-aware recovery (Alagappan et al., FAST 2018, section 3.3).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The rule: every LSN up to the highest durable mark must be there, and what is not is damage; above it the longest whole
 stretch counts, and the rest is the torn tail of jobs that were never acknowledged (docs/decisions/0002-torn-tail.md).
 A record counts when its body passes the check of its identifier, read from either of the identifier's two places.
-Source: REPLICATION.md §5; protocol-aware recovery (Alagappan et al., FAST 2018, sections 3.3 and 4).
+Source: REPLICATION.md §5; protocol-aware recovery (Alagappan et al., FAST 2018, section 3.3).
 """
 
 from __future__ import annotations
