@@ -6,10 +6,13 @@ import http.server
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import msgspec
 import pytest
 
-from gramme.runtime.cluster_status import GroupReport, NodeReport, TableReport, fetch_report, merge_tables
+from gramme.runtime.cluster import LocalCluster
+from gramme.runtime.cluster_status import GroupReport, NodeReport, TableReport, collect, fetch_report, merge_tables
 
 MUSIC = TableReport(name="Music", table_id="t1")
 
@@ -74,7 +77,7 @@ def test_a_group_whose_table_no_catalog_copy_names_is_shown_by_its_id() -> None:
 
 
 @contextmanager
-def serving(status: int, body: bytes) -> Iterator[int]:
+def serving(status: int, body: bytes, at: int = 0) -> Iterator[int]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
@@ -84,7 +87,7 @@ def serving(status: int, body: bytes) -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    server = http.server.HTTPServer(("127.0.0.1", at), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -125,3 +128,17 @@ def test_nobody_there_counts_as_no_answer() -> None:
 )
 def test_why_a_node_is_not_ready(fields: dict[str, object], reason: str) -> None:
     assert NodeReport(version=1, node=0, **fields).not_ready_because == reason  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("own", "answers"), [(True, True), (False, False)])
+def test_a_node_of_another_cluster_that_took_the_port_is_not_taken_for_ours(
+    tmp_path: Path, own: bool, answers: bool
+) -> None:
+    cluster = LocalCluster(tmp_path)
+    with serving(200, b"") as port:
+        pass
+    state = cluster.found(1, port - 200)
+    report = NodeReport(version=1, node=0, cluster=state.cluster_id if own else "f" * 32, ready=True)
+    with serving(200, msgspec.json.encode(report), at=port):
+        (node,) = collect(cluster).nodes
+    assert (node.answers, node.ready) == (answers, answers)

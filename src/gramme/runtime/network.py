@@ -51,6 +51,7 @@ class NetworkStats:
     bytes_received: int = 0
     dropped_unconnected: int = 0
     dropped_full: int = 0
+    dropped_oversize: int = 0
     corrupt_frames: int = 0
     refused: int = 0
 
@@ -115,9 +116,8 @@ class PeerNetwork:
         await asyncio.gather(*(link.task for link in links.values()), return_exceptions=True)
 
     def send_bytes(self, node: NodeId, payload: bytes) -> bool:
-        """Queue `payload` for `node`; False if it was dropped: no connection, or more than the send buffer waits.
-
-        Raises `ValueError` past `MAX_PAYLOAD_BYTES`: the receiver would close the connection.
+        """Queue `payload` for `node`; False if it was dropped: no connection, more than the send buffer waits, or more
+        than `MAX_PAYLOAD_BYTES`, at which the receiver would close the connection.
         """
         link = self._links.get(node)
         stats = self.stats
@@ -126,7 +126,9 @@ class PeerNetwork:
             return False
         size = len(payload)
         if size > MAX_PAYLOAD_BYTES:
-            raise ValueError(f"a payload of {size} bytes; at most {MAX_PAYLOAD_BYTES} are allowed")
+            stats.dropped_oversize += 1
+            self.log_event("payload dropped", {"level": "error", "peer": node, "size_bytes": size})
+            return False
         if transport.get_write_buffer_size() + size > self._send_buffer_bytes:
             stats.dropped_full += 1
             return False
