@@ -160,7 +160,9 @@ def _checked_size(item: Item) -> int:
     """The item's size; refused as soon as it passes the limit, since an update may name one large value many times."""
     size = 0
     for name, value in item.items():
-        size += utf8_size(name) + value_size(value)
+        text = value.get("S")
+        size += len(name) if name.isascii() else utf8_size(name)
+        size += value_size(value) if text is None else len(text) if text.isascii() else utf8_size(text)
         if size > MAX_ITEM_BYTES:
             raise InvalidItem("Item size to update has exceeded the maximum allowed size")
     return size

@@ -92,6 +92,8 @@ def check_json_types(item: object) -> None:
 
 def _members(attributes: dict[str, Any], depth: int, overhead: int) -> int:
     """Normalise the values of a map in place; returns the size of names and values plus `overhead` for each."""
+    if "" in attributes:
+        raise InvalidValue("Empty attribute name")
     total = overhead * len(attributes)
     for name, value in attributes.items():
         total += len(name) if name.isascii() else utf8_size(name)
@@ -113,8 +115,12 @@ def _value(value: object, depth: int) -> tuple[AttributeValue, int]:
             raise InvalidValue(EMPTY_VALUE)
         raise WrongJsonType(_not_a_structure(value))
     single: AttributeValue = value
-    if len(single) != 1 or None in single.values() or next(iter(single)) not in _CHECKS:
-        single = _single(single)
+    if len(single) == 1:
+        kind, content = next(iter(single.items()))
+        check = _CHECKS.get(kind)
+        if check is not None and content is not None:
+            return single, check(single, content, depth)
+    single = _single(single)
     kind, content = next(iter(single.items()))
     return single, _CHECKS[kind](single, content, depth)
 
@@ -188,6 +194,8 @@ def _string_set(_wire: AttributeValue, content: object, _depth: int) -> int:
     members = _expect_strings(content)
     if not members:
         raise InvalidValue(f"{_INVALID}An string set  may not be empty")
+    if None in members:
+        raise InvalidValue(f"{_INVALID}An string set may not have a null string as a member")
     if len(set(members)) != len(members):
         raise InvalidValue(f"{_INVALID}Input collection [{', '.join(members)}] contains duplicates.")
     return sum(map(utf8_size, members))
@@ -197,6 +205,8 @@ def _number_set(wire: AttributeValue, content: object, _depth: int) -> int:
     members = _expect_strings(content)
     if not members:
         raise InvalidValue(f"{_INVALID}An number set  may not be empty")
+    if None in members:
+        raise InvalidValue(f"{_INVALID}An number set may not have a null string as a member")
     members = [_normal_number(member) for member in members]
     if len(set(members)) != len(members):
         raise InvalidValue("Input collection contains duplicates")
@@ -208,6 +218,8 @@ def _binary_set(_wire: AttributeValue, content: object, _depth: int) -> int:
     members = _expect_list(content)
     if not members:
         raise InvalidValue(f"{_INVALID}Binary sets should not be empty")
+    if None in members:
+        raise InvalidValue(f"{_INVALID}Binary sets may not contain null values")
     size = sum(_binary_size(_expect_binary(member)) for member in members)
     if len(set(members)) != len(members):
         raise InvalidValue(f"{_INVALID}Input collection [{', '.join(members)}]of type BS contains duplicates.")
@@ -282,7 +294,8 @@ def _expect_list(value: object) -> list[Any]:
 def _expect_strings(value: object) -> list[str]:
     members = _expect_list(value)
     for member in members:
-        _expect_string(member)
+        if member is not None:
+            _expect_string(member)
     return members
 
 
@@ -360,7 +373,8 @@ def _check_shape(value: object) -> None:
 
 def _check_binaries(content: object) -> None:
     for member in _expect_list(content):
-        _expect_binary(member)
+        if member is not None:
+            _expect_binary(member)
 
 
 def _check_list(content: object) -> None:

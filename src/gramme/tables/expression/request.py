@@ -192,9 +192,9 @@ def _normalise(value: object) -> dict[str, Any]:
 
 
 def _check_placeholder(member: str, key: str, pattern: re.Pattern[str]) -> None:
-    size = len(key.encode("utf-8", "surrogatepass"))
     if pattern.fullmatch(key) is None:
         raise InvalidExpression(f'{member} contains invalid key: Syntax error; key: "{key}"')
+    size = len(key)  # ASCII, as the pattern says
     if size > MAX_PLACEHOLDER_BYTES:
         raise InvalidExpression(
             f"{member} contains invalid key: The expression attribute map contains a key that is too long; "
@@ -215,6 +215,7 @@ def _check_used(names: dict[str, str] | None, values: dict[str, Any] | None, par
 
 
 def _refuse_unused(member: str, placeholders: Iterable[str], used: list[frozenset[str]]) -> None:
-    unused = [key for key in placeholders if not any(key in keys for keys in used)]
+    everything = used[0] if len(used) == 1 else used[0].union(*used[1:])
+    unused = [key for key in placeholders if key not in everything]
     if unused:
         raise InvalidExpression(f"Value provided in {member} unused in expressions: keys: {{{', '.join(unused)}}}")
