@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+
 from gramme.kernel.ids import CommandId, GroupId, NodeId
 from gramme.kernel.time import SECOND, Instant, Timestamp
 from gramme.tables.catalog import (
@@ -36,7 +37,6 @@ from gramme.tables.requests import (
     ScanRange,
     WriteRequest,
 )
-
 
 Rows = dict[bytes, bytes]
 
@@ -128,7 +128,7 @@ class MemoryBackend:
         place = table.partition_of(key)
         if isinstance(request, ScanRange):
             return _page(rows, place, request)
-        assert place.start <= request.key and (place.end == b"" or request.key < place.end)
+        assert place is table.partition_of(request.key)
         if isinstance(request, GetItem):
             stored = rows.get(request.key)
             return Found(None, 0) if stored is None else Found(item_json(stored), stored_size(stored))
@@ -178,8 +178,8 @@ class MemoryBackend:
 
 
 def _tile(count: int) -> tuple[Partition, ...]:
-    cuts = [b"", *((index << 128) // count for index in range(1, count)), b""]
-    bounds = [cut if isinstance(cut, bytes) else cut.to_bytes(16, "big") for cut in cuts]
+    cuts = [((index << 128) // count).to_bytes(16, "big") for index in range(1, count)]
+    bounds = [b"", *cuts, b""]
     return tuple(Partition(GroupId(10 + i), bounds[i], bounds[i + 1], (NodeId(0),)) for i in range(count))
 
 

@@ -67,11 +67,9 @@ class IntegerShape(Shape):
         if type(value) is int or type(value) is float:
             bound = 1 << (self.bits - 1)
             return int(max(-bound, min(bound - 1, value)))
-        raise (
-            serialization("STRING_VALUE cannot be converted to " + self.name)
-            if type(value) is str
-            else serialization(_scalar_text(value, self.name))
-        )
+        if type(value) is str:
+            raise serialization(f"STRING_VALUE cannot be converted to {self.name}")
+        raise serialization(_scalar_text(value, self.name))
 
 
 class AttributeMapShape(Shape):
