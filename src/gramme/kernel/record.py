@@ -27,6 +27,7 @@ class RecordKind(IntEnum):
     CHECKPOINT = 10  # group: promised, log_ballot, configuration, chosen mark, repeated when a segment is begun
     NODE_CHECKPOINT = 11  # node: identity repeated when a segment is begun
     OBJECT = 12  # objects: reserved
+    AMNESIA = 14  # group: damage may have hidden a vote; this replica takes no part, whatever later records say
     FOUND = 13  # node: cluster id, node id and founding configuration
 
 

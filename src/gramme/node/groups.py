@@ -14,7 +14,7 @@ import msgspec
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import Corruption, Stalled
-from gramme.kernel.ids import CATALOG_GROUP, GroupId, Lsn, NodeId, Slot
+from gramme.kernel.ids import CATALOG_GROUP, Ballot, GroupId, Lsn, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.node.evaluator import Evaluator
@@ -56,7 +56,8 @@ class Groups:
     ) -> None:
         self.partitions: dict[GroupId, PartitionReplica] = {}
         self.dropped: dict[GroupId, None] = {}
-        self.lost: dict[GroupId, str] = {}  # replicas that damage left without a usable log: they take no part
+        self.amnesiac: dict[GroupId, str] = {}  # replicas that may have forgotten a vote, and where the damage is
+        self.lost: dict[GroupId, None] = {}  # those of them whose log cannot be used at all
         self._host = host
         self._settings = settings
         self._paxos = paxos
@@ -75,6 +76,8 @@ class Groups:
         for _, record in records:
             if record.kind is RecordKind.DROP:
                 self.dropped[record.group] = None
+            elif record.kind is RecordKind.AMNESIA:
+                self.amnesiac[record.group] = record.body.decode()
         for _, state in sorted(fold(records).items()):
             self._adopt(_decode_spec(state.descriptor), state, damaged)
 
@@ -86,15 +89,18 @@ class Groups:
             batch = Batch()
             batch.delete_range(extent_range(first_extent(spec.group))[0], extent_range(extent)[0])
             self._write(batch)
-        state.amnesiac = any(_may_hide(damage, spec.group, applied.slot) for damage in damaged)
+        for damage in damaged:
+            if _may_hide(damage, spec.group, applied.slot):
+                self.amnesiac.setdefault(spec.group, str(damage))
         try:
             state.attach_engine(applied.slot, applied.crc, applied.stamp)
         except Corruption as error:
-            if not damaged:
+            if spec.group not in self.amnesiac:
                 raise
-            self.lost[spec.group] = str(error)
-            self._host.ports.log_event("replica lost", {"group": spec.group, "reason": str(error)})
+            self.amnesiac[spec.group] = str(error)
+            self.lost[spec.group] = None
             return
+        state.amnesiac = spec.group in self.amnesiac
         partition = self._make(spec, state, extent, applied)
         partition.rebuild_outcomes(state.entries)
 
@@ -108,7 +114,10 @@ class Groups:
         return partition
 
     def start(self) -> None:
-        """Let every recovered group go."""
+        """Let every recovered group go; what damage took away stays taken, however often the node restarts."""
+        for group, reason in self.amnesiac.items():
+            self._host.ports.log_event("replica amnesiac", {"group": group, "reason": reason})
+        self._host.execute(Effects(records=self._amnesia_records()), self)
         for partition in list(self.partitions.values()):
             partition.execute(partition.replica.start(self._host.now()))
 
@@ -214,8 +223,15 @@ class Groups:
 
     def checkpoint(self) -> list[Record]:
         """State of every group, and the drops that old segments may still contradict, for a new segment."""
-        records = [drop_record(group) for group in self.dropped]
+        records = [drop_record(group) for group in self.dropped] + self._amnesia_records()
         return records + [partition.replica.checkpoint() for partition in self.partitions.values()]
+
+    def _amnesia_records(self) -> list[Record]:
+        return [
+            Record(RecordKind.AMNESIA, group, Slot(0), Ballot(0), 0, 0, reason.encode())
+            for group, reason in self.amnesiac.items()
+            if group not in self.dropped
+        ]
 
     def housekeeping(self, durable: Callable[[GroupId], Slot]) -> None:
         """Let go of log entries in memory that everybody has and the engine keeps, and of old outcomes."""

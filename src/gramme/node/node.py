@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import Corruption
-from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, BootId, ClusterId, GroupId, NodeId
+from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, BootId, ClusterId, GroupId, NodeId, Slot
 from gramme.kernel.record import Record
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.membership.gossip import Gossip
@@ -52,6 +52,7 @@ from gramme.paxos.messages import GROUP_MESSAGES, LEASE_MESSAGES
 from gramme.paxos.outputs import LeaderHint, LeaseLapsed, LeaseRegained, NeedSnapshot, PeerBack, PeerLost
 from gramme.paxos.replica import GroupStatus
 from gramme.paxos.settings import PaxosSettings
+from gramme.paxos.state import unpack_install
 from gramme.storage.log.recovery import Recovery, recover
 from gramme.storage.log.shared import LogSettings, SharedLog
 
@@ -93,6 +94,8 @@ class Node:
         self.memory = NodeMemory(self.cluster, self.me)
         records = recovery.records if recovery is not None else []
         self.memory.recover(records)
+        if not self.memory.founded and recovery is not None and (records or recovery.damaged):
+            raise Corruption("the log holds records but not the one that says whose they are: it is damaged")
         self._compose(recovery)
         self.groups.recover(records, recovery.damaged if recovery is not None else [])
         self._begin()
@@ -119,7 +122,7 @@ class Node:
         log_settings = LogSettings(
             segment_bytes=settings.segment_bytes, keep_closed_ns=settings.outcome_window_ns * 3 // 2
         )
-        self.log = SharedLog(self.cluster, log_settings, self._checkpoint, recovery)
+        self.log = SharedLog(self.cluster, log_settings, self._checkpoint, recovery, install_end=_install_end)
         self.host = Host(ports, self.log, self.me, self._deliver)
         paxos = PaxosSettings(
             lease_grant_ns=settings.grant_ns,
@@ -389,7 +392,7 @@ class Node:
                 for m in self.settings.members
             ],
             "tables": self._table_status(),
-            "lost_groups": {str(group): reason for group, reason in self.groups.lost.items()},
+            "amnesiac_groups": {str(group): reason for group, reason in self.groups.amnesiac.items()},
             "groups": [self._group_status(partition, now) for partition in self.groups.partitions.values()],
             "requests_waiting": self.router.waiting,
             "retries": self.router.retries,
@@ -424,3 +427,8 @@ def _plain(status: GroupStatus) -> dict[str, Any]:
     plain = asdict(status)
     plain["role"] = status.role.value
     return plain
+
+
+def _install_end(record: Record) -> Slot:
+    """The last slot of an INSTALL record's suffix: what the engine must hold before its segment may go."""
+    return Slot(record.slot + sum(1 for _ in unpack_install(record.body)))
