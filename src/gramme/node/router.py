@@ -206,7 +206,10 @@ class Router:
         self._arm(call, min(Instant(now + _ATTEMPT_NS), call.deadline))
 
     def _choose(self, call: _Call) -> NodeId:
-        """This node if it leads, else the hinted leader, else the replicas in turn; a failed attempt moves on."""
+        """This node if it leads, else the hinted leader, else the replicas in turn; a failed attempt moves on.
+
+        Nothing goes to a node that is not heard: it would serve nobody, and make the outcome of a write unknown. With
+        nobody else to ask, this node answers for itself: not the leader, try later."""
         me = self._settings.me
         local = self._partitions.get(call.group)
         if local is not None and (local.leading or (call.eventual and local.fresh(self._host.now()))):
@@ -214,11 +217,9 @@ class Router:
         hint = self._hints.get(call.group)
         if hint is None and local is not None and local.replica.leader_hint is not None:
             hint = local.replica.leader_hint
-        if hint is not None and hint != me and hint in call.replicas and call.attempt % 3 != 2:
+        if hint is not None and hint != me and hint in call.replicas and call.attempt % 3 != 2 and self._alive(hint):
             return hint
         others = [node for node in call.replicas if node != me and self._alive(node)]
-        if not others:
-            others = [node for node in call.replicas if node != me]
         return others[call.attempt % len(others)] if others else me
 
     def _serve_local(self, call: _Call, attempt: int) -> None:
@@ -269,15 +270,23 @@ class Router:
         fresh_hint = hint not in (NO_NODE, source) and self._hints.get(call.group) != hint
         if fresh_hint:
             self._hints[call.group] = hint
-        if len(call.unknown_at) >= len(call.replicas) and call.group != CATALOG_GROUP:
-            # Every replica says it has no such group: this incarnation of the table is gone (or not yet created
-            # everywhere, which the caller's lookup at the catalog tells apart).
+        if call.group != CATALOG_GROUP and self._unknown_to_a_majority(call):
+            # This incarnation of the table is gone: a table is ACTIVE only once a majority durably hosts each of its
+            # groups. One that is still being created is told apart by the caller's lookup at the catalog.
             self._finish(call, Failed(FailureKind.UNKNOWN if call.maybe_applied else FailureKind.NO_TABLE))
         elif fresh_hint and call.attempt <= 2:
             self._attempt(call)
         else:
             backoff = _BACKOFF_NS[min(call.attempt, len(_BACKOFF_NS)) - 1]
             self._arm(call, min(Instant(self._host.now() + backoff), call.deadline))
+
+    def _unknown_to_a_majority(self, call: _Call) -> bool:
+        """This node counts too, though it never sends itself a forward; a replica that is down does not matter."""
+        me = self._settings.me
+        unknown = sum(
+            node in call.unknown_at or (node == me and call.group not in self._partitions) for node in call.replicas
+        )
+        return unknown > len(call.replicas) // 2
 
     def _attempt_failed(self, call: _Call) -> None:
         """No answer: a write may have been applied, so only a later answer for the same command id can tell."""
