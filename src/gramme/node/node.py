@@ -32,6 +32,7 @@ from gramme.node.messages import (
     Forward,
     Forwarded,
     GroupsDropped,
+    GroupSpec,
     GroupsReady,
     Hello,
     HelloAck,
@@ -197,7 +198,7 @@ class Node:
         handlers[Forward] = self.router.on_forward
         handlers[Forwarded] = lambda _source, message: self.router.on_forwarded(message)
         handlers[Misdirected] = self.router.on_misdirected
-        handlers[CreateGroups] = lambda source, message: self.groups.create(message.groups, source)
+        handlers[CreateGroups] = lambda source, message: self._host_groups(message.groups, source)
         handlers[GroupsReady] = lambda _source, message: self.catalog.on_groups_ready(message)
         handlers[DropGroups] = lambda source, message: self.groups.drop(message.groups, source)
         handlers[GroupsDropped] = self.catalog.on_groups_dropped
@@ -307,7 +308,15 @@ class Node:
         if message.drop:
             self.groups.drop(message.drop, source)
         if message.create:
-            self.groups.create(message.create, source)
+            self._host_groups(message.create, source)
+
+    def _host_groups(self, specs: tuple[GroupSpec, ...], source: NodeId) -> None:
+        """An empty node hosts nothing until every other founder listens to it: replicas are born with a promise, and one
+        that has lost its disk had gone beyond that."""
+        if self.groups.partitions or len(self.introductions.known_to) == len(self.settings.peers):
+            self.groups.create(specs, source)
+        else:
+            self._reconciled = -1
 
     def _space_tick(self) -> None:
         """Below the reserve this node leads nothing and refuses writes; trimming goes on (REPLICATION.md §5)."""

@@ -56,7 +56,7 @@ class NodeSettings:
     eventual_read_max_lag_ns: int = 1_000 * MILLISECOND
     eventual_reads_any: bool = True
     control_plane_delay_ns: int = 0
-    segment_bytes: int = 64 << 20
+    segment_bytes: int = 16 << 20
     flush_bytes: int = 64 << 20
     flush_interval_ns: int = 30 * SECOND
     free_space_reserve_bytes: int = 256 << 20

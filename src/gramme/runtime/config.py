@@ -112,7 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     suspicion_ms: int = 3_000
 
     free_space_reserve_bytes: int = 256 << 20
-    segment_bytes: int = 64 << 20
+    segment_bytes: int = 16 << 20
     retain_log_bytes: int = 32 << 20
     flush_bytes: int = 64 << 20
     flush_interval_ms: int = 30_000

@@ -28,6 +28,7 @@ from gramme.node.node import Node
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.wire import decode_frame, encode_frame
 from gramme.runtime import metrics as measured
+from gramme.runtime.frames import MAX_PAYLOAD_BYTES
 from gramme.runtime.http import HttpLimits, HttpServer
 from gramme.runtime.logging import configure, event_logger
 from gramme.runtime.network import PeerNetwork
@@ -78,8 +79,15 @@ class PeerTransport:
 
     def send(self, node: NodeId, messages: list[Any]) -> None:
         """See `kernel.ports.Transport`."""
-        if self.network is not None:
-            self.network.send_bytes(node, encode_frame(self._boot, messages))
+        if self.network is None:
+            return
+        payload = encode_frame(self._boot, messages)
+        if len(payload) <= MAX_PAYLOAD_BYTES // 2 or len(messages) == 1:
+            self.network.send_bytes(node, payload)
+        else:  # several large batches in one turn: a frame has a limit
+            middle = len(messages) // 2
+            self.send(node, messages[:middle])
+            self.send(node, messages[middle:])
 
 
 class NodeProcess:

@@ -46,7 +46,7 @@ class LogSettings:
     from the log. Raises `InvalidInput` for a segment without room for records.
     """
 
-    segment_bytes: int = 64 << 20
+    segment_bytes: int = 16 << 20
     identifiers_per_segment: int = 0
     max_unwritten_bytes: int = 64 << 20
     keep_closed_ns: int = 15 * SECOND
