@@ -16,6 +16,7 @@ from gramme.tables.expression.nodes import Path, Values
 from gramme.tables.expression.request import NO_VALUES, Expressions
 from gramme.tables.expression.request import prepare as parse
 from gramme.tables.requests import AttributeValue, Condition
+from gramme.tables.values import check_json_types
 
 _ARGUMENTS: Final = {
     "UpdateExpression": "update",
@@ -75,6 +76,8 @@ def prepare(body: Mapping[str, Any], rules: Rules) -> Prepared | None:
             f"Non-expression parameters: {{{', '.join(legacy)}}} Expression parameters: {{{', '.join(texts)}}}"
         )
     names, values = body.get("ExpressionAttributeNames"), body.get("ExpressionAttributeValues")
+    if values is not None and type(values) is not dict:
+        check_json_types(values)
     arguments = {_ARGUMENTS[member]: text for member, text in texts.items()}
     parsed = parse(names=names, values=values, value_members=rules.with_values, **arguments)
     if legacy:
