@@ -11,12 +11,12 @@ import pytest
 from tests.storage.log_files import CLUSTER, SMALL, Bench, Files, entry, keep_sectors, random_records, sectors
 
 from gramme.kernel.errors import Incompatible
-from gramme.kernel.ids import ClusterId
-from gramme.kernel.record import Record
+from gramme.kernel.ids import Ballot, ClusterId, GroupId, Slot
+from gramme.kernel.record import Record, RecordKind
 from gramme.storage.log.inspect import inspect
 from gramme.storage.log.layout import HEADER_AT, IDENTIFIERS_AT, MARK_AT, read_header
 from gramme.storage.log.recovery import Recovery, recover
-from gramme.storage.log.shared import LogSettings
+from gramme.storage.log.shared import LogSettings, SharedLog
 
 RECORDS_AT = IDENTIFIERS_AT + 64 * 32
 
@@ -356,3 +356,24 @@ def test_settings_may_change_between_starts() -> None:
     again.write(*[entry(n) for n in range(2, 200)])
     assert [record.slot for _, record in again.files.recover().records if record.slot] == list(range(1, 200))
     assert SMALL.capacity == 32
+
+
+def test_a_first_segment_that_can_say_nothing_any_more_is_damage() -> None:
+    """Headers, marks and identifiers all gone: taken for a deleted segment, it would hide promises."""
+    files: dict[int, bytearray] = {}
+    log = SharedLog(ClusterId(b"c" * 16), LogSettings(segment_bytes=65_536), list)
+    for ballot in range(1, 101):
+        log.append([Record(RecordKind.PROMISE, GroupId(5), Slot(0), Ballot(ballot), 0, 0, b"x" * 900)])
+        job = log.take()
+        assert job is not None
+        for segment, offset, data in job.writes:
+            file = files.setdefault(segment, bytearray(1 << 17))
+            file[offset : offset + len(data)] = data
+        log.on_durable(job)
+    assert len(files) > 1
+    for offset in range(0, 65_536, 16):
+        files[1][offset] ^= 1
+    damaged = recover((number, bytes(data)) for number, data in sorted(files.items())).damaged
+    assert [(damage.segment, damage.identifier) for damage in damaged] == [(1, None)]
+    files[1] = bytearray(1 << 17)  # a spare that was taken and never written: nothing was there
+    assert not recover((number, bytes(data)) for number, data in sorted(files.items())).damaged

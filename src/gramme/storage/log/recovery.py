@@ -165,13 +165,19 @@ class _Assembly:
 
     def _beginning(self, scan: SegmentScan, header: Header) -> int:
         """The LSN before which the log was deleted, oldest first: all that precedes the first segment, unless an
-        older one, whose header is lost, says that it held records which count."""
+        older one, whose header is lost, says that it held records which count, or held something and cannot say what.
+        """
         older = [
             other.lowest_lsn
             for other in self.scans
             if other.number < scan.number and 0 < other.lowest_lsn <= header.previous_last
         ]
-        return min([header.previous_last, *(lowest - 1 for lowest in older)])
+        mute = any(
+            other.trailing and not other.lowest_lsn
+            for other in self.scans
+            if other.number < scan.number and header.previous_last
+        )
+        return min([header.previous_last - mute, *(lowest - 1 for lowest in older)])
 
     def _tail(self) -> None:
         """What stands, or lacks, behind the last record that counts."""

@@ -97,6 +97,7 @@ def _scan_headless(scan: SegmentScan, data: bytes) -> None:
         raw = data[at : at + IDENTIFIER_BYTES]
         if raw != zero and (identifier := read_identifier(raw, seed)) is not None:
             scan.note(identifier.lsn, identifier.lsn, identifier.mark)
+    scan.trailing = data.count(0) != len(data)
 
 
 class _Reader:
