@@ -337,3 +337,14 @@ def test_answers_may_come_later() -> None:
     answers = caller.pending("POST", "/", body.replace(b"users", b"other"), headers_of("GetItem"))
     assert caller.backend.release() == 1
     assert [answer.status for answer in answers] == [400]
+
+
+@pytest.mark.parametrize("operation", ["GetItem", "BatchGetItem"])
+def test_a_table_that_exists_but_that_nobody_serves_is_unavailable_not_missing(caller: Caller, operation: str) -> None:
+    keys = {"Keys": [{"pk": {"S": "a"}}]}
+    body = {"TableName": "users", "Key": {"pk": {"S": "a"}}, "RequestItems": {"users": keys}}
+    caller.backend.failures += [Failed(FailureKind.NO_TABLE)] * 2
+    answer = caller.raw(operation, json.dumps(body).encode())
+    assert answer.status == 503
+    caller.backend.failures.clear()
+    assert caller.raw(operation, json.dumps(body).encode()).status == 200

@@ -2,7 +2,7 @@
 
 Owns the rules that all operations share: an answer goes out exactly once; whatever an operation raises, at once or in
 a later callback, becomes an error answer; a table that the router does not know, or that turns out to be gone, is
-looked up in the catalog once before the client hears ResourceNotFoundException (issue 2, item 2).
+looked up in the catalog before the client hears ResourceNotFoundException (issue 2, item 2).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from gramme.api.dynamodb.errors import (
     of_failure,
     serialization,
     table_not_found,
+    unreachable,
     validation,
 )
 from gramme.api.dynamodb.settings import ApiSettings
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from gramme.kernel.ports import Clock, Randomness
 
 _READY: Final = ("ACTIVE", "UPDATING")
+_MAX_LOOKUPS: Final = 2
 
 Headers = list[tuple[bytes, bytes]]
 Then = Callable[["Call", TableDescriptor], None]
@@ -71,7 +73,7 @@ class Call:
     """The state of one request. `body` is its parsed JSON, checked against the operation's shape."""
 
     __slots__ = (
-        "_looked_up", "_then", "body", "deadline", "env", "headers", "parsed", "request", "respond", "shape", "table",
+        "_lookups", "_then", "body", "deadline", "env", "headers", "parsed", "request", "respond", "shape", "table",
         "table_name",
     )  # fmt: skip
 
@@ -90,7 +92,7 @@ class Call:
         self.table: TableDescriptor | None = None
         self.parsed: Any = None  # whatever the operation keeps between its steps
         self._then: Then | None = None
-        self._looked_up = False
+        self._lookups = 0
 
     # --- answers
 
@@ -149,16 +151,17 @@ class Call:
             self._look_up()
 
     def _look_up(self) -> None:
-        self._looked_up = True
+        self._lookups += 1
         self.env.backend.lookup(self.table_name, self.deadline, self._found)
 
     def _found(self, found: TableDescriptor | Failed) -> None:
         try:
             if isinstance(found, Failed):
                 raise self.failure(found)
-            known = self.table
-            if found.status not in _READY or (known is not None and known.table_id == found.table_id):
+            if found.status not in _READY:
                 raise table_not_found()
+            if self.table is not None and self.table.table_id == found.table_id:
+                raise unreachable()  # it exists, so "not found" would be a lie; nothing was applied
             self.table = found
             assert self._then is not None
             self._then(self, found)
@@ -174,8 +177,8 @@ class Call:
     def refused(self, reply: Reply) -> None:
         """Answer a reply of a partition that is no success."""
         if isinstance(reply, Failed):
-            if reply.kind is FailureKind.NO_TABLE and self._then is not None and not self._looked_up:
-                self._look_up()  # the cached descriptor may be that of an earlier incarnation
+            if reply.kind is FailureKind.NO_TABLE and self._then is not None and self._lookups < _MAX_LOOKUPS:
+                self._look_up()  # the descriptor may be that of an earlier incarnation
                 return
             self.fail(self.failure(reply))
         elif isinstance(reply, ConditionFailed):

@@ -96,13 +96,18 @@ def internal_error() -> ApiError:
     return ApiError("InternalServerError", "The request failed because of an internal error", status=500)
 
 
+def unreachable() -> ApiError:
+    """Not applied, and nobody could serve it by the deadline."""
+    text = "The service is temporarily unable to process the request; it was not applied"
+    return ApiError("ServiceUnavailable", text, status=503)
+
+
 def of_failure(failure: Failed) -> ApiError:
     """The answer for a partition's or the catalog's failure. Never reveals `detail`: that is for the log."""
     if failure.kind is FailureKind.THROTTLED:
         return ApiError("ThrottlingException", "The request was denied because the system is overloaded; try again")
     if failure.kind is FailureKind.NO_QUORUM:
-        text = "The service is temporarily unable to process the request; it was not applied"
-        return ApiError("ServiceUnavailable", text, status=503)
+        return unreachable()
     if failure.kind is FailureKind.NO_TABLE:
         return table_not_found()
     return internal_error()

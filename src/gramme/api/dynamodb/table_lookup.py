@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from gramme.api.dynamodb.call import Call, TableGone
-from gramme.api.dynamodb.errors import table_not_found
+from gramme.api.dynamodb.errors import table_not_found, unreachable
 from gramme.api.dynamodb.shapes import ITEM_TABLE_NAME
 from gramme.api.tasks import Gather
 from gramme.tables.descriptor import TableDescriptor
@@ -20,7 +20,8 @@ async def with_fresh_tables(
 ) -> None:
     """Run `act` with the descriptor of each of `names` (names or ARNs, as the client wrote them).
 
-    If `act` finds one of them gone, the catalog is asked for all of them, and `act` runs once more. Raises ApiError.
+    If `act` finds one of them gone, the catalog is asked for all of them, and `act` runs once more. Raises ApiError; it
+    is no ResourceNotFoundException if the catalog says that they all exist.
     """
     try:
         await act(call, await _find(call, names, fresh=False))
@@ -28,7 +29,7 @@ async def with_fresh_tables(
         try:
             await act(call, await _find(call, names, fresh=True))
         except TableGone:
-            raise table_not_found() from None
+            raise unreachable() from None
 
 
 async def _find(call: Call, names: list[str], fresh: bool) -> dict[str, TableDescriptor]:
