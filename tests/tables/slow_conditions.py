@@ -95,11 +95,10 @@ def holds(tree: Tree, item: dict[str, Any]) -> bool:
         return None not in operands and first == operands[1]
     if kind == "<>":
         return None in operands or first != operands[1]
+    if kind == "in":
+        return first is not None and first in operands[1:]
     if None in operands:
         return False
-    assert first is not None
-    if kind == "in":
-        return first in operands[1:]
     if kind == "between":
         return _compare("<=", operands[1], first) and _compare("<=", first, operands[2])
     if kind == "attribute_type":

@@ -127,6 +127,16 @@ def test_thirty_two_levels_and_no_more(kind: str) -> None:
     assert str(refused.value) == TOO_DEEP
 
 
+def test_json_as_deep_as_a_decoder_takes_it_is_refused() -> None:
+    value: dict[str, Any] = {"S": "x"}
+    for _ in range(20_000):
+        value = {"L": [value]}
+    with pytest.raises(InvalidValue, match="Nesting Levels"):
+        normalise_item({"a": value})
+    while "L" in value:  # unravelled step by step: freeing it at once would recurse
+        value = value["L"].pop()
+
+
 def _nested_json(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     names = st.sampled_from(["S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS", "x", ""])
     return st.lists(children, max_size=3) | st.dictionaries(names, children, max_size=2)

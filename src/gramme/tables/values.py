@@ -83,8 +83,7 @@ def value_size(value: AttributeValue) -> int:
 
 def check_json_types(item: object) -> None:
     """Walk a map of attributes for wrong JSON types alone, ignoring every other rule. Raises WrongJsonType."""
-    for value in _expect_map(item).values():
-        _check_shape(value)
+    _check_members(item, 0)
 
 
 # --- the pass ------------------------------------------------------------------------------------------------------
@@ -361,36 +360,42 @@ def _not_a_structure(value: object) -> str:
     return "Unexpected value type in payload"
 
 
-def _check_shape(value: object) -> None:
-    if value is None:
+def _check_shape(value: object, depth: int) -> None:
+    if value is None or depth > _MAX_SHAPE_DEPTH:
         return
     if type(value) is not dict:
         raise WrongJsonType(_not_a_structure(value))
     for kind, content in value.items():
         if content is not None and kind in _SHAPES:
-            _SHAPES[kind](content)
+            _SHAPES[kind](content, depth + 1)
 
 
-def _check_binaries(content: object) -> None:
+def _check_binaries(content: object, _depth: int) -> None:
     for member in _expect_list(content):
         if member is not None:
             _expect_binary(member)
 
 
-def _check_list(content: object) -> None:
+def _check_list(content: object, depth: int) -> None:
     for element in _expect_list(content):
-        _check_shape(element)
+        _check_shape(element, depth)
 
 
-_SHAPES: Final[dict[str, Callable[[object], object]]] = {
-    "S": _expect_string,
-    "N": _expect_string,
-    "B": _expect_binary,
-    "BOOL": _expect_bool,
-    "NULL": _expect_bool,
+def _check_members(content: object, depth: int) -> None:
+    for value in _expect_map(content).values():
+        _check_shape(value, depth)
+
+
+_MAX_SHAPE_DEPTH: Final = 2 * MAX_LEVELS  # nothing so deep is taken anyway; bounds the recursion
+_SHAPES: Final[dict[str, Callable[[object, int], object]]] = {
+    "S": lambda content, _depth: _expect_string(content),
+    "N": lambda content, _depth: _expect_string(content),
+    "B": lambda content, _depth: _expect_binary(content),
+    "BOOL": lambda content, _depth: _expect_bool(content),
+    "NULL": lambda content, _depth: _expect_bool(content),
     "L": _check_list,
-    "M": check_json_types,
-    "SS": _expect_strings,
-    "NS": _expect_strings,
+    "M": _check_members,
+    "SS": lambda content, _depth: _expect_strings(content),
+    "NS": lambda content, _depth: _expect_strings(content),
     "BS": _check_binaries,
 }
