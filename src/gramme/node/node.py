@@ -311,8 +311,8 @@ class Node:
             self._host_groups(message.create, source)
 
     def _host_groups(self, specs: tuple[GroupSpec, ...], source: NodeId) -> None:
-        """An empty node hosts nothing until every other founder listens to it: replicas are born with a promise, and one
-        that has lost its disk had gone beyond that."""
+        """An empty node hosts nothing until every other founder listens to it: replicas are born with a promise, and a
+        node that has lost its disk had gone beyond that."""
         if self.groups.partitions or len(self.introductions.known_to) == len(self.settings.peers):
             self.groups.create(specs, source)
         else:
