@@ -64,14 +64,56 @@ class Faults:
     duplication: float = 0.03
     slow: float = 0.05
     slow_sync: float = 0.02
+    slow_ns: int = 400 * MILLISECOND  # the longest delay of a slow message or sync
     crash_every_ns: int = 2 * SECOND
     cut_every_ns: int = 3 * SECOND
     pause_every_ns: int = 4 * SECOND
     hand_over_every_ns: int = 5 * SECOND
+    campaign_every_ns: int = 0
+    flush_every_ns: int = 700 * MILLISECOND
+    outage_ns: int = 4 * SECOND  # the longest crash, cut or pause
+    client_every_ns: int = 40 * MILLISECOND
     drift: float = 0.005  # each clock runs this much fast or slow
 
 
-CALM = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0)
+CALM = Faults(0, 0, 0, 0, 1, 0, 0, 0, 0)
+
+STORM = Faults(
+    loss=0.1,
+    duplication=0.1,
+    slow=0.15,
+    slow_sync=0.2,
+    slow_ns=60 * MILLISECOND,
+    crash_every_ns=150 * MILLISECOND,
+    cut_every_ns=250 * MILLISECOND,
+    pause_every_ns=200 * MILLISECOND,
+    hand_over_every_ns=120 * MILLISECOND,
+    campaign_every_ns=20 * MILLISECOND,
+    flush_every_ns=100 * MILLISECOND,
+    outage_ns=200 * MILLISECOND,
+    client_every_ns=5 * MILLISECOND,
+)
+"""Many changes of leader in little time, with `HASTY` settings."""
+
+HASTY = PaxosSettings(
+    lease_grant_ns=120 * MILLISECOND,
+    lease_renew_ns=30 * MILLISECOND,
+    unchosen_window_bytes=6_000,
+    in_flight_bytes=1_600,
+    chunk_bytes=600,
+    retained_bytes=3_000,
+    resend_ns=15 * MILLISECOND,
+    commit_delay_ns=3 * MILLISECOND,
+    poll_timeout_ns=10 * MILLISECOND,
+    campaign_timeout_ns=60 * MILLISECOND,
+    rank_delay_ns=10 * MILLISECOND,
+    jitter_ns=5 * MILLISECOND,
+    retry_max_ns=100 * MILLISECOND,
+    hand_over_ns=15 * MILLISECOND,
+    reconfirm_ns=20 * MILLISECOND,
+    step_down_ns=240 * MILLISECOND,
+)
+"""Everything ten times faster than the defaults, and every bound small enough to be reached."""
 
 
 class World:
@@ -120,7 +162,7 @@ class World:
         for _ in range(2 if self.rng.random() < faults.duplication else 1):
             delay = self.rng.randrange(100_000, 1_000_000)
             if self.rng.random() < faults.slow:
-                delay += self.rng.randrange(400 * MILLISECOND)
+                delay += self.rng.randrange(faults.slow_ns)
             self.at(self.now + delay, lambda: self._deliver(source, target, wire))
 
     def _deliver(self, source: NodeId, target: NodeId, wire: bytes) -> None:
@@ -130,14 +172,14 @@ class World:
     # --- the checks ---------------------------------------------------------------------------------------------------
 
     def note_chosen(self, entry: Entry) -> None:
-        """No two replicas ever see different entries chosen in a slot; each stands behind the one it was proposed on."""
+        """No two replicas see different entries chosen in a slot; each stands behind the one it was proposed on."""
         first = self.chosen.setdefault(entry.slot, entry.encoded)
         if first != entry.encoded:
             raise Violation(f"slot {entry.slot}: two different entries are chosen")
         before = self.chosen.get(Slot(entry.slot - 1))
-        if entry.command.kind == CommandKind.MUTATIONS and before is not None:
-            if entry.command.body != decode_entry(before).command.command_id:
-                raise Violation(f"slot {entry.slot}: chosen behind an entry that its proposer did not see")
+        behind = None if before is None else decode_entry(before).command.command_id
+        if entry.command.kind == CommandKind.MUTATIONS and behind not in (None, entry.command.body):
+            raise Violation(f"slot {entry.slot}: chosen behind an entry that its proposer did not see")
 
     def note_acknowledged(self, node: Node, entry: Entry) -> None:
         """The client has its answer: nobody serves reads from before it. (A leader that was paused may learn late that
@@ -154,21 +196,24 @@ class World:
             raise Violation(f"nodes {[node.me for node in holders]} hold the group's lease at once")
         last = max(self.acknowledged, default=Slot(0))
         if holders and holders[0].disk.applied.slot < last:
-            raise Violation(f"node {holders[0].me} reads at slot {holders[0].disk.applied.slot}; {last} is acknowledged")
+            raise Violation(
+                f"node {holders[0].me} reads at slot {holders[0].disk.applied.slot}; {last} is acknowledged"
+            )
 
     # --- what happens to it -------------------------------------------------------------------------------------------
 
     def plan(self, until: int) -> None:
         """Clients all the time, faults until `until`."""
         for node in self.nodes:
-            self._repeat(40 * MILLISECOND, node.client, 1 << 62)
-        self._repeat(25 * MILLISECOND, self.check_leases, 1 << 62)
+            self._repeat(self.faults.client_every_ns, node.client, 1 << 62)
+        self._repeat(self.faults.client_every_ns, self.check_leases, 1 << 62)
         faults = self.faults
         self._repeat(faults.crash_every_ns, self._crash_some, until)
         self._repeat(faults.cut_every_ns, self._cut_some, until)
         self._repeat(faults.pause_every_ns, self._pause_one, until)
         self._repeat(faults.hand_over_every_ns, self._hand_over, until)
-        self._repeat(700 * MILLISECOND, self._flush_one, 1 << 62)
+        self._repeat(faults.campaign_every_ns, self._campaign, until)
+        self._repeat(faults.flush_every_ns, self._flush_one, 1 << 62)
 
     def _repeat(self, every: int, action: Callable[[], None], until: int) -> None:
         if not every:
@@ -187,7 +232,8 @@ class World:
             if everyone or self.rng.random() < 1 / len(self.nodes):
                 node.crash()
                 quick = self.rng.random() < 0.4
-                self.at(self.now + self.rng.randrange(50_000_000 if quick else 4 * SECOND), node.boot)
+                outage_ns = self.faults.outage_ns
+                self.at(self.now + self.rng.randrange(outage_ns // 80 if quick else outage_ns), node.boot)
 
     def _cut_some(self) -> None:
         for a in self.nodes:
@@ -195,19 +241,24 @@ class World:
                 if a is not b and self.rng.random() < 0.3:
                     pair = (a.me, b.me)
                     self.cuts[pair] = True
-                    self.at(self.now + self.rng.randrange(4 * SECOND), partial(self._mend, pair))
+                    self.at(self.now + self.rng.randrange(self.faults.outage_ns), partial(self._mend, pair))
 
     def _mend(self, pair: tuple[NodeId, NodeId]) -> None:
         self.cuts.pop(pair, None)
 
     def _pause_one(self) -> None:
         node = self.rng.choice(self.nodes)
-        node.paused_until = self.now + self.rng.randrange(3 * SECOND)
+        node.paused_until = self.now + self.rng.randrange(self.faults.outage_ns * 3 // 4)
 
     def _hand_over(self) -> None:
         node = self.rng.choice(self.nodes)
         if node.alive and self.now >= node.paused_until:
             node.execute(node.replica.hand_over(None, node.clock()))
+
+    def _campaign(self) -> None:
+        node = self.rng.choice(self.nodes)
+        if node.alive and self.now >= node.paused_until:
+            node.execute(node.replica.campaign_now(node.clock()))
 
     def _flush_one(self) -> None:
         self.rng.choice(self.nodes).flush_engine()
@@ -360,7 +411,7 @@ class Node:
         faults = CALM if self.world.healthy else self.world.faults
         delay = self.world.rng.randrange(200_000, 2_000_000)
         if self.world.rng.random() < faults.slow_sync:
-            delay += self.world.rng.randrange(400 * MILLISECOND)
+            delay += self.world.rng.randrange(faults.slow_ns)
 
         def synced() -> None:
             if incarnation != self.incarnation:
@@ -503,13 +554,23 @@ def _last_slot(record: Record) -> int:
 
 
 def hunt(
-    seed: int, members: int = 3, faults: Faults | None = None, settings: PaxosSettings | None = None, seconds: int = 12
+    seed: int,
+    members: int = 3,
+    faults: Faults | None = None,
+    settings: PaxosSettings | None = None,
+    fault_ns: int = 10 * SECOND,
+    peace_ns: int = 10 * SECOND,
 ) -> World:
-    """One run: faults for `seconds`, then peace, in which progress is demanded."""
+    """One run: faults, then peace, in which progress is demanded."""
     world = World(seed, members, faults, settings)
-    world.plan(seconds * SECOND)
-    world.run(seconds * SECOND)
+    world.plan(fault_ns)
+    world.run(fault_ns)
     world.heal()
-    world.run((seconds + 12) * SECOND)
+    world.run(fault_ns + peace_ns)
     world.check_progress()
     return world
+
+
+def storm(seed: int, members: int = 3) -> World:
+    """A run of `STORM` with `HASTY` settings: two seconds, dozens of leaders."""
+    return hunt(seed, members, STORM, HASTY, 2 * SECOND, SECOND)

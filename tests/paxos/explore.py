@@ -1,0 +1,401 @@
+"""Exhaustive search of small worlds: every order of delivery, loss, and crashes between step, sync and send.
+
+Breadth-first over the production classes. Time stands still (timers never fire; leases are searched in `world.py` and
+told in `test_lease.py`), so what is explored is the log protocol: campaigns, proposals and crashes are moves of the
+adversary, each with a budget. A step and the sync of its records are one move; `crash before sync` is another one, in
+which only what may leave before the sync leaves. Losing a message is never delivering it.
+
+What is checked does not trust the replicas: `chosen` is worked out from what is durable on a quorum.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.errors import GrammeError
+from gramme.kernel.ids import BootId, CommandId, GroupId, Lsn, NodeId, Slot
+from gramme.kernel.record import Record
+from gramme.kernel.time import Instant, Stamp, Timestamp
+from gramme.paxos.entry import Command, CommandKind, Entry, decode_entry
+from gramme.paxos.lease import LeaseTable
+from gramme.paxos.messages import Accepted, Behind, Nack, NewerConfiguration, Promise, Release, Suffix
+from gramme.paxos.outputs import Chosen
+from gramme.paxos.recovery import fold
+from gramme.paxos.replica import GroupReplica
+from gramme.paxos.settings import PaxosSettings
+from gramme.paxos.state import create_record, founding_state
+
+GROUP = GroupId(1)
+NOW = Instant(0)
+_SETTINGS = PaxosSettings(chunk_bytes=1 << 12)
+
+
+class Violation(Exception):
+    """Agreement is broken; `trace` says how."""
+
+    def __init__(self, what: str, trace: list[str]) -> None:
+        super().__init__("\n".join([what, *trace]))
+
+
+class Fixed:
+    """Randomness that is none: timers do not fire here."""
+
+    def random(self) -> float:
+        """See `Randomness`."""
+        return 0.0
+
+    def randrange(self, stop: int, /) -> int:
+        """See `Randomness`."""
+        return 0
+
+    def randbytes(self, n: int, /) -> bytes:
+        """See `Randomness`."""
+        return bytes(n)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How often the adversary may do what."""
+
+    campaigns: int = 2
+    proposals: int = 2
+    crashes: int = 1
+
+
+Packet = tuple[NodeId, NodeId, Any]
+
+
+class Member(NamedTuple):
+    """A node: its replica, its disk, and a value that is equal when they behave equally."""
+
+    replica: GroupReplica
+    disk: tuple[Record, ...]
+    key: Any
+
+
+class State(NamedTuple):
+    """A world. `network` holds (source, target, message); `chosen` is the history of what a quorum has held."""
+
+    members: tuple[Member, ...]
+    network: tuple[Packet, ...]  # oldest first, without doubles
+    budget: Budget
+    chosen: tuple[bytes, ...]
+
+    def spend(self, campaigns: int = 0, proposals: int = 0, crashes: int = 0) -> State:
+        """The same world with less left of the budget."""
+        left = self.budget
+        spent = Budget(left.campaigns - campaigns, left.proposals - proposals, left.crashes - crashes)
+        return self._replace(budget=spent)
+
+    def key(self) -> Any:
+        """Equal for worlds with the same future and the same past to answer for."""
+        return tuple(member.key for member in self.members), frozenset(self.network), self.budget, self.chosen
+
+
+@dataclass(slots=True)
+class Search:
+    """Result of `explore`."""
+
+    states: int = 0
+    moves: int = 0
+    leaders: dict[int, bool] = field(default_factory=dict)
+    longest_chosen: int = 0
+
+    def note(self, state: State) -> None:
+        """One more world."""
+        self.states += 1
+        self.longest_chosen = max(self.longest_chosen, len(state.chosen))
+        for member in state.members:
+            if member.replica.serving:
+                self.leaders[member.replica.ballot] = True
+
+
+def explore(start: State, limit: int) -> Search:
+    """Visit every reachable world (at most `limit`). Raises Violation at the first that breaks agreement."""
+    search = Search(states=1)
+    parents: dict[Any, tuple[Any, str] | None] = {start.key(): None}
+    queue = deque([start])
+    while queue:
+        state = queue.popleft()
+        here = state.key()
+        for what, move in _moves(state):
+            search.moves += 1
+            after = move()
+            if isinstance(after, str):
+                raise Violation(after, [*_trace(parents, here), str(what)])
+            key = after.key()
+            if key not in parents:
+                parents[key] = (here, str(what))
+                search.note(after)
+                if search.states >= limit:
+                    return search
+                queue.append(after)
+    return search
+
+
+def walk(start: State, rng: random.Random, steps: int) -> State:
+    """One random path. Raises Violation if it breaks agreement. Campaigns and crashes are rarer than deliveries."""
+    state, trace = start, []
+    for _ in range(steps):
+        moves = list(_moves(state))
+        if not moves:
+            break
+        weights = [1 if what[0] is not _DELIVER else 6 for what, _ in moves]
+        what, move = rng.choices(moves, weights)[0]
+        trace.append(str(what))
+        after = move()
+        if isinstance(after, str):
+            raise Violation(after, trace)
+        state = after
+    return state
+
+
+def _trace(parents: dict[Any, tuple[Any, str] | None], key: Any) -> list[str]:
+    moves = []
+    while (parent := parents[key]) is not None:
+        key, move = parent
+        moves.append(move)
+    return moves[::-1]
+
+
+_DELIVER = "deliver"
+Move = tuple[tuple[Any, ...], Callable[[], "State | str"]]
+
+
+def _moves(state: State) -> Iterator[Move]:
+    """Everything that may happen next."""
+    budget = state.budget
+    for packet in state.network:
+        source, target, message = packet
+        rest = state._replace(network=tuple(other for other in state.network if other is not packet))
+        event = partial(GroupReplica.step, source=source, message=message, now=NOW)
+        yield (_DELIVER, *packet), partial(_step, rest, target, event)
+        if budget.crashes:
+            yield (
+                ("deliver, crash before the sync", *packet),
+                partial(_step, rest.spend(crashes=1), target, event, synced=False),
+            )
+    for member in state.members:
+        node = member.replica.me
+        if budget.crashes:
+            yield ("crash", node), partial(_crash, state.spend(crashes=1), node)
+        if budget.campaigns and member.replica.leader is None:
+            event = partial(GroupReplica.campaign_now, now=NOW)
+            yield ("campaign", node), partial(_step, state.spend(campaigns=1), node, event)
+        if budget.proposals and member.replica.serving:
+            spent = state.spend(proposals=1)
+            event = partial(_propose, left=budget.proposals)
+            yield ("propose", node), partial(_step, spent, node, event)
+            if budget.crashes:
+                yield (
+                    ("propose, crash before the sync", node),
+                    partial(_step, spent.spend(crashes=1), node, event, synced=False),
+                )
+
+
+def _propose(replica: GroupReplica, left: int) -> Effects:
+    """A command that names what it was proposed behind."""
+    log = replica.acceptor.log
+    name = CommandId(bytes([left, replica.me, *replica.ballot.to_bytes(8, "big")]).ljust(16, b"\1"))
+    behind = log.entries[-1].command.command_id
+    _, effects = replica.propose(Command(CommandKind.MUTATIONS, name, behind), Timestamp(0), NOW)
+    effects.merge(replica.flush(NOW))
+    return effects
+
+
+def _step(state: State, node: NodeId, event: Any, synced: bool = True) -> State | str:
+    """Let `event` happen at `node`, carry its effects out, and check the world."""
+    member = state.members[node]
+    replica = _clone(member.replica)
+    sent: list[tuple[NodeId, NodeId, Any]] = []
+    disk = list(member.disk)
+    reported: list[Entry] = []
+    try:
+        pending = deque([event(replica)])
+        while pending:
+            effects = pending.popleft()
+            sent += [(node, target, message) for target, message in effects.sends]
+            for output in effects.outputs:
+                if isinstance(output, Chosen):
+                    reported += output.entries
+            if synced:
+                disk += effects.records
+                sent += [(node, target, message) for target, message in effects.sends_durable]
+                pending += [replica.on_durable(durable, NOW) for durable in effects.durable_events]
+    except (GrammeError, AssertionError) as error:
+        return f"node {node} stops: {error}"
+    after = member if not synced else _member(replica, tuple(disk))
+    members = (*state.members[:node], after, *state.members[node + 1 :])
+    network = [*state.network, *(packet for packet in sent if packet[1] != node and packet not in state.network)]
+    state = state._replace(members=members, network=_still_matters(members, network))
+    if not synced:
+        crashed = _crash(state, node)
+        return crashed if isinstance(crashed, str) else _judge(crashed, reported)
+    return _judge(state, reported)
+
+
+def _still_matters(members: tuple[Member, ...], network: Sequence[Packet]) -> tuple[Packet, ...]:
+    """Packets whose delivery could change anything. Refusals only end attempts, as silence does; answers to a role
+    that its target has left are ignored. Both count as lost."""
+    kept: dict[Packet, bool] = {}
+    for packet in network:
+        message = packet[2]
+        if isinstance(message, _HARMLESS):
+            continue
+        if isinstance(message, _TO_ROLES):
+            replica = members[packet[1]].replica
+            role = replica.leader if isinstance(message, _TO_LEADERS) else replica.campaign
+            if role is None or role.ballot != message.ballot:
+                continue
+        kept[packet] = True
+    return tuple(kept)
+
+
+_HARMLESS = (Nack, Release, NewerConfiguration)
+_TO_LEADERS = (Accepted, Behind)
+_TO_ROLES = (Accepted, Behind, Promise, Suffix)
+
+
+def _crash(state: State, node: NodeId) -> State | str:
+    """A new process on what is durable. What it would say first is lost."""
+    disk = state.members[node].disk
+    recovered = fold((Lsn(index), record) for index, record in enumerate(disk))[GROUP]
+    recovered.attach_engine(Slot(0), 0, Stamp(0))
+    replica = GroupReplica(GROUP, node, recovered, state.members[node].replica._leases, _SETTINGS, Fixed())
+    replica.start(NOW)
+    members = (*state.members[:node], _member(replica, disk), *state.members[node + 1 :])
+    return state._replace(members=members)
+
+
+def _judge(state: State, reported: list[Entry]) -> State | str:
+    """Extend the history by what a quorum durably holds in one ballot; nothing in it may ever change."""
+    chosen = list(state.chosen)
+    quorum = len(state.members) // 2 + 1
+    ballots = sorted({member.replica.acceptor.log_ballot: True for member in state.members})
+    for ballot in ballots:
+        logs = [member.replica.acceptor.log for member in state.members if member.replica.acceptor.log_ballot == ballot]
+        if len(logs) < quorum:
+            continue
+        through = sorted((log.last_slot for log in logs), reverse=True)[quorum - 1]
+        longest = max(logs, key=lambda log: log.last_slot)
+        for entry in longest.between(Slot(0), through):
+            wrong = _disagrees(chosen, entry)
+            if wrong is not None:
+                return wrong
+    for entry in reported:
+        if entry.slot > len(chosen) or chosen[entry.slot - 1] != entry.encoded:
+            return f"slot {entry.slot} is reported as chosen, and is not"
+    return state._replace(chosen=tuple(chosen))
+
+
+def _disagrees(chosen: list[bytes], entry: Entry) -> str | None:
+    if entry.slot <= len(chosen):
+        same = chosen[entry.slot - 1] == entry.encoded
+        return None if same else f"slot {entry.slot}: two different entries are chosen"
+    if chosen and entry.command.kind == CommandKind.MUTATIONS:
+        behind = decode_entry(chosen[-1]).command.command_id
+        if behind != entry.command.body:
+            return f"slot {entry.slot}: chosen behind an entry that its proposer did not see"
+    chosen.append(entry.encoded)
+    return None
+
+
+# --- values of replicas -----------------------------------------------------------------------------------------------
+
+
+def founded(members: int, budget: Budget, proposals: int = 0) -> State:
+    """A world whose founding leader serves and has chosen its barrier; followers have the barrier but not the mark.
+    `proposals` commands stand in the leader's log alone, their Accepts under way."""
+    nodes = [NodeId(number) for number in range(members)]
+    state = State((), (), budget, ())
+    for node in nodes:
+        leases = LeaseTable(node, BootId(bytes(16)), (), _SETTINGS, NOW, Fixed())
+        first = founding_state(GROUP, nodes)
+        replica = GroupReplica(GROUP, node, first, leases, _SETTINGS, Fixed())
+        state = state._replace(members=(*state.members, _member(replica, (create_record(first),))))
+    begun: State | str = state
+    for node in nodes:
+        assert isinstance(begun, State)
+        begun = _step(begun, node, lambda replica: replica.start(NOW))
+    assert isinstance(begun, State)
+    state = _deliver_all(begun)
+    for number in range(proposals):
+        proposed = _step(state, nodes[0], lambda replica, number=number: _propose(replica, 100 + number))
+        assert isinstance(proposed, State)
+        state = proposed
+    return state
+
+
+def _deliver_all(state: State) -> State:
+    while state.network:
+        source, target, message = state.network[0]
+        event = partial(GroupReplica.step, source=source, message=message, now=NOW)
+        after = _step(state._replace(network=state.network[1:]), target, event)
+        assert isinstance(after, State), after
+        state = after
+    return state
+
+
+def _member(replica: GroupReplica, disk: tuple[Record, ...]) -> Member:
+    recovered = fold((Lsn(index), record) for index, record in enumerate(disk))[GROUP]
+    on_disk = (
+        recovered.promised,
+        recovered.log_ballot,
+        tuple(entry.crc for entry in recovered.entries),
+    )
+    return Member(replica, disk, (on_disk, _key(replica)))
+
+
+def _key(replica: GroupReplica) -> Any:
+    """Everything that matters to what the replica does next while time stands still."""
+    acceptor, leader, campaign = replica.acceptor, replica.leader, replica.campaign
+    key: list[Any] = [
+        acceptor.promised,
+        acceptor.log_ballot,
+        acceptor.log.last.crc,
+        acceptor.chosen,
+        acceptor.emitted,
+        acceptor.durable_slot,
+        acceptor.durable_ballot,
+        replica._highest_round,
+        replica._founding,
+    ]
+    if leader is not None:
+        key += [leader.ballot, leader.serving]
+        for peer in leader.peers:
+            key += [peer.mode, peer.match, peer.next, peer.chosen, peer.joined, peer._last_rewind, peer._tried_mark]
+    if campaign is not None:
+        key += [campaign.ballot, campaign.phase, campaign.best, campaign._fetched]
+        key += sorted(campaign.promises)
+    return tuple(key)
+
+
+def _clone(replica: GroupReplica) -> GroupReplica:
+    """An independent copy (shared: immutable values, settings, the lease table, which nothing changes here)."""
+    twin = copy.copy(replica)
+    acceptor = twin.acceptor = copy.copy(replica.acceptor)
+    acceptor.log = copy.copy(acceptor.log)
+    acceptor.log.entries = list(acceptor.log.entries)
+    if replica.leader is not None:
+        leader = twin.leader = copy.copy(replica.leader)
+        leader._acceptor = acceptor
+        leader.peers = [copy.copy(peer) for peer in leader.peers]
+        leader._by_node = {peer.node: peer for peer in leader.peers}
+        for peer in leader.peers:
+            peer._acceptor = acceptor
+            peer._unacked = deque(peer._unacked)
+    if replica.campaign is not None:
+        campaign = twin.campaign = copy.copy(replica.campaign)
+        campaign._acceptor = acceptor
+        campaign.promises = dict(campaign.promises)
+        campaign.suffix = list(campaign.suffix)
+        campaign._refusals = dict(campaign._refusals)
+        campaign._deaf = dict(campaign._deaf)
+    return twin

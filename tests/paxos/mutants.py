@@ -1,0 +1,222 @@
+"""Planted faults: each breaks one rule of the protocol in the production classes, by one small patch.
+
+`MUTANTS` maps a name to a context manager. Every search for violations must find each of them, and nothing without
+them: a check that cannot fail is no check (issue 2). Used by this room's tests and by the simulator's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.ids import Ballot, NodeId, Slot
+from gramme.kernel.time import Instant
+from gramme.paxos.acceptor import Acceptor, LogDurable
+from gramme.paxos.campaign import Campaign
+from gramme.paxos.entry import Entry, make_entry
+from gramme.paxos.leader import Leader
+from gramme.paxos.lease import LeaseTable
+from gramme.paxos.peer import Peer
+
+Mutant = Callable[[], AbstractContextManager[None]]
+
+
+@contextmanager
+def _patched(owner: type, name: str, replacement: Any) -> Iterator[None]:
+    original = owner.__dict__[name]
+    setattr(owner, name, replacement)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def adopt_per_slot() -> AbstractContextManager[None]:
+    """A new leader re-proposes what it alone holds behind the best suffix: classic Paxos, wrong for dependent slots."""
+    adopted = Campaign.adopted
+
+    def merged(self: Campaign) -> tuple[Slot, list[Entry]]:
+        after, suffix = adopted(self)
+        log = self._acceptor.log
+        last = suffix[-1] if suffix else log.entry(after)
+        own = [] if last is None else log.entries[max(0, last.slot - log.base.slot) :]
+        suffix = list(suffix)
+        for held in own:
+            assert last is not None
+            last = make_entry(
+                last.crc, held.slot, max(held.stamp, type(held.stamp)(last.stamp + 1)), held.configuration, held.command
+            )
+            suffix.append(last)
+        return after, suffix
+
+    return _patched(Campaign, "adopted", merged)
+
+
+def adopt_the_longest() -> AbstractContextManager[None]:
+    """The longest log wins phase 1, whatever its ballot."""
+
+    def adopt(self: Campaign, now: Instant, out: Effects) -> None:
+        longest = max(self.promises, key=lambda node: self.promises[node].last.slot)
+        kept = self.promises
+        self.promises = {longest: kept[longest]}
+        original(self, now, out)
+        self.promises = kept
+
+    original = Campaign._adopt_best
+    return _patched(Campaign, "_adopt_best", adopt)
+
+
+def install_half_a_suffix() -> AbstractContextManager[None]:
+    """A follower enters the new ballot with the first half of the suffix; the rest would be streamed."""
+    original = Peer.install_suffix
+
+    def half(self: Peer, after: Slot) -> tuple[bytes, ...]:
+        whole = original(self, after)
+        return whole[: len(whole) // 2]
+
+    return _patched(Peer, "install_suffix", half)
+
+
+def acknowledge_before_durable() -> AbstractContextManager[None]:
+    """Accepted leaves with the step instead of after the fsync."""
+    original = Acceptor.answer_accepted
+
+    def hasty(self: Acceptor, source: NodeId, now: Instant, out: Effects) -> None:
+        original(self, source, now, out)
+        out.sends.append(out.sends_durable.pop())
+
+    return _patched(Acceptor, "answer_accepted", hasty)
+
+
+def count_own_before_durable() -> AbstractContextManager[None]:
+    """The leader counts its own log before it is durable, and reports it."""
+
+    def all_of_it(self: Leader) -> Slot:
+        self._acceptor.durable_slot = self._acceptor.log.last_slot
+        return self._acceptor.log.last_slot
+
+    return _patched(Leader, "own_match", all_of_it)
+
+
+def forget_a_promise() -> AbstractContextManager[None]:
+    """A promise is kept in memory only."""
+
+    def forgetful(self: Acceptor, ballot: Ballot, out: Effects) -> None:
+        self._raise_promise(ballot)
+
+    return _patched(Acceptor, "promise", forgetful)
+
+
+def accept_below_the_promise() -> AbstractContextManager[None]:
+    """Phase 2 looks at the log's ballot only, not at the promise."""
+
+    def lax(self: Acceptor, source: NodeId, message: Any, out: Effects) -> bool:
+        if message.ballot > self.promised:
+            self.promise(message.ballot, out)
+        return True
+
+    return _patched(Acceptor, "admit", lax)
+
+
+def serve_before_the_barrier() -> AbstractContextManager[None]:
+    """A new leader serves as soon as it has won phase 1."""
+    original = Leader.begin
+
+    def eager(self: Leader, promises: Any, now: Instant, out: Effects) -> None:
+        original(self, promises, now, out)
+        self.barrier_slot = Slot(0)
+
+    return _patched(Leader, "begin", eager)
+
+
+def skip_the_old_lease() -> AbstractContextManager[None]:
+    """Acceptors promise whoever asks, whatever they have granted."""
+    return _patched(Acceptor, "bound_ns", lambda self, candidate, now: 0)
+
+
+def read_after_the_lease() -> AbstractContextManager[None]:
+    """A leader trusts its lease for ever once it has had it."""
+
+    def always(self: Leader, now: Instant) -> bool:
+        return self._lease_until > 0 or self._look_at_grants(now)
+
+    return _patched(Leader, "holds_lease", always)
+
+
+def forget_grants_at_restart() -> AbstractContextManager[None]:
+    """A restarted node promises at once, though it may have granted a lease just before."""
+    original = LeaseTable.__init__
+
+    def hasty(self: LeaseTable, *args: Any) -> None:
+        original(self, *args)
+        self.quiet_until = Instant(0)
+
+    return _patched(LeaseTable, "__init__", hasty)
+
+
+def count_grants_of_any_era() -> AbstractContextManager[None]:
+    """A leader counts a follower whose node grants again, though it may have promised others in between."""
+
+    def blind(self: Leader, now: Instant) -> bool:
+        if self.peers and self._acceptor.durable_ballot == self.ballot:
+            for peer in self.peers:
+                if peer.era:
+                    peer.era = self._leases.held_era(peer.node)
+        return original(self, now)
+
+    original = Leader._look_at_grants
+    return _patched(Leader, "_look_at_grants", blind)
+
+
+def durable_before_the_cut() -> AbstractContextManager[None]:
+    """News of durability from before a cut is believed of what replaced the cut entries."""
+
+    def gullible(self: Acceptor, event: LogDurable) -> None:
+        self.durable_slot = max(self.durable_slot, min(event.slot, self.log.last_slot))
+        self.durable_ballot = max(self.durable_ballot, self.log_ballot)
+
+    return _patched(Acceptor, "on_durable", gullible)
+
+
+def believe_any_prefix() -> AbstractContextManager[None]:
+    """A chosen mark is believed of whatever this log has up to its slot."""
+    original = Acceptor.on_commit
+
+    def gullible(self: Acceptor, source: NodeId, message: Any, now: Instant, out: Effects) -> None:
+        self.note_chosen(min(message.chosen.slot, self.log.last_slot))
+        original(self, source, message, now, out)
+
+    return _patched(Acceptor, "on_commit", gullible)
+
+
+LOG_MUTANTS: dict[str, Mutant] = {
+    mutant.__name__: mutant
+    for mutant in (
+        adopt_per_slot,
+        adopt_the_longest,
+        install_half_a_suffix,
+        acknowledge_before_durable,
+        count_own_before_durable,
+        forget_a_promise,
+        accept_below_the_promise,
+        believe_any_prefix,
+        durable_before_the_cut,
+    )
+}
+"""Break agreement: two entries in a slot, a lost acknowledged one, or one that stands behind another predecessor."""
+
+LEASE_MUTANTS: dict[str, Mutant] = {
+    mutant.__name__: mutant
+    for mutant in (
+        serve_before_the_barrier,
+        skip_the_old_lease,
+        read_after_the_lease,
+        forget_grants_at_restart,
+        count_grants_of_any_era,
+    )
+}
+"""Break strong reads: two replicas serve them, or one that has not applied what was acknowledged."""
+
+MUTANTS: dict[str, Mutant] = {**LOG_MUTANTS, **LEASE_MUTANTS}
