@@ -16,16 +16,20 @@ def replica(node: int, slot: int = 7, crc: int = 1, rows: bytes = b"rows", group
     return ReplicaState(GroupId(group), NodeId(node), (NodeId(0), NodeId(1), NodeId(2)), slot, crc, rows)
 
 
+ALL = [NodeId(0), NodeId(1), NodeId(2)]
+
+
 def test_equal_replicas_have_converged() -> None:
-    assert divergence([replica(n, group=g) for n in range(3) for g in (16, 17)]) is None
+    assert divergence([replica(n, group=g) for n in range(3) for g in (16, 17)], ALL) is None
 
 
 def test_each_difference_is_named() -> None:
     good = [replica(0), replica(1)]
-    assert "is hosted by [0, 1], its members are [0, 1, 2]" in (divergence(good) or "")
-    assert "node 0 has applied 7, node 2 8" in (divergence([*good, replica(2, slot=8)]) or "")
-    assert "nodes 0 and 2 differ" in (divergence([*good, replica(2, crc=2)]) or "")
-    assert "nodes 0 and 2 differ" in (divergence([*good, replica(2, rows=b"other")]) or "")
+    assert "is hosted by [0, 1], its members are [0, 1, 2]" in (divergence(good, ALL) or "")
+    assert divergence(good, [NodeId(1), NodeId(0)]) is None
+    assert "node 0 has applied 7, node 2 8" in (divergence([*good, replica(2, slot=8)], ALL) or "")
+    assert "nodes 0 and 2 differ" in (divergence([*good, replica(2, crc=2)], ALL) or "")
+    assert "nodes 0 and 2 differ" in (divergence([*good, replica(2, rows=b"other")], ALL) or "")
 
 
 def write(start: int, end: int | None, value: str, **more: Any) -> Operation:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from gramme.api.dynamodb.service import DynamoDbApi
 from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import HttpRequest, HttpResponse
+from gramme.kernel.errors import Corruption, Incompatible
 from gramme.kernel.ids import BootId, ClusterId, NodeId
 from gramme.kernel.time import MICROSECOND, MILLISECOND, SECOND
 from gramme.node.node import Node
@@ -47,6 +48,8 @@ class Machine:
     api: DynamoDbApi | None = None
     incarnations: int = 0
     slow: bool = False
+    damaged: bool = False
+    beyond_repair: bool = False
     open_requests: dict[int, Callable[[HttpResponse | None], None]] = field(default_factory=dict)
 
 
@@ -90,10 +93,17 @@ class SimCluster:
     # --- faults.Cluster -------------------------------------------------------------------------------------------
 
     def start(self, node: NodeId) -> None:
-        """Start a process on the machine's disks; nothing if one runs."""
+        """Start a process on the machine's disks; nothing if one runs, or if a damaged disk has refused before."""
         machine = self.machines[node]
-        if machine.process is not None:
+        if machine.process is not None or machine.beyond_repair:
             return
+        try:
+            self._start(machine)
+        except (Corruption, Incompatible) as error:
+            self._fatal(node, str(error))
+
+    def _start(self, machine: Machine) -> None:
+        node = machine.id
         machine.incarnations += 1
         process = machine.process = Process(self.world, node, machine.incarnations, machine.clock)
         rng = self.world.randomness("node", node, machine.incarnations)
@@ -213,6 +223,23 @@ class SimCluster:
         self._log_event(node, "log disk failed", {"reason": reason})
         self._stopped(self.machines[node])
 
+    def rot(self, node: NodeId) -> None:
+        """Damage what the machine's log disk holds for good: a bit, a sector, or the end of the newest segment."""
+        machine, rng = self.machines[node], self._rng
+        stored = machine.log_disk.stored()
+        if not stored:
+            return
+        machine.damaged = True
+        segment = stored[-1 - rng.randrange(min(2, len(stored)))]
+        size_bytes = machine.log_disk.size_bytes(segment)
+        match rng.randrange(3):
+            case 0:
+                machine.log_disk.flip(segment, rng.randrange(size_bytes), rng.randrange(8))
+            case 1:
+                machine.log_disk.wipe(segment, rng.randrange(size_bytes))
+            case _:
+                machine.log_disk.truncate(stored[-1], max(0, size_bytes - 1 - rng.randrange(4096)))
+
     def stall_engine(self, node: NodeId, stalled: bool) -> None:
         """The engine asks for back-pressure, or not any more."""
         self.machines[node].engine.stalled = stalled
@@ -232,6 +259,11 @@ class SimCluster:
             self.resume(node)
             self.start(node)
 
+    @property
+    def sound_machines(self) -> list[Machine]:
+        """The machines whose disks have lost nothing: of the others no progress is demanded."""
+        return [machine for machine in self.machines if not machine.damaged]
+
     def all_ready(self) -> bool:
         """Whether every node runs and says that it is ready."""
         return all(machine.node is not None and not reason for machine, reason in self._reasons())
@@ -241,7 +273,7 @@ class SimCluster:
         return "; ".join(f"node {machine.id}: {reason}" for machine, reason in self._reasons() if reason)
 
     def _reasons(self) -> Iterator[tuple[Machine, str]]:
-        for machine in self.machines:
+        for machine in self.sound_machines:
             node = machine.node
             if node is None:
                 yield machine, "down"
@@ -287,7 +319,13 @@ class SimCluster:
         self.world.log.append((self.world.now_ns, node, name, fields))
 
     def _fatal(self, node: NodeId, reason: str) -> None:
-        raise NodeFailed(f"node {node} stopped: {reason}")
+        """A node stops itself. It has a right to when its disk is damaged, and then it never comes back."""
+        machine = self.machines[node]
+        if not machine.damaged:
+            raise NodeFailed(f"node {node} stopped: {reason}")
+        self._log_event(node, "stopped for good", {"reason": reason})
+        machine.beyond_repair = True
+        self.crash(node, power=False)
 
 
 def _receive(node: Node, source: NodeId, frame: bytes) -> None:

@@ -117,6 +117,12 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             fault_interval_ns=1_200 * MILLISECOND,
             fault_length_ns=500 * MILLISECOND,
         ),
+        replace(
+            _BASE,
+            name="rot",
+            faults={FaultKind.ROT: 3, FaultKind.CRASH: 2, FaultKind.POWER: 1, FaultKind.CUT_WAY: 1},
+            fault_length_ns=600 * MILLISECOND,
+        ),
         replace(_BASE, name="tables", table_churn=True, read_units=0, write_units=0),
         replace(
             _BASE,

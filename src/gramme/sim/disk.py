@@ -173,6 +173,12 @@ class SimLogDisk:
         """A planted fault: what was synced behind `size_bytes` is gone."""
         del self._durable[segment][size_bytes:]
 
+    def wipe(self, segment: int, offset: int) -> None:
+        """A sector that reads as zeros: the one of `offset`. Raises KeyError where there is no such segment."""
+        content = self._durable[segment]
+        start = offset - offset % SECTOR_BYTES
+        content[start : start + SECTOR_BYTES] = bytes(min(SECTOR_BYTES, len(content) - start))
+
     def size_bytes(self, segment: int) -> int:
         """How long a segment is on the disk; 0 where there is none."""
         return len(self._durable.get(segment, b""))

@@ -30,6 +30,7 @@ class FaultKind(StrEnum):
     SLOW_DISK = "slow-disk"
     FAIL_DISK = "fail-disk"  # an fsync fails: the node must stop; it is started again later
     FULL_DISK = "full-disk"  # free space below the reserve
+    ROT = "rot"  # the power of one and the same node is lost, and part of its synced log with it
     STALL_ENGINE = "stall-engine"  # the engine asks for back-pressure
     WALL_STEP = "wall-step"  # the wall clock jumps, forward or back
     DRAIN = "drain"  # a graceful stop, then a restart
@@ -79,6 +80,8 @@ class Cluster(Protocol):
     def fail_disk(self, node: NodeId) -> None: ...
 
     def step_wall(self, node: NodeId, by_ns: int) -> None: ...
+
+    def rot(self, node: NodeId) -> None: ...
 
 
 def draw_plan(
@@ -147,6 +150,8 @@ class Nemesis:
             case FaultKind.FULL_DISK:
                 self._cluster.fill_disk(fault.node, True)
                 self._later(fault.length_ns, lambda: self._cluster.fill_disk(fault.node, False))
+            case FaultKind.ROT:
+                self._rot(fault.length_ns)
             case FaultKind.STALL_ENGINE:
                 self._cluster.stall_engine(fault.node, True)
                 self._later(fault.length_ns, lambda: self._cluster.stall_engine(fault.node, False))
@@ -160,6 +165,12 @@ class Nemesis:
         for node in nodes:
             self._cluster.crash(node, power)
             self._later(down_ns + self._rng.randrange(down_ns), partial(self._cluster.start, node))
+
+    def _rot(self, down_ns: int) -> None:
+        """Damage strikes one node only: a majority with damaged logs cannot be expected to serve."""
+        victim = self._cluster.nodes[self._world.seed % len(self._cluster.nodes)]
+        self._crash((victim,), down_ns, power=True)
+        self._cluster.rot(victim)
 
     def _cut(self, source: NodeId, target: NodeId, length_ns: int) -> None:
         if source != target:

@@ -13,6 +13,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Final
 
+from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.sim.checkers.convergence import ReplicaState, divergence
 from gramme.sim.checkers.history import Kind, Operation, Outcome
@@ -167,6 +168,8 @@ class _Run:
         waiting: list[str] = []
         for node in self.cluster.nodes:
             worker = self.workers[node % self.config.clients]
+            if self.cluster.machines[node].damaged:
+                continue
             for number in range(self.config.keys):
                 read, write = f"read of k{number} at node {node}", f"write of k{number} at node {node}"
                 waiting += (read, write)
@@ -182,7 +185,7 @@ class _Run:
     def _check_convergence(self) -> None:
         deadline_ns = self.world.now_ns + CONVERGENCE_NS
         while True:
-            difference = divergence(self._replica_states())
+            difference = divergence(self._replica_states(), self._sound_nodes())
             if difference is None:
                 return
             if self.world.now_ns >= deadline_ns:
@@ -190,7 +193,7 @@ class _Run:
             self.world.run(self.world.now_ns + 200 * MILLISECOND)
 
     def _replica_states(self) -> Iterator[ReplicaState]:
-        for machine in self.cluster.machines:
+        for machine in self.cluster.sound_machines:
             assert machine.node is not None
             for group, partition in sorted(machine.node.groups.partitions.items()):
                 digest = blake2b(digest_size=16)
@@ -199,6 +202,9 @@ class _Run:
                 applied = partition.applied
                 members = partition.spec.members
                 yield ReplicaState(group, machine.id, members, applied.slot, applied.crc, digest.digest())
+
+    def _sound_nodes(self) -> list[NodeId]:
+        return [machine.id for machine in self.cluster.sound_machines]
 
     def _check_history(self) -> None:
         history = self.recorder.history()

@@ -25,8 +25,15 @@ EPOCH_NS: Final = 1_790_000_000 * SECOND
 TURN_NS: Final = 60 * MICROSECOND
 """The longest turn of a simulated event loop: how far `call_soon` may run after what else arrives meanwhile."""
 
+EVENT_LIMIT: Final = 2_000_000
+"""More events than any sane run has: past it, somebody reacts to himself without end."""
+
 LOG_LINES: Final = 400
 """How many of the nodes' newest structured log lines a run keeps, to be shown with a violation."""
+
+
+class Livelock(AssertionError):
+    """A run does not come to an end."""
 
 
 class Event:
@@ -97,6 +104,8 @@ class World:
                 continue
             self.now_ns = when_ns
             self.events_run += 1
+            if self.events_run > EVENT_LIMIT:
+                raise Livelock(f"{EVENT_LIMIT} events have run and it is only {when_ns / SECOND:.6f} s")
             self._trace.update(b"%d %d;" % (when_ns, sequence))
             callback()
             if stop is not None and stop():

@@ -19,13 +19,15 @@ class ReplicaState(NamedTuple):
     rows_digest: bytes
 
 
-def divergence(states: Iterable[ReplicaState]) -> str | None:
-    """What differs, in words; None when every group has all its members, equal to each other."""
+def divergence(states: Iterable[ReplicaState], nodes: Iterable[NodeId]) -> str | None:
+    """What differs, in words; None when every group has all its members among `nodes`, equal to each other."""
+    expected = sorted(nodes)
     groups: dict[GroupId, list[ReplicaState]] = {}
     for state in states:
         groups.setdefault(state.group, []).append(state)
     for group, replicas in sorted(groups.items()):
-        hosted, members = sorted(state.node for state in replicas), sorted(replicas[0].members)
+        hosted = sorted(state.node for state in replicas)
+        members = [node for node in expected if node in replicas[0].members]
         if hosted != members:
             return f"group {group} is hosted by {hosted}, its members are {members}"
         first = replicas[0]
