@@ -1,0 +1,76 @@
+"""`make bench`: measure throughput, latency and failover, and write `docs/benchmarks.md`.
+
+Exit code 1 if a floor of issue 2 is missed, 2 if something could not be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import failover, machine, report, throughput, wrk
+from gramme.kernel.errors import GrammeError
+
+_PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="times that every scenario is measured (5)")
+    parser.add_argument("--seconds", type=float, default=8, help="length of one measurement (8)")
+    parser.add_argument("--kills", type=int, default=20, help="leaders killed, 0 for none (20)")
+    parser.add_argument("--stops", type=int, default=10, help="leaders told to stop, 0 for none (10)")
+    parser.add_argument("--only", choices=("throughput", "failover"), help="measure one of the two, write nothing")
+    parser.add_argument("--directory", type=Path, help="where the nodes' data goes while they run (a temporary one)")
+    parser.add_argument("--out", type=Path, default=_PAGE, help="the page to write (docs/benchmarks.md)")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure and write; see the module."""
+    arguments = _arguments()
+    wrk.find()  # before anything is measured
+    with tempfile.TemporaryDirectory(dir=arguments.directory, prefix="gramme-bench-") as name:
+        results = _measure(arguments, Path(name))
+    if arguments.only is None:
+        report.write(results, arguments.out)
+        print(f"written: {arguments.out}")
+    else:
+        print(report.page(results, "benchmarks"))
+    missed = report.floors_missed(results)
+    for line in missed:
+        print(line, file=sys.stderr)
+    return 1 if missed else 0
+
+
+def _measure(arguments: argparse.Namespace, directory: Path) -> report.Results:
+    found, gaps = [], None
+    on = machine.describe(directory)
+    if arguments.only != "failover":
+        found = throughput.measure(arguments.rounds, arguments.seconds, directory, _progress)
+    if arguments.only != "throughput" and (arguments.kills or arguments.stops):
+        gaps = failover.measure(arguments.kills, arguments.stops, directory, _progress)
+    return report.Results(
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        command=" ".join(["python -m bench", *sys.argv[1:]]),
+        rounds=arguments.rounds,
+        seconds=arguments.seconds,
+        machine=on,
+        throughput=found,
+        failover=gaps,
+    )
+
+
+def _progress(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (GrammeError, RuntimeError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,144 @@
+"""The failover gap: how long nobody gets an answer when the leader of a partition is killed, or told to stop.
+
+A few raw clients write to one partition through the shared endpoint, each sending again at once (same invocation id)
+when its connection breaks, as SDKs do. The gap of a kill is the longest time without any acknowledged write around it.
+Source: issue 2, "What a user can do" 3: within 3 s by default, median 2 s; under 200 ms for a graceful stop.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gramme.testing import Cluster, cluster
+
+CLIENTS: Final = 4
+_TABLE: Final = "failover"
+_CALM_S: Final = 1.0
+_LIMIT_S: Final = 30.0
+Progress = Callable[[str], None]
+
+
+class Gaps(msgspec.Struct, frozen=True):
+    """Seconds without an acknowledged write, one for each kill and each graceful stop."""
+
+    kills_s: list[float]
+    stops_s: list[float]
+
+
+def measure(kills: int, stops: int, directory: Path, progress: Progress) -> Gaps:
+    """Kill the leader `kills` times and stop it `stops` times, under writes; the node is back before the next."""
+    with cluster(3, directory=directory / "failover", test_controls=False) as three:
+        three.client().create_table(
+            TableName=_TABLE,
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            ProvisionedThroughput={"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+        )
+        with _Writers(three.port) as writers:
+            killed = [_gap(three, writers, three.kill, "kill", progress) for _ in range(kills)]
+            stopped = [_gap(three, writers, three.stop, "stop", progress) for _ in range(stops)]
+        return Gaps(killed, stopped)
+
+
+def _gap(three: Cluster, writers: _Writers, hurt: Callable[[int], object], what: str, progress: Progress) -> float:
+    time.sleep(_CALM_S)
+    leader = _leader(three)
+    at = time.monotonic()
+    hurt(leader)
+    _wait(lambda: _leads_elsewhere(three, leader) and writers.answers_since(at + 0.01) > CLIENTS, "a new leader writes")
+    time.sleep(0.2)
+    gap = writers.longest_gap(at - 0.2, time.monotonic())
+    three.start(leader)
+    progress(f"{what} of node {leader}: {gap * 1e3:,.0f} ms without an answer")
+    return gap
+
+
+def _leader(three: Cluster) -> int:
+    found: list[int] = []
+
+    def look() -> bool:
+        found[:] = [node for node in three.leaders(_TABLE) if node is not None]
+        return bool(found)
+
+    _wait(look, "there is a leader")
+    return found[0]
+
+
+def _leads_elsewhere(three: Cluster, before: int) -> bool:
+    leader = three.leaders(_TABLE)[0]
+    return leader is not None and leader != before
+
+
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _LIMIT_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not within {_LIMIT_S:.0f} s: {what}")
+        time.sleep(0.01)
+
+
+class _Writers:
+    """Threads that write as fast as they are answered, and note when."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._stop = threading.Event()
+        self._answered: list[float] = []
+        self._threads = [threading.Thread(target=self._work, args=(i,), daemon=True) for i in range(CLIENTS)]
+
+    def __enter__(self) -> _Writers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def answers_since(self, since: float) -> int:
+        """How many writes were acknowledged after `since`."""
+        return sum(at > since for at in self._answered[-1_000:])
+
+    def longest_gap(self, start: float, end: float) -> float:
+        """The longest time between two acknowledged writes of the interval."""
+        times = sorted(at for at in self._answered if start <= at <= end)
+        return max(after - before for before, after in itertools.pairwise([start, *times, end]))
+
+    def _work(self, writer: int) -> None:
+        connection = self._connect()
+        for number in itertools.count():
+            body = json.dumps({"TableName": _TABLE, "Item": {"pk": {"S": str(writer)}, "n": {"N": str(number)}}})
+            headers = {
+                "X-Amz-Target": "DynamoDB_20120810.PutItem",
+                "Content-Type": "application/x-amz-json-1.0",
+                "amz-sdk-invocation-id": str(uuid.uuid4()),
+            }
+            while not self._stop.is_set():
+                try:
+                    connection.request("POST", "/", body, headers)
+                    answer = connection.getresponse()
+                    answer.read()
+                    if answer.status == 200:
+                        break
+                except (OSError, http.client.HTTPException):
+                    connection.close()
+                    connection = self._connect()
+                    time.sleep(0.001)
+            else:
+                connection.close()
+                return
+            self._answered.append(time.monotonic())
+
+    def _connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)

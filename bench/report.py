@@ -1,0 +1,148 @@
+"""What is written about the figures: `docs/benchmarks.md`, its picture, and the numbers themselves as JSON."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench import wrk
+from bench.failover import Gaps
+from bench.machine import Machine
+from bench.plot import Bar, Dots, draw
+from bench.throughput import CEILING, Measured
+from bench.wrk import Load
+
+_FLOORS: Final = {"embedded: GetItem": 10_000, "embedded: PutItem": 3_000}
+
+
+class Results(msgspec.Struct, frozen=True):
+    """Everything that one `make bench` found."""
+
+    date: str
+    command: str
+    rounds: int
+    seconds: float
+    machine: Machine
+    throughput: list[Measured]
+    failover: Gaps | None
+
+
+def write(results: Results, file: Path) -> None:
+    """Write the page, and beside it the picture (.svg) and the numbers (.json) under the same name."""
+    file.write_text(page(results, file.stem), encoding="utf-8")
+    file.with_suffix(".svg").write_text(_picture(results), encoding="utf-8")
+    numbers = msgspec.json.format(msgspec.json.encode(results), indent=1)
+    file.with_suffix(".json").write_bytes(numbers + b"\n")
+
+
+def floors_missed(results: Results) -> list[str]:
+    """One line for each floor of issue 2 that the medians do not reach."""
+    missed = []
+    for measured in results.throughput:
+        floor = _FLOORS.get(measured.name)
+        median = _median(measured.loads, lambda load: load.per_s)
+        if floor is not None and median < floor:
+            missed.append(f"{measured.name}: {median:,.0f}/s is below the floor of {floor:,}/s")
+    return missed
+
+
+def page(results: Results, name: str) -> str:
+    """The Markdown page."""
+    return "\n".join(
+        [
+            "# Benchmarks",
+            "",
+            f"Written by `{results.command}` on {results.date}; do not edit. [Every round's numbers]({name}.json).",
+            "",
+            f"![Throughput and failover]({name}.svg)",
+            "",
+            *_throughput(results),
+            *_failover(results.failover),
+            *_machine(results.machine),
+        ]
+    )
+
+
+def _throughput(results: Results) -> list[str]:
+    if not results.throughput:
+        return []
+    ceiling = next((_median(m.loads, lambda load: load.per_s) for m in results.throughput if m.name == CEILING), 0.0)
+    lines = [
+        "## Throughput and latency",
+        "",
+        f"`wrk` with one thread and {wrk.CONNECTIONS} connections; {wrk.ITEMS:,} items of {wrk.ITEM_BYTES} bytes; "
+        "every PutItem is fsynced (on a majority of the nodes, where there are three) before it is acknowledged. "
+        f"{results.rounds} rounds of {results.seconds:.0f} s, scenarios in turn; medians, and in brackets the lowest "
+        "and highest round. Load generator and all node processes share the machine's cores. The ceiling is a server "
+        "that parses HTTP and answers the same bytes every time, nothing else.",
+        "",
+        "| scenario | requests/s | of the ceiling | p50 ms | p99 ms | p99.9 ms |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for measured in results.throughput:
+        loads = measured.loads
+        per_s = sorted(load.per_s for load in loads)
+        ratio = f"{statistics.median(per_s) / ceiling:.0%}" if ceiling else ""
+        spread = f"{statistics.median(per_s):,.0f} ({per_s[0]:,.0f} to {per_s[-1]:,.0f})"
+        latencies = [f"{_median(loads, pick) / 1e3:.2f}" for pick in _LATENCIES]
+        lines.append(f"| {measured.name} | {spread} | {ratio} | {' | '.join(latencies)} |")
+    return [*lines, ""]
+
+
+_LATENCIES: Final[tuple[Callable[[Load], float], ...]] = (
+    lambda load: load.p50_us,
+    lambda load: load.p99_us,
+    lambda load: load.p999_us,
+)
+
+
+def _failover(gaps: Gaps | None) -> list[str]:
+    if gaps is None:
+        return []
+    lines = [
+        "## Failover",
+        "",
+        "Default settings (grants of 1.5 s). Four clients write to one partition through the shared endpoint; its "
+        "leader is killed (`SIGKILL`) or told to stop (`SIGTERM`). The gap is the longest time without an acknowledged write.",
+        "",
+        "| leader is | times | median ms | lowest | highest |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for what, values in (("killed", gaps.kills_s), ("told to stop", gaps.stops_s)):
+        if values:
+            figures = (statistics.median(values), min(values), max(values))
+            lines.append(f"| {what} | {len(values)} | {' | '.join(f'{value * 1e3:,.0f}' for value in figures)} |")
+    return [*lines, ""]
+
+
+def _machine(machine: Machine) -> list[str]:
+    packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
+    return [
+        "## Measured on",
+        "",
+        f"- {machine.cpu}, {machine.cores} cores, {machine.memory_gib:g} GiB of memory, {machine.kernel}",
+        f"- disk: {machine.syncs_per_s:,} sequential writes of 1 KiB with fdatasync in a second",
+        f"- Python {machine.python}, {packages}; commit {machine.commit}",
+        "",
+    ]
+
+
+def _picture(results: Results) -> str:
+    bars = []
+    for measured in results.throughput:
+        if measured.name != CEILING:
+            per_s = [load.per_s for load in measured.loads]
+            bars.append(Bar(measured.name, min(per_s), statistics.median(per_s), max(per_s)))
+    dots = []
+    if results.failover is not None:
+        for what, values in (("killed", results.failover.kills_s), ("told to stop", results.failover.stops_s)):
+            dots.append(Dots(f"leader {what}", [value * 1e3 for value in values]))
+    return draw("Requests per second", bars, "Failover gap in milliseconds (the longest is written out)", dots)
+
+
+def _median(loads: Sequence[Load], pick: Callable[[Load], float]) -> float:
+    return statistics.median(pick(load) for load in loads)
