@@ -107,7 +107,8 @@ def _failover(gaps: Gaps | None) -> list[str]:
         "## Failover",
         "",
         "Default settings (grants of 1.5 s). Four clients write to one partition through the shared endpoint; its "
-        "leader is killed (`SIGKILL`) or told to stop (`SIGTERM`). The gap is the longest time without an acknowledged write.",
+        "leader is killed (`SIGKILL`) or told to stop (`SIGTERM`). The gap is the longest time without an acknowledged "
+        "write.",
         "",
         "| leader is | times | median ms | lowest | highest |",
         "|---|---:|---:|---:|---:|",
