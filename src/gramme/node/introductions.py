@@ -59,12 +59,24 @@ class Introductions:
         return self._accepted.get(node) == boot
 
     def on_unaccepted(self, source: NodeId, boot: BootId, messages: list[Any]) -> None:
-        """A frame of a boot that is not accepted: only introductions in it are read."""
+        """A frame of a boot that is not accepted: only introductions in it are read.
+
+        A refusal must get through to a node that does not listen to its sender, and a question to introduce oneself is
+        answered whoever asks; neither is answered with that question, or two nodes would ask each other for ever.
+        """
+        introduced = False
         for message in messages:
             if isinstance(message, Hello):
                 self.on_hello(source, boot, message)
-                return
-        self._host.send(source, WhoAreYou())
+            elif isinstance(message, HelloAck):
+                self.on_hello_ack(source, message)
+            elif isinstance(message, WhoAreYou):
+                self.on_who_are_you(source)
+            else:
+                continue
+            introduced = True
+        if not introduced:
+            self._host.send(source, WhoAreYou())
 
     def on_hello(self, source: NodeId, boot: BootId, message: Hello) -> None:
         """Check a peer's claim against what is remembered of it; answer when the new memory is durable."""

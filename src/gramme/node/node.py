@@ -25,7 +25,7 @@ from gramme.node.flushing import Flusher
 from gramme.node.groups import Groups
 from gramme.node.host import Host
 from gramme.node.introductions import Introductions
-from gramme.node.memory import NodeMemory
+from gramme.node.memory import MAX_BOOTS, NodeMemory
 from gramme.node.messages import (
     CreateGroups,
     DropGroups,
@@ -265,12 +265,14 @@ class Node:
         return node == self.me or self.leases.is_up(node, self.host.now())
 
     def _refused(self, reason: str) -> None:
-        """A peer will not listen to this node. When most will not, it has no business here."""
+        """A peer will not listen to this node: it has lost what it once said, so its promises are worth nothing, and it
+        must stop. Only where its list of boots is full may the peer merely have been away for more of them than the
+        list holds; then it takes most peers."""
         if reason not in self._refusals:
             self._refusals[reason] = None
             self.ports.log_event("this node is refused", {"reason": reason})
         self.refusal = self.refusal or reason
-        if 2 * len(self._refusals) > len(self.settings.peers):
+        if len(self.memory.boots) < MAX_BOOTS or 2 * len(self._refusals) > len(self.settings.peers):
             self.ready = False
             self.ports.fatal(self.refusal)
 
