@@ -2,8 +2,8 @@
 
 Breadth-first over the production classes. Time stands still (timers never fire; leases are searched in `world.py` and
 told in `test_lease.py`), so what is explored is the log protocol: campaigns, proposals and crashes are moves of the
-adversary, each with a budget. A step and the sync of its records are one move; `crash before sync` is another one, in
-which only what may leave before the sync leaves. Losing a message is never delivering it.
+adversary, each with a budget. A step and the sync of its records are one move, unless the adversary makes the disk lag:
+then only what may leave before the sync leaves, until a sync or a crash. Losing a message is never delivering it.
 
 What is checked does not trust the replicas: `chosen` is worked out from what is durable on a quorum.
 """
@@ -14,7 +14,7 @@ import copy
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ from gramme.paxos.outputs import Chosen
 from gramme.paxos.recovery import fold
 from gramme.paxos.replica import GroupReplica
 from gramme.paxos.settings import PaxosSettings
-from gramme.paxos.state import create_record, founding_state
+from gramme.paxos.state import GroupState, create_record, founding_state
 
 GROUP = GroupId(1)
 NOW = Instant(0)
@@ -67,6 +67,7 @@ class Budget:
     campaigns: int = 2
     proposals: int = 2
     crashes: int = 1
+    lags: int = 1
 
 
 Packet = tuple[NodeId, NodeId, Any]
@@ -77,6 +78,8 @@ class Member(NamedTuple):
 
     replica: GroupReplica
     disk: tuple[Record, ...]
+    unsynced: tuple[Effects, ...]
+    durable: GroupState
     key: Any
 
 
@@ -88,11 +91,10 @@ class State(NamedTuple):
     budget: Budget
     chosen: tuple[bytes, ...]
 
-    def spend(self, campaigns: int = 0, proposals: int = 0, crashes: int = 0) -> State:
+    def spend(self, **spent: int) -> State:
         """The same world with less left of the budget."""
-        left = self.budget
-        spent = Budget(left.campaigns - campaigns, left.proposals - proposals, left.crashes - crashes)
-        return self._replace(budget=spent)
+        left = {name: getattr(self.budget, name) - number for name, number in spent.items()}
+        return self._replace(budget=replace(self.budget, **left))
 
     def key(self) -> Any:
         """Equal for worlds with the same future and the same past to answer for."""
@@ -176,28 +178,28 @@ def _moves(state: State) -> Iterator[Move]:
         source, target, message = packet
         rest = state._replace(network=tuple(other for other in state.network if other is not packet))
         event = partial(GroupReplica.step, source=source, message=message, now=NOW)
-        yield (_DELIVER, *packet), partial(_step, rest, target, event)
-        if budget.crashes:
-            yield (
-                ("deliver, crash before the sync", *packet),
-                partial(_step, rest.spend(crashes=1), target, event, synced=False),
-            )
+        yield from _synced_or_not((_DELIVER, *packet), rest, target, event)
     for member in state.members:
         node = member.replica.me
+        if member.unsynced:
+            yield ("sync", node), partial(_step, state, node, None)
         if budget.crashes:
             yield ("crash", node), partial(_crash, state.spend(crashes=1), node)
         if budget.campaigns and member.replica.leader is None:
             event = partial(GroupReplica.campaign_now, now=NOW)
-            yield ("campaign", node), partial(_step, state.spend(campaigns=1), node, event)
+            yield from _synced_or_not(("campaign", node), state.spend(campaigns=1), node, event)
         if budget.proposals and member.replica.serving:
-            spent = state.spend(proposals=1)
             event = partial(_propose, left=budget.proposals)
-            yield ("propose", node), partial(_step, spent, node, event)
-            if budget.crashes:
-                yield (
-                    ("propose, crash before the sync", node),
-                    partial(_step, spent.spend(crashes=1), node, event, synced=False),
-                )
+            yield from _synced_or_not(("propose", node), state.spend(proposals=1), node, event)
+
+
+def _synced_or_not(what: tuple[Any, ...], state: State, node: NodeId, event: Any) -> Iterator[Move]:
+    if state.members[node].unsynced:
+        yield what, partial(_step, state, node, event, synced=False)
+        return
+    yield what, partial(_step, state, node, event)
+    if state.budget.lags and state.budget.crashes:
+        yield (f"{what[0]}, not synced", *what[1:]), partial(_step, state.spend(lags=1), node, event, synced=False)
 
 
 def _propose(replica: GroupReplica, left: int) -> Effects:
@@ -211,34 +213,34 @@ def _propose(replica: GroupReplica, left: int) -> Effects:
 
 
 def _step(state: State, node: NodeId, event: Any, synced: bool = True) -> State | str:
-    """Let `event` happen at `node`, carry its effects out, and check the world."""
+    """Let `event` happen at `node` (None: only the sync), carry its effects out, and check the world."""
     member = state.members[node]
     replica = _clone(member.replica)
-    sent: list[tuple[NodeId, NodeId, Any]] = []
+    sent: list[Packet] = []
     disk = list(member.disk)
+    waiting = list(member.unsynced)
     reported: list[Entry] = []
     try:
-        pending = deque([event(replica)])
-        while pending:
-            effects = pending.popleft()
-            sent += [(node, target, message) for target, message in effects.sends]
-            for output in effects.outputs:
-                if isinstance(output, Chosen):
-                    reported += output.entries
+        fresh = [] if event is None else [event(replica)]
+        while fresh or (synced and waiting):
+            for effects in fresh:
+                sent += [(node, target, message) for target, message in effects.sends]
+                for output in effects.outputs:
+                    if isinstance(output, Chosen):
+                        reported += output.entries
+            waiting += fresh
+            fresh = []
             if synced:
+                effects = waiting.pop(0)
                 disk += effects.records
                 sent += [(node, target, message) for target, message in effects.sends_durable]
-                pending += [replica.on_durable(durable, NOW) for durable in effects.durable_events]
+                fresh = [replica.on_durable(durable, NOW) for durable in effects.durable_events]
     except (GrammeError, AssertionError) as error:
         return f"node {node} stops: {error}"
-    after = member if not synced else _member(replica, tuple(disk))
+    after = _member(replica, tuple(disk), tuple(waiting))
     members = (*state.members[:node], after, *state.members[node + 1 :])
     network = [*state.network, *(packet for packet in sent if packet[1] != node and packet not in state.network)]
-    state = state._replace(members=members, network=_still_matters(members, network))
-    if not synced:
-        crashed = _crash(state, node)
-        return crashed if isinstance(crashed, str) else _judge(crashed, reported)
-    return _judge(state, reported)
+    return _judge(state._replace(members=members, network=_still_matters(members, network)), reported)
 
 
 def _still_matters(members: tuple[Member, ...], network: Sequence[Packet]) -> tuple[Packet, ...]:
@@ -270,7 +272,7 @@ def _crash(state: State, node: NodeId) -> State | str:
     recovered.attach_engine(Slot(0), 0, Stamp(0))
     replica = GroupReplica(GROUP, node, recovered, state.members[node].replica._leases, _SETTINGS, Fixed())
     replica.start(NOW)
-    members = (*state.members[:node], _member(replica, disk), *state.members[node + 1 :])
+    members = (*state.members[:node], _member(replica, disk, ()), *state.members[node + 1 :])
     return state._replace(members=members)
 
 
@@ -278,14 +280,12 @@ def _judge(state: State, reported: list[Entry]) -> State | str:
     """Extend the history by what a quorum durably holds in one ballot; nothing in it may ever change."""
     chosen = list(state.chosen)
     quorum = len(state.members) // 2 + 1
-    ballots = sorted({member.replica.acceptor.log_ballot: True for member in state.members})
-    for ballot in ballots:
-        logs = [member.replica.acceptor.log for member in state.members if member.replica.acceptor.log_ballot == ballot]
+    for ballot in sorted({member.durable.log_ballot: True for member in state.members}):
+        logs = [member.durable.entries for member in state.members if member.durable.log_ballot == ballot]
         if len(logs) < quorum:
             continue
-        through = sorted((log.last_slot for log in logs), reverse=True)[quorum - 1]
-        longest = max(logs, key=lambda log: log.last_slot)
-        for entry in longest.between(Slot(0), through):
+        through = sorted((len(log) for log in logs), reverse=True)[quorum - 1]
+        for entry in max(logs, key=len)[:through]:
             wrong = _disagrees(chosen, entry)
             if wrong is not None:
                 return wrong
@@ -319,7 +319,7 @@ def founded(members: int, budget: Budget, proposals: int = 0) -> State:
         leases = LeaseTable(node, BootId(bytes(16)), (), _SETTINGS, NOW, Fixed())
         first = founding_state(GROUP, nodes)
         replica = GroupReplica(GROUP, node, first, leases, _SETTINGS, Fixed())
-        state = state._replace(members=(*state.members, _member(replica, (create_record(first),))))
+        state = state._replace(members=(*state.members, _member(replica, (create_record(first),), ())))
     begun: State | str = state
     for node in nodes:
         assert isinstance(begun, State)
@@ -343,14 +343,10 @@ def _deliver_all(state: State) -> State:
     return state
 
 
-def _member(replica: GroupReplica, disk: tuple[Record, ...]) -> Member:
-    recovered = fold((Lsn(index), record) for index, record in enumerate(disk))[GROUP]
-    on_disk = (
-        recovered.promised,
-        recovered.log_ballot,
-        tuple(entry.crc for entry in recovered.entries),
-    )
-    return Member(replica, disk, (on_disk, _key(replica)))
+def _member(replica: GroupReplica, disk: tuple[Record, ...], unsynced: tuple[Effects, ...]) -> Member:
+    durable = fold((Lsn(index), record) for index, record in enumerate(disk))[GROUP]
+    on_disk = (durable.promised, durable.log_ballot, tuple(entry.crc for entry in durable.entries))
+    return Member(replica, disk, unsynced, durable, (on_disk, _key(replica), repr(unsynced)))
 
 
 def _key(replica: GroupReplica) -> Any:

@@ -13,12 +13,13 @@ from typing import Any
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import Ballot, NodeId, Slot
 from gramme.kernel.time import Instant
-from gramme.paxos.acceptor import Acceptor, LogDurable
+from gramme.paxos.acceptor import Acceptor
 from gramme.paxos.campaign import Campaign
 from gramme.paxos.entry import Entry, make_entry
 from gramme.paxos.leader import Leader
 from gramme.paxos.lease import LeaseTable
 from gramme.paxos.peer import Peer
+from gramme.paxos.replica import GroupReplica
 
 Mutant = Callable[[], AbstractContextManager[None]]
 
@@ -170,14 +171,27 @@ def count_grants_of_any_era() -> AbstractContextManager[None]:
     return _patched(Leader, "_look_at_grants", blind)
 
 
-def durable_before_the_cut() -> AbstractContextManager[None]:
-    """News of durability from before a cut is believed of what replaced the cut entries."""
+def prepare_before_durable() -> AbstractContextManager[None]:
+    """Peers hear of a ballot before the own promise of it is durable: after a crash it is used a second time."""
+    original = Campaign.prepare
 
-    def gullible(self: Acceptor, event: LogDurable) -> None:
-        self.durable_slot = max(self.durable_slot, min(event.slot, self.log.last_slot))
-        self.durable_ballot = max(self.durable_ballot, self.log_ballot)
+    def hasty(self: Campaign, ballot: Ballot, released: Ballot, now: Instant, out: Effects) -> None:
+        original(self, ballot, released, now, out)
+        out.sends += out.sends_durable
+        out.sends_durable.clear()
 
-    return _patched(Acceptor, "on_durable", gullible)
+    return _patched(Campaign, "prepare", hasty)
+
+
+def vote_after_amnesia() -> AbstractContextManager[None]:
+    """A replica whose log may have lost accepted entries takes part all the same."""
+    original = GroupReplica.__init__
+
+    def careless(self: GroupReplica, *args: Any) -> None:
+        original(self, *args)
+        self.amnesiac = False
+
+    return _patched(GroupReplica, "__init__", careless)
 
 
 def believe_any_prefix() -> AbstractContextManager[None]:
@@ -202,7 +216,8 @@ LOG_MUTANTS: dict[str, Mutant] = {
         forget_a_promise,
         accept_below_the_promise,
         believe_any_prefix,
-        durable_before_the_cut,
+        prepare_before_durable,
+        vote_after_amnesia,
     )
 }
 """Break agreement: two entries in a slot, a lost acknowledged one, or one that stands behind another predecessor."""

@@ -54,6 +54,7 @@ class Disk:
     rows: list[bytes] = field(default_factory=list)  # one encoded entry per applied slot: the "engine"
     flushed_rows: int = 0
     boots: list[BootId] = field(default_factory=list)
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,8 @@ class World:
         self.acknowledged: dict[Slot, bytes] = {}
         self.cuts: dict[tuple[NodeId, NodeId], bool] = {}
         self.healthy = False
+        self.lost: Callable[[NodeId, NodeId, Any], bool] = _nothing_lost
+        self.sent = 0
         self.elections = 0
         self.commands = 0
         self.snapshots = 0
@@ -156,6 +159,9 @@ class World:
     def send(self, source: NodeId, target: NodeId, message: Any) -> None:
         """Encoded and decoded as on the wire; delayed, lost, duplicated."""
         faults = CALM if self.healthy else self.faults
+        if self.lost(source, target, message):
+            return
+        self.sent += not isinstance(message, LEASE_MESSAGES)
         if self.rng.random() < faults.loss:
             return
         wire = _encoder.encode(message)
@@ -199,6 +205,27 @@ class World:
             raise Violation(
                 f"node {holders[0].me} reads at slot {holders[0].disk.applied.slot}; {last} is acknowledged"
             )
+
+    def leader(self) -> Node | None:
+        """The one that serves with a lease, if any."""
+        serving = [node for node in self.nodes if node.reads_strongly()]
+        return serving[0] if serving else None
+
+    def cut(self, a: int, b: int) -> None:
+        """Nothing passes between two nodes any more."""
+        self.cuts[NodeId(a), NodeId(b)] = self.cuts[NodeId(b), NodeId(a)] = True
+
+    def mend(self, a: int, b: int) -> None:
+        """Undo `cut`."""
+        self._mend((NodeId(a), NodeId(b)))
+        self._mend((NodeId(b), NodeId(a)))
+
+    def pass_time(self, length_ns: int) -> None:
+        """Run for so long, looking at the leases every 5 ms."""
+        end = self.now + length_ns
+        while self.now < end:
+            self.run(min(end, self.now + 5 * MILLISECOND))
+            self.check_leases()
 
     # --- what happens to it -------------------------------------------------------------------------------------------
 
@@ -307,6 +334,7 @@ class Node:
         self.syncing = False
         self.touched = False
         self.proposed: dict[Slot, bytes] = {}
+        self._armed = -1
 
     def clock(self) -> Instant:
         """This node's monotonic time."""
@@ -327,12 +355,14 @@ class Node:
         self.leases = LeaseTable(self.me, boot, disk.boots[-16:], world.settings, now, world.rng)
         disk.boots.append(boot)
         members = [NodeId(number) for number in range(world.size)]
+        self._armed = -1
         state = fold(disk.log).get(GROUP)
-        if state is None:
+        if state is not None:
+            state.attach_engine(*_fields(disk.applied))
+            state.amnesiac = disk.damaged
+        else:
             state = founding_state(GROUP, members, b"descriptor")
             self.execute(Effects(records=[create_record(state)]))
-        else:
-            state.attach_engine(*_fields(disk.applied))
         if state.members != tuple(members) or state.descriptor != b"descriptor":
             raise Violation(f"node {self.me}: members or descriptor lost in recovery")
         self.replica = GroupReplica(GROUP, self.me, state, self.leases, world.settings, world.rng)
@@ -495,7 +525,7 @@ class Node:
             return
         incarnation = self.incarnation
         at = int((when - self.offset) / self.rate) + 1000
-        if at == getattr(self, "_armed", None) and at > self.world.now:
+        if at == self._armed and at > self.world.now:
             return
         self._armed = at
         self.world.at(at, lambda: self._tick() if incarnation == self.incarnation else None)
@@ -525,7 +555,11 @@ class Node:
         """Propose a few commands, each knowing what it was proposed behind."""
         if not self.alive or self.world.now < self.paused_until or not self.replica.serving:
             return
-        for _ in range(self.world.rng.randrange(3)):
+        self.propose(self.world.rng.randrange(3))
+
+    def propose(self, count: int) -> None:
+        """Propose `count` commands in one turn."""
+        for _ in range(count):
             self.world.commands += 1
             log = self.replica.acceptor.log
             before = log.entries[-1].command.command_id if log.entries else bytes(16)
@@ -537,10 +571,14 @@ class Node:
                     Command(CommandKind.MUTATIONS, name, before), Timestamp(self.world.now), self.clock()
                 )
             except (NotLeader, Stalled):
-                return
+                break
             self.proposed[slot] = name
             self.execute(effects)
         self.execute(self.replica.flush(self.clock()))
+
+
+def _nothing_lost(source: NodeId, target: NodeId, message: Any) -> bool:
+    return False
 
 
 def _fields(mark: Mark) -> tuple[Any, Any, Any]:

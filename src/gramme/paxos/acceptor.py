@@ -176,7 +176,9 @@ class Acceptor:
                     self.answer_behind(source, now, out)
                     return
                 self.note_chosen(message.previous.slot)
-            suffix = [decode_entry(encoded) for encoded in message.entries[self.chosen - message.previous.slot :]]
+            known = self.chosen - message.previous.slot
+            self._check_same(self.chosen, message.entries[known - 1 : known] if known else ())
+            suffix = [decode_entry(encoded) for encoded in message.entries[known:]]
             self.install(message.ballot, self.chosen, suffix, out)
         self.note_chosen(min(message.chosen, self.log.last_slot))
         self.answer_accepted(source, now, out)
@@ -190,6 +192,12 @@ class Acceptor:
         self.log_ballot = ballot
         self._raise_promise(ballot)
         out.records.append(install_record(self.group, ballot, self.configuration, after, suffix))
+
+    def _check_same(self, slot: Slot, sent: Sequence[bytes]) -> None:
+        """What a leader sends for a slot that is chosen here must be what is chosen here."""
+        held = self.log.entry(slot)
+        if held is not None and sent and held.encoded != sent[0]:
+            raise Invariant(f"group {self.group}: a leader's log differs in slot {slot}, which is chosen")
 
     def append_own(self, entry: Entry, out: Effects) -> None:
         """The leader's own phase 2b: its log takes the entry before anybody else's."""

@@ -86,6 +86,16 @@ class GroupStatus:
     peers: tuple[PeerStatus, ...]
 
 
+def successors(group: GroupId, members: tuple[NodeId, ...], holder: NodeId) -> list[NodeId]:
+    """Who campaigns first, second, … when `holder` is lost: by group, so that a dead node's groups spread evenly."""
+    others = [node for node in members if node != holder]
+    start = (group * _GOLDEN >> 32) % len(others) if others else 0
+    return others[start:] + others[:start]
+
+
+_GOLDEN = 0x9E3779B97F4A7C15  # Fibonacci hashing: neighbouring groups go different ways
+
+
 class GroupReplica:
     """See the module. `state` comes from `founding_state` (append `create_record` first) or from recovery."""
 
@@ -671,11 +681,7 @@ class GroupReplica:
         self._campaign_in(delay_ns, now)
 
     def _rank_delay_ns(self) -> int:
-        """Members take turns as first successor, by group, so that a dead node's groups spread over the others."""
-        holder = ballot_node(self.acceptor.promised)
-        members = self.members
-        start = self.group % len(members)
-        order = [node for node in members[start:] + members[:start] if node != holder]
+        order = successors(self.group, self.members, ballot_node(self.acceptor.promised))
         rank = order.index(self.me) if self.me in order else 0
         return rank * self._settings.rank_delay_ns + self._jitter_ns()
 
