@@ -19,6 +19,7 @@ from gramme.tables.catalog import (
     DescribeTable,
     ListTables,
     NoSuchTable,
+    TableChange,
     TableInUse,
     TableNames,
     TableReply,
@@ -32,11 +33,13 @@ from gramme.tables.requests import (
     Found,
     GetItem,
     Page,
+    Refused,
     Reply,
     Request,
     ScanRange,
     WriteRequest,
 )
+from gramme.tables.table_changes import changed
 
 Rows = dict[bytes, bytes]
 
@@ -150,6 +153,19 @@ class MemoryBackend:
                     return NoSuchTable(name)
                 del self.rows[gone.table_id]
                 return TableReply(gone)
+        return self._change(request)
+
+    def _change(self, request: TableChange) -> CatalogReply:
+        table = self.tables.get(request.name)
+        if table is None:
+            return NoSuchTable(request.name)
+        if table.status != "ACTIVE":
+            return TableInUse(table.name, table.status)
+        after = changed(table, request, self.clock.timestamp())
+        if isinstance(after, Refused):
+            return after
+        self.tables[table.name] = after
+        return self._reply(after)
 
     def _create(self, request: CreateTable) -> CatalogReply:
         if request.name in self.tables:

@@ -26,11 +26,16 @@ from gramme.tables.catalog import (
     DescribeTable,
     ListTables,
     NoSuchTable,
+    SetTimeToLive,
     TableInUse,
     TableNames,
     TableReply,
+    TagTable,
+    UpdateTable,
 )
 from gramme.tables.descriptor import Partition, TableDescriptor
+from gramme.tables.requests import Refused
+from gramme.tables.table_changes import changed
 
 REPLICATION_FACTOR: Final = 3
 _SPACE: Final = bytes((Space.CATALOG,))
@@ -70,6 +75,9 @@ class CatalogEvaluator:
         self._members = members
         self._rng = rng
 
+    def reset(self) -> None:
+        """Nothing is remembered between requests."""
+
     def write(self, request: Any, read: Read, context: Context) -> Change | Answer:
         """One catalog write; each bumps the catalog's version if it changes anything."""
         match request:
@@ -77,6 +85,8 @@ class CatalogEvaluator:
                 return self._create(request, read, context)
             case DeleteTable():
                 return self._delete(request, read)
+            case UpdateTable() | TagTable() | SetTimeToLive():
+                return self._change_settings(request, read, context)
             case SetStatus():
                 return self._set_status(request, read)
             case RemoveTable():
@@ -136,6 +146,20 @@ class CatalogEvaluator:
         if table.status != "ACTIVE":
             return Answer(TableInUse(request.name, table.status), (row,))
         return self._change_table(table, "DELETING", read)
+
+    def _change_settings(
+        self, request: UpdateTable | TagTable | SetTimeToLive, read: Read, context: Context
+    ) -> Change | Answer:
+        row = _TABLES + request.name.encode()
+        table = table_row(read, request.name)
+        if table is None:
+            return Answer(NoSuchTable(request.name), (row,))
+        if table.status != "ACTIVE":
+            return Answer(TableInUse(request.name, table.status), (row,))
+        after = changed(table, request, context.wall)
+        if isinstance(after, Refused):
+            return Answer(after, (row,))
+        return Change([(row, _pack(after)), _bumped(read)], [], TableReply(after))
 
     def _set_status(self, request: SetStatus, read: Read) -> Change | Answer:
         table = table_row(read, request.name)

@@ -10,11 +10,13 @@ from gramme.tables.catalog import (
     DescribeTable,
     ListTables,
     NoSuchTable,
+    TableChange,
     TableInUse,
     TableNames,
     TableReply,
 )
 from gramme.tables.descriptor import TableStatus
+from gramme.tables.requests import Refused
 
 
 class SetStatus(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -32,7 +34,7 @@ class RemoveTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     table_id: str
 
 
-CatalogWrite = CreateTable | DeleteTable | SetStatus | RemoveTable
+CatalogWrite = CreateTable | DeleteTable | TableChange | SetStatus | RemoveTable
 CatalogRead = DescribeTable | ListTables
 CatalogCommand = CatalogWrite | CatalogRead
-CatalogAnswer = TableReply | TableNames | NoSuchTable | TableInUse
+CatalogAnswer = TableReply | TableNames | NoSuchTable | TableInUse | Refused

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from gramme.tables.descriptor import KeySchema, TableDescriptor
-from gramme.tables.requests import Failed
+from gramme.tables.requests import Failed, Refused
 
 
 class CreateTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -45,7 +45,36 @@ class ListTables(msgspec.Struct, frozen=True, tag=True, array_like=True):
     limit: int
 
 
-CatalogRequest = CreateTable | DeleteTable | DescribeTable | ListTables
+class UpdateTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Change throughput and settings; what is None or absent stays. Judged against the table as the catalog has it
+    (`gramme.tables.table_changes`), so that two clients' changes cannot cross."""
+
+    name: str
+    billing_mode: Literal["PROVISIONED", "PAY_PER_REQUEST"] | None = None
+    read_units: int | None = None  # both given, or neither
+    write_units: int | None = None
+    settings: dict[str, Any] = {}
+    attribute_definitions: tuple[tuple[str, str], ...] = ()
+
+
+class TagTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Set the tags `put` (key, value), drop those with the keys `remove`."""
+
+    name: str
+    put: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+class SetTimeToLive(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Name the attribute that holds an item's time of expiry (epoch seconds), or stop expiry."""
+
+    name: str
+    enabled: bool
+    attribute: str
+
+
+TableChange = UpdateTable | TagTable | SetTimeToLive
+CatalogRequest = CreateTable | DeleteTable | DescribeTable | ListTables | TableChange
 
 
 class TableReply(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -76,4 +105,4 @@ class TableInUse(msgspec.Struct, frozen=True, tag=True, array_like=True):
     status: str
 
 
-CatalogReply = TableReply | TableNames | NoSuchTable | TableInUse | Failed
+CatalogReply = TableReply | TableNames | NoSuchTable | TableInUse | Refused | Failed

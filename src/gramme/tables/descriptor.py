@@ -41,6 +41,41 @@ class Partition(msgspec.Struct, frozen=True):
     replicas: tuple[NodeId, ...]  # configuration 0 of the group; the first is the founding leader
 
 
+class Index(msgspec.Struct, frozen=True, kw_only=True):
+    """A secondary index. A local one has the table's hash key and one sort key and lives in the table's partitions; a
+    global one has partitions of its own."""
+
+    name: str
+    kind: Literal["LOCAL", "GLOBAL"]
+    hash: tuple[tuple[str, ScalarType], ...]  # (attribute, type): 1 … 4 of a global index
+    range: tuple[tuple[str, ScalarType], ...]  # 0 … 4 of a global index
+    projection: Literal["KEYS_ONLY", "INCLUDE", "ALL"]
+    included: tuple[str, ...] = ()  # NonKeyAttributes in the order given
+    number: int = 0  # 1 …, never given twice within a table; stands in rows of local indexes as one byte
+    status: TableStatus = "ACTIVE"
+    backfill: bool = False  # added to a live table: rows that were there before must be fed once
+    read_units: int = 0  # 0 when on demand
+    write_units: int = 0
+    partitions: tuple[Partition, ...] = ()  # of a global index, as those of a table
+    settings: dict[str, Any] = {}
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The index's key attributes, hash first."""
+        return tuple(name for name, _ in self.hash + self.range)
+
+
+class TableHistory(msgspec.Struct, frozen=True):
+    """When a table changed last, in the ways that DescribeTable tells. Epoch nanoseconds, 0: never since creation."""
+
+    updated: Timestamp = Timestamp(0)
+    on_demand: Timestamp = Timestamp(0)  # became PAY_PER_REQUEST
+    increased: Timestamp = Timestamp(0)
+    decreased: Timestamp = Timestamp(0)
+    decreases: int = 0  # on the day (UTC) of `decreased`
+    class_changed: Timestamp = Timestamp(0)
+
+
 class TableDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     """One table. `settings` holds members of CreateTable that are stored and described as given."""
 
@@ -56,6 +91,18 @@ class TableDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     write_units: int
     partitions: tuple[Partition, ...]  # ascending, tiling the whole key space (row C1)
     settings: dict[str, Any] = {}
+    indexes: tuple[Index, ...] = ()  # local ones first, each kind in the order of its creation
+    next_index: int = 1  # number of the next index
+    history: TableHistory = TableHistory()
+
+    def index(self, name: str) -> Index | None:
+        """The secondary index of that name, or None."""
+        return next((index for index in self.indexes if index.name == name), None)
+
+    @property
+    def all_partitions(self) -> tuple[Partition, ...]:
+        """The table's own partitions and those of its global indexes."""
+        return self.partitions + tuple(p for index in self.indexes for p in index.partitions)
 
     def partition_of(self, key: bytes) -> Partition:
         """The partition whose range holds the encoded `key`. O(log partitions)."""

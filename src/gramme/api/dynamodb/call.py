@@ -120,6 +120,9 @@ class Call:
         """Check the input and begin the operation. A wrong JSON type anywhere comes before every other error."""
         try:
             self.shape.check(self.body)
+            for member in self.shape.refused:
+                if self.body.get(member) is not None:
+                    self.refuse(member)
             begin(self)
         except Exception as error:  # noqa: BLE001 - the boundary of an operation: every error gets an answer
             self.raised(self._graver(error))
@@ -135,6 +138,19 @@ class Call:
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Drive a coroutine of this operation; what it raises is answered."""
         tasks.run(coroutine, self.raised)
+
+    def refuse(self, member: str) -> None:
+        """A member that this release cannot honour. Raises ApiError, or drops it with a line in the log where the
+        operator asked for that."""
+        if self.env.settings.unsupported == "refuse":
+            raise validation(f"One or more parameter values were invalid: {member} is not supported yet")
+        self.env.log(f"{self.shape.operation}: {member} is not supported yet and is ignored", None)
+        del self.body[member]
+
+    def refuse_enabled(self, member: str, flag: str) -> None:
+        """As `refuse`, for a structure that asks for something only if its `flag` is true."""
+        if (self.body.get(member) or {}).get(flag):
+            self.refuse(member)
 
     # --- tables
 

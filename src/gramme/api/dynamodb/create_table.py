@@ -11,24 +11,25 @@ from typing import Any, Final, Literal
 from gramme.api.dynamodb.call import Call, guarded
 from gramme.api.dynamodb.errors import table_in_use, validation
 from gramme.api.dynamodb.table_description import describe
+from gramme.api.dynamodb.tags import check_tags
 from gramme.tables.catalog import CatalogReply, CreateTable, TableInUse, TableReply
 from gramme.tables.descriptor import KeySchema
 from gramme.tables.requests import Failed
+from gramme.tables.table_changes import BOTH_UNITS, INVALID, MAX_TAGS, NO_UNITS
 
-_INVALID: Final = "One or more parameter values were invalid: "
+_INVALID: Final = INVALID
 _MAX_UNITS: Final = 1_000_000_000_000
-_MAX_TAGS: Final = 50
 _STORED: Final = ("Tags", "TableClass", "DeletionProtectionEnabled", "OnDemandThroughput", "WarmThroughput")
 
 
 def start(call: Call) -> None:
     """Begin CreateTable."""
     body = call.body
-    _refuse_unsupported(body)
+    call.refuse_enabled("StreamSpecification", "StreamEnabled")
+    call.refuse_enabled("SSESpecification", "Enabled")
     mode, reads, writes = _billing(body)
     key = _key_schema(body)
-    if len(body.get("Tags") or ()) > _MAX_TAGS:
-        raise validation(f"Too many tags: a table can have {_MAX_TAGS}")
+    _check_tags(body.get("Tags") or [])
     call.table_name = name = call.env.settings.table_name(body["TableName"])
     definitions = tuple((entry["AttributeName"], entry["AttributeType"]) for entry in body["AttributeDefinitions"])
     stored = {member: body[member] for member in _STORED if body.get(member) is not None}
@@ -38,7 +39,9 @@ def start(call: Call) -> None:
 
 def _answered(call: Call, reply: CatalogReply) -> None:
     if isinstance(reply, TableReply):
-        call.answer([b'{"TableDescription":', describe(reply, "CREATING", call.env.settings), b"}"])
+        call.answer(
+            [b'{"TableDescription":', describe(reply, "CREATING", call.env.settings, call.env.clock.timestamp()), b"}"]
+        )
     elif isinstance(reply, TableInUse):
         raise table_in_use(reply.name, "ACTIVE")
     elif isinstance(reply, Failed):
@@ -50,29 +53,29 @@ def _answered(call: Call, reply: CatalogReply) -> None:
 _on_reply: Final = guarded(_answered)
 
 
-def _refuse_unsupported(body: dict[str, Any]) -> None:
-    for member, flag in (("StreamSpecification", "StreamEnabled"), ("SSESpecification", "Enabled")):
-        if (body.get(member) or {}).get(flag):
-            raise validation(f"{_INVALID}{member} is not supported yet")
-
-
 def _billing(body: dict[str, Any]) -> tuple[Literal["PROVISIONED", "PAY_PER_REQUEST"], int, int]:
     throughput = body.get("ProvisionedThroughput")
     if body.get("BillingMode") == "PAY_PER_REQUEST":
         if throughput is not None:
-            raise validation(
-                f"{_INVALID}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is "
-                "PAY_PER_REQUEST"
-            )
+            raise validation(NO_UNITS)
         return "PAY_PER_REQUEST", 0, 0
     if throughput is None:
-        raise validation(
-            f"{_INVALID}ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
-        )
+        raise validation(BOTH_UNITS)
+    check_throughput(throughput)
+    return "PROVISIONED", throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"]
+
+
+def check_throughput(throughput: dict[str, Any]) -> None:
+    """Refuse units beyond what the service can count. Raises ApiError."""
     for member in ("ReadCapacityUnits", "WriteCapacityUnits"):
         if throughput[member] > _MAX_UNITS:
             raise validation(f"Given value {throughput[member]} for {member} is out of bounds")
-    return "PROVISIONED", throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"]
+
+
+def _check_tags(tags: list[dict[str, Any]]) -> None:
+    if len(tags) > MAX_TAGS:
+        raise validation(f"Too many tags: a table can have {MAX_TAGS}")
+    check_tags(tags)
 
 
 def _key_schema(body: dict[str, Any]) -> KeySchema:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from gramme.api.dynamodb.call import Call, guarded
-from gramme.api.dynamodb.errors import table_in_use, table_not_found, validation
+from gramme.api.dynamodb.call import Call
+from gramme.api.dynamodb.control import ask, described
+from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.table_description import describe
-from gramme.tables.catalog import CatalogReply, DeleteTable, DescribeTable, NoSuchTable, TableInUse, TableReply
-from gramme.tables.requests import Failed
+from gramme.tables.catalog import DeleteTable, TableReply
 
 _PROTECTED: Final = (
     "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first."
@@ -21,33 +21,15 @@ _PROTECTED: Final = (
 
 def start(call: Call) -> None:
     """Begin DeleteTable."""
-    call.table_name = name = call.env.settings.table_name(call.body["TableName"])
-    call.env.backend.catalog(DescribeTable(name), call.deadline, _on_described(call))
+    described(call, call.body["TableName"], _described)
 
 
-def _described(call: Call, reply: CatalogReply) -> None:
-    table = _table_of(call, reply).table
-    if table.settings.get("DeletionProtectionEnabled"):
+def _described(call: Call, reply: TableReply) -> None:
+    if reply.table.settings.get("DeletionProtectionEnabled"):
         raise validation(_PROTECTED)
-    call.env.backend.catalog(DeleteTable(call.table_name), call.deadline, _on_deleted(call))
+    ask(call, DeleteTable(call.table_name), _deleted)
 
 
-def _deleted(call: Call, reply: CatalogReply) -> None:
-    table = _table_of(call, reply)
-    call.answer([b'{"TableDescription":', describe(table, "DELETING", call.env.settings), b"}"])
-
-
-def _table_of(call: Call, reply: CatalogReply) -> TableReply:
-    if isinstance(reply, TableReply):
-        return reply
-    if isinstance(reply, NoSuchTable):
-        raise table_not_found(call.table_name)
-    if isinstance(reply, TableInUse):
-        raise table_in_use(reply.name, reply.status)
-    if isinstance(reply, Failed):
-        raise call.failure(reply)
-    raise TypeError(f"unexpected catalog reply {type(reply).__name__}")
-
-
-_on_described: Final = guarded(_described)
-_on_deleted: Final = guarded(_deleted)
+def _deleted(call: Call, reply: TableReply) -> None:
+    now = call.env.clock.timestamp()
+    call.answer([b'{"TableDescription":', describe(reply, "DELETING", call.env.settings, now), b"}"])

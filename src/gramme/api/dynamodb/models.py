@@ -39,6 +39,8 @@ _RETURN: Final = Member("ReturnValues", _STRING, enum=("ALL_NEW", "UPDATED_OLD",
 _RETURN_ON_FAILURE: Final = Member("ReturnValuesOnConditionCheckFailure", _STRING, enum=("ALL_OLD", "NONE"))
 _EXPRESSION_NAMES: Final = Member("ExpressionAttributeNames", _NAMES)
 _EXPRESSION_VALUES: Final = Member("ExpressionAttributeValues", _ATTRIBUTES)
+_NUMBER: Final = IntegerShape("Double", 64)  # a time in seconds
+
 _CONDITION: Final = Member("ConditionExpression", _STRING)
 _PROJECTION: Final = Member("ProjectionExpression", _STRING)
 _FILTER: Final = Member("FilterExpression", _STRING)
@@ -58,6 +60,11 @@ GET_ITEM: Final = InputShape(
         _ATTRIBUTES_TO_GET,
         _TABLE,
         Member("Key", _ATTRIBUTES, required=True),
+
+def _arn(member: str) -> Member:
+    return Member(member, _STRING, required=True, minimum=37, maximum=1024)
+
+
         _CONSISTENT,
         _PROJECTION,
         _EXPRESSION_NAMES,
@@ -134,6 +141,7 @@ QUERY: Final = InputShape(
         _FILTER,
         _PROJECTION,
         _EXPRESSION_VALUES,
+        QUERY_FILTER,
         _EXPRESSION_NAMES,
     ),
     ITEM_TABLE_NAME,
@@ -141,6 +149,7 @@ QUERY: Final = InputShape(
 
 SCAN: Final = InputShape(
     "Scan",
+        KEY_CONDITIONS,
     (
         _SELECT,
         _INDEX,
@@ -159,6 +168,7 @@ SCAN: Final = InputShape(
         _EXPRESSION_NAMES,
     ),
     ITEM_TABLE_NAME,
+        SCAN_FILTER,
 )
 
 _KEYS_AND_ATTRIBUTES: Final = StructureShape(
@@ -218,70 +228,67 @@ _KEY_SCHEMA: Final = ListShape(
     )
 )
 
+_ATTRIBUTE_DEFINITIONS: Final = ListShape(
+    StructureShape(
+        "AttributeDefinition",
+        (
+            Member("AttributeName", _STRING, required=True, minimum=1, maximum=255),
+            Member("AttributeType", _STRING, required=True, enum=("B", "N", "S")),
+        ),
+        in_list=True,
+    )
+)
+_BILLING_MODE: Final = Member("BillingMode", _STRING, enum=("PROVISIONED", "PAY_PER_REQUEST"))
+_THROUGHPUT: Final = Member(
+    "ProvisionedThroughput",
+    StructureShape(
+        "ProvisionedThroughput",
+        (
+            Member("WriteCapacityUnits", _LONG, required=True, minimum=1),
+            Member("ReadCapacityUnits", _LONG, required=True, minimum=1),
+        ),
+    ),
+)
+_TAGS: Final = ListShape(
+    StructureShape(
+        "Tag",
+        (
+            Member("Key", _STRING, required=True, minimum=1, maximum=128),
+            Member("Value", _STRING, required=True, minimum=0, maximum=256),
+        ),
+        in_list=True,
+    )
+)
+_SETTINGS: Final = (
+    Member("TableClass", _STRING, enum=("STANDARD", "STANDARD_INFREQUENT_ACCESS")),
+    Member("DeletionProtectionEnabled", _BOOLEAN),
+    Member(
+        "OnDemandThroughput",
+        StructureShape(
+            "OnDemandThroughput", (Member("MaxReadRequestUnits", _LONG), Member("MaxWriteRequestUnits", _LONG))
+        ),
+    ),
+    Member(
+        "WarmThroughput",
+        StructureShape(
+            "WarmThroughput",
+            (Member("ReadUnitsPerSecond", _LONG, minimum=1), Member("WriteUnitsPerSecond", _LONG, minimum=1)),
+        ),
+    ),
+    Member("StreamSpecification", StructureShape("StreamSpecification", (Member("StreamEnabled", _BOOLEAN),))),
+    Member("SSESpecification", StructureShape("SSESpecification", (Member("Enabled", _BOOLEAN),))),
+)
+
 CREATE_TABLE: Final = InputShape(
     "CreateTable",
     (
-        Member(
-            "AttributeDefinitions",
-            ListShape(
-                StructureShape(
-                    "AttributeDefinition",
-                    (
-                        Member("AttributeName", _STRING, required=True, minimum=1, maximum=255),
-                        Member("AttributeType", _STRING, required=True, enum=("B", "N", "S")),
-                    ),
-                    in_list=True,
-                )
-            ),
-            required=True,
-        ),
+        Member("AttributeDefinitions", _ATTRIBUTE_DEFINITIONS, required=True),
         _TABLE,
-        Member("BillingMode", _STRING, enum=("PROVISIONED", "PAY_PER_REQUEST")),
-        Member(
-            "ProvisionedThroughput",
-            StructureShape(
-                "ProvisionedThroughput",
-                (
-                    Member("WriteCapacityUnits", _LONG, required=True, minimum=1),
-                    Member("ReadCapacityUnits", _LONG, required=True, minimum=1),
-                ),
-            ),
-        ),
+        _BILLING_MODE,
+        _THROUGHPUT,
         Member("KeySchema", _KEY_SCHEMA, required=True, minimum=1, maximum=2),
-        Member("TableClass", _STRING, enum=("STANDARD", "STANDARD_INFREQUENT_ACCESS")),
-        Member("DeletionProtectionEnabled", _BOOLEAN),
-        Member(
-            "Tags",
-            ListShape(
-                StructureShape(
-                    "Tag",
-                    (
-                        Member("Key", _STRING, required=True, minimum=1, maximum=128),
-                        Member("Value", _STRING, required=True, minimum=0, maximum=256),
-                    ),
-                    in_list=True,
-                )
-            ),
-        ),
-        Member(
-            "OnDemandThroughput",
-            StructureShape(
-                "OnDemandThroughput",
-                (Member("MaxReadRequestUnits", _LONG), Member("MaxWriteRequestUnits", _LONG)),
-            ),
-        ),
-        Member(
-            "WarmThroughput",
-            StructureShape(
-                "WarmThroughput",
-                (
-                    Member("ReadUnitsPerSecond", _LONG, minimum=1),
-                    Member("WriteUnitsPerSecond", _LONG, minimum=1),
-                ),
-            ),
-        ),
-        Member("StreamSpecification", StructureShape("StreamSpecification", (Member("StreamEnabled", _BOOLEAN),))),
-        Member("SSESpecification", StructureShape("SSESpecification", (Member("Enabled", _BOOLEAN),))),
+        Member("Tags", _TAGS),
+        *_SETTINGS,
     ),
     TABLE_TABLE_NAME,
     refused=(
@@ -305,5 +312,120 @@ LIST_TABLES: Final = InputShape(
     ),
 )
 
+UPDATE_TABLE: Final = InputShape(
+    "UpdateTable",
+    (
+        Member("AttributeDefinitions", _ATTRIBUTE_DEFINITIONS),
+        _TABLE,
+        _BILLING_MODE,
+        _THROUGHPUT,
+        *_SETTINGS,
+    ),
+    TABLE_TABLE_NAME,
+    refused=(
+        "GlobalSecondaryIndexUpdates",
+        "ReplicaUpdates",
+        "MultiRegionConsistency",
+        "GlobalTableWitnessUpdates",
+        "GlobalTableSettingsReplicationMode",
+        "DisassociationProtectionEnabled",
+        "VectorIndexUpdates",
+    ),
+)
+
 NO_INPUT_LIMITS: Final = InputShape("DescribeLimits", ())
 NO_INPUT_ENDPOINTS: Final = InputShape("DescribeEndpoints", ())
+_RESOURCE_ARN: Final = Member("ResourceArn", _STRING, required=True, minimum=1, maximum=1283)
+
+TAG_RESOURCE: Final = InputShape("TagResource", (_RESOURCE_ARN, Member("Tags", _TAGS, required=True)))
+UNTAG_RESOURCE: Final = InputShape("UntagResource", (_RESOURCE_ARN, Member("TagKeys", _STRINGS, required=True)))
+LIST_TAGS: Final = InputShape("ListTagsOfResource", (_RESOURCE_ARN, Member("NextToken", _STRING)))
+
+UPDATE_TIME_TO_LIVE: Final = InputShape(
+    "UpdateTimeToLive",
+    (
+        _TABLE,
+        Member(
+            "TimeToLiveSpecification",
+            StructureShape(
+                "TimeToLiveSpecification",
+                (
+                    Member("Enabled", _BOOLEAN, required=True),
+                    Member("AttributeName", _STRING, required=True, minimum=1, maximum=255),
+                ),
+            ),
+            required=True,
+        ),
+    ),
+    TABLE_TABLE_NAME,
+)
+DESCRIBE_TIME_TO_LIVE: Final = InputShape("DescribeTimeToLive", (_TABLE,), TABLE_TABLE_NAME)
+
+# --- operations on what does not exist here (`unbuilt`)
+
+DESCRIBE_CONTINUOUS_BACKUPS: Final = InputShape("DescribeContinuousBackups", (_TABLE,), TABLE_TABLE_NAME)
+UPDATE_CONTINUOUS_BACKUPS: Final = InputShape(
+    "UpdateContinuousBackups",
+    (
+        _TABLE,
+        Member(
+            "PointInTimeRecoverySpecification",
+            StructureShape(
+                "PointInTimeRecoverySpecification",
+                (
+                    Member("PointInTimeRecoveryEnabled", _BOOLEAN, required=True),
+                    Member("RecoveryPeriodInDays", _INTEGER, minimum=1, maximum=35),
+                ),
+            ),
+            required=True,
+        ),
+    ),
+    TABLE_TABLE_NAME,
+)
+DESCRIBE_CONTRIBUTOR_INSIGHTS: Final = InputShape("DescribeContributorInsights", (_TABLE, _INDEX), TABLE_TABLE_NAME)
+DESCRIBE_KINESIS: Final = InputShape("DescribeKinesisStreamingDestination", (_TABLE,), TABLE_TABLE_NAME)
+DESCRIBE_AUTO_SCALING: Final = InputShape("DescribeTableReplicaAutoScaling", (_TABLE,), TABLE_TABLE_NAME)
+GET_RESOURCE_POLICY: Final = InputShape("GetResourcePolicy", (_RESOURCE_ARN,))
+
+_GLOBAL_NAME: Final = Member("GlobalTableName", _STRING, required=True, minimum=3, maximum=255, pattern=TABLE_NAME)
+
+DESCRIBE_BACKUP: Final = InputShape("DescribeBackup", (_arn("BackupArn"),))
+DESCRIBE_EXPORT: Final = InputShape("DescribeExport", (_arn("ExportArn"),))
+DESCRIBE_IMPORT: Final = InputShape("DescribeImport", (_arn("ImportArn"),))
+DESCRIBE_BULK_OPERATION: Final = InputShape("DescribeBulkOperation", (_arn("BulkOperationArn"),))
+DESCRIBE_GLOBAL_TABLE: Final = InputShape("DescribeGlobalTable", (_GLOBAL_NAME,))
+DESCRIBE_GLOBAL_TABLE_SETTINGS: Final = InputShape("DescribeGlobalTableSettings", (_GLOBAL_NAME,))
+
+_TABLE_ARN: Final = Member("TableArn", _STRING, minimum=1, maximum=1024)
+_TOKEN: Final = Member("NextToken", _STRING)
+_MAX_25: Final = Member("MaxResults", _INTEGER, minimum=1, maximum=25)
+
+LIST_BACKUPS: Final = InputShape(
+    "ListBackups",
+    (
+        Member("TableName", _STRING, minimum=1, maximum=1024),
+        Member("Limit", _INTEGER, minimum=1, maximum=100),
+        Member("TimeRangeLowerBound", _NUMBER),
+        Member("TimeRangeUpperBound", _NUMBER),
+        Member("ExclusiveStartBackupArn", _STRING, minimum=37, maximum=1024),
+        Member("BackupType", _STRING, enum=("USER", "SYSTEM", "AWS_BACKUP", "ALL")),
+    ),
+)
+LIST_EXPORTS: Final = InputShape("ListExports", (_TABLE_ARN, _MAX_25, _TOKEN))
+LIST_IMPORTS: Final = InputShape(
+    "ListImports", (_TABLE_ARN, Member("PageSize", _INTEGER, minimum=1, maximum=25), _TOKEN)
+)
+LIST_GLOBAL_TABLES: Final = InputShape(
+    "ListGlobalTables",
+    (
+        Member("ExclusiveStartGlobalTableName", _STRING, minimum=3, maximum=255, pattern=TABLE_NAME),
+        Member("Limit", _INTEGER, minimum=1),
+        Member("RegionName", _STRING),
+    ),
+)
+LIST_CONTRIBUTOR_INSIGHTS: Final = InputShape(
+    "ListContributorInsights",
+    (Member("TableName", _STRING, minimum=1, maximum=1024), _TOKEN, Member("MaxResults", _INTEGER, maximum=100)),
+)
+LIST_BULK_OPERATIONS: Final = InputShape("ListBulkOperations", (_MAX_25, _TOKEN))
+

@@ -22,10 +22,15 @@ from gramme.api.dynamodb import (
     put_item,
     query,
     scan,
+    tags,
+    time_to_live,
+    unbuilt,
     update_item,
+    update_table,
 )
 from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.shapes import InputShape
+from gramme.api.dynamodb.unbuilt import not_found
 
 
 class Operation(NamedTuple):
@@ -34,6 +39,12 @@ class Operation(NamedTuple):
     shape: InputShape
     start: Callable[[Call], None]
 
+
+_NO_GLOBAL_TABLE: Final = not_found(
+    "GlobalTableName",
+    "GlobalTableNotFoundException",
+    "Global table not found: Global table with name: '{}' does not exist.",
+)
 
 OPERATIONS: Final[dict[str, Operation]] = {
     "BatchGetItem": Operation(models.BATCH_GET_ITEM, batch_get_item.start),
@@ -49,7 +60,47 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "PutItem": Operation(models.PUT_ITEM, put_item.start),
     "Query": Operation(models.QUERY, query.start),
     "Scan": Operation(models.SCAN, scan.start),
+    "TagResource": Operation(models.TAG_RESOURCE, tags.tag),
+    "UntagResource": Operation(models.UNTAG_RESOURCE, tags.untag),
+    "ListTagsOfResource": Operation(models.LIST_TAGS, tags.list_tags),
     "UpdateItem": Operation(models.UPDATE_ITEM, update_item.start),
+    "UpdateTable": Operation(models.UPDATE_TABLE, update_table.start),
+    "UpdateTimeToLive": Operation(models.UPDATE_TIME_TO_LIVE, time_to_live.update),
+    "DescribeTimeToLive": Operation(models.DESCRIBE_TIME_TO_LIVE, time_to_live.describe),
+    # What does not exist here, answered truthfully.
+    "DescribeBackup": Operation(
+        models.DESCRIBE_BACKUP, not_found("BackupArn", "BackupNotFoundException", "Backup not found: {}")
+    ),
+    "DescribeBulkOperation": Operation(
+        models.DESCRIBE_BULK_OPERATION,
+        not_found("BulkOperationArn", "ResourceNotFoundException", "Requested resource not found: {}"),
+    ),
+    "DescribeContinuousBackups": Operation(models.DESCRIBE_CONTINUOUS_BACKUPS, unbuilt.describe_continuous_backups),
+    "DescribeContributorInsights": Operation(
+        models.DESCRIBE_CONTRIBUTOR_INSIGHTS, unbuilt.describe_contributor_insights
+    ),
+    "DescribeExport": Operation(
+        models.DESCRIBE_EXPORT, not_found("ExportArn", "ExportNotFoundException", "Export not found: {}")
+    ),
+    "DescribeGlobalTable": Operation(models.DESCRIBE_GLOBAL_TABLE, _NO_GLOBAL_TABLE),
+    "DescribeGlobalTableSettings": Operation(models.DESCRIBE_GLOBAL_TABLE_SETTINGS, _NO_GLOBAL_TABLE),
+    "DescribeImport": Operation(
+        models.DESCRIBE_IMPORT, not_found("ImportArn", "ImportNotFoundException", "Import not found: {}")
+    ),
+    "DescribeKinesisStreamingDestination": Operation(models.DESCRIBE_KINESIS, unbuilt.describe_kinesis_streaming),
+    "DescribeTableReplicaAutoScaling": Operation(models.DESCRIBE_AUTO_SCALING, unbuilt.describe_replica_auto_scaling),
+    "GetResourcePolicy": Operation(models.GET_RESOURCE_POLICY, unbuilt.get_resource_policy),
+    "ListBackups": Operation(models.LIST_BACKUPS, unbuilt.list_of_table("BackupSummaries", "ExclusiveStartBackupArn")),
+    "ListBulkOperations": Operation(
+        models.LIST_BULK_OPERATIONS, unbuilt.empty("BulkOperationsSummaryList", "NextToken")
+    ),
+    "ListContributorInsights": Operation(
+        models.LIST_CONTRIBUTOR_INSIGHTS, unbuilt.list_of_table("ContributorInsightsSummaries", "NextToken")
+    ),
+    "ListExports": Operation(models.LIST_EXPORTS, unbuilt.empty("ExportSummaries", "NextToken")),
+    "ListGlobalTables": Operation(models.LIST_GLOBAL_TABLES, unbuilt.empty("GlobalTables")),
+    "ListImports": Operation(models.LIST_IMPORTS, unbuilt.empty("ImportSummaryList", "NextToken")),
+    "UpdateContinuousBackups": Operation(models.UPDATE_CONTINUOUS_BACKUPS, unbuilt.update_continuous_backups),
 }
 
 UNSERVED: Final = frozenset(
@@ -60,51 +111,27 @@ UNSERVED: Final = frozenset(
         "CreateGlobalTable",
         "DeleteBackup",
         "DeleteResourcePolicy",
-        "DescribeBackup",
-        "DescribeBulkOperation",
-        "DescribeContinuousBackups",
-        "DescribeContributorInsights",
-        "DescribeExport",
-        "DescribeGlobalTable",
-        "DescribeGlobalTableSettings",
-        "DescribeImport",
-        "DescribeKinesisStreamingDestination",
         "DescribeStream",
-        "DescribeTableReplicaAutoScaling",
-        "DescribeTimeToLive",
         "DisableKinesisStreamingDestination",
         "EnableKinesisStreamingDestination",
         "ExecuteStatement",
         "ExecuteTransaction",
         "ExportTableToPointInTime",
         "GetRecords",
-        "GetResourcePolicy",
         "GetShardIterator",
         "ImportTable",
-        "ListBackups",
-        "ListBulkOperations",
-        "ListContributorInsights",
-        "ListExports",
-        "ListGlobalTables",
-        "ListImports",
         "ListStreams",
-        "ListTagsOfResource",
         "PutResourcePolicy",
         "RestoreTableFromBackup",
         "RestoreTableToPointInTime",
         "SearchVectors",
         "StartBulkPutItems",
-        "TagResource",
         "TransactGetItems",
         "TransactWriteItems",
-        "UntagResource",
-        "UpdateContinuousBackups",
         "UpdateContributorInsights",
         "UpdateGlobalTable",
         "UpdateGlobalTableSettings",
         "UpdateKinesisStreamingDestination",
-        "UpdateTable",
         "UpdateTableReplicaAutoScaling",
-        "UpdateTimeToLive",
     }
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from gramme.api.dynamodb.errors import access_denied, table_not_found, validation
 
@@ -16,7 +16,8 @@ class ApiSettings:
     """Settings of the tables endpoint. Times in milliseconds.
 
     `cors_origins` are the origins that browsers may call from; `*` is every one. `control_plane_delay_ms` shows the
-    status CREATING on purpose for that long.
+    status CREATING on purpose for that long. `unsupported` members of requests are refused by name, or ignored with a
+    line in the log.
     """
 
     region: str = "us-east-1"
@@ -24,6 +25,7 @@ class ApiSettings:
     cors_origins: tuple[str, ...] = ("*",)
     request_deadline_ms: int = 5_000
     control_plane_delay_ms: int = 0
+    unsupported: Literal["refuse", "ignore"] = "refuse"
 
     def table_arn(self, name: str) -> str:
         """The ARN of a table."""

@@ -210,7 +210,7 @@ class StructureShape(Shape):
 class InputShape:
     """The input of one operation.
 
-    `refused` names members of the service that this release does not support; they are refused by name, because
+    `refused` names members of the service that this release does not support; `Call` refuses them by name, because
     dropping them silently would give a wrong answer.
     """
 
@@ -251,9 +251,6 @@ class InputShape:
             raise validation(
                 f"{len(errors)} validation error{'s' if len(errors) > 1 else ''} detected: {'; '.join(errors)}"
             )
-        for name in self.refused:
-            if body.get(name) is not None:
-                raise validation(f"One or more parameter values were invalid: {name} is not supported yet")
 
     def recheck(self, body: dict[str, Any]) -> None:
         """Before any other error is reported: raise for a wrong JSON type inside a map of attribute values."""

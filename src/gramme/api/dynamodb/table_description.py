@@ -11,20 +11,17 @@ from typing import Any, Final
 import msgspec
 
 from gramme.api.dynamodb.settings import ApiSettings
-from gramme.kernel.time import SECOND
+from gramme.kernel.time import SECOND, Timestamp
 from gramme.tables.catalog import TableReply
 from gramme.tables.descriptor import TableDescriptor
-
-ON_DEMAND_READS: Final = 12_000
-ON_DEMAND_WRITES: Final = 4_000
+from gramme.tables.table_changes import decreases_today, warm_throughput
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def describe(reply: TableReply, status: str, settings: ApiSettings) -> bytes:
+def describe(reply: TableReply, status: str, settings: ApiSettings, now: Timestamp) -> bytes:
     """JSON of the description, with `status` as TableStatus."""
     table = reply.table
-    created = round(table.created / SECOND, 3)
     description: dict[str, Any] = {
         "AttributeDefinitions": [
             {"AttributeName": name, "AttributeType": kind} for name, kind in table.attribute_definitions
@@ -32,30 +29,48 @@ def describe(reply: TableReply, status: str, settings: ApiSettings) -> bytes:
         "TableName": table.name,
         "KeySchema": _key_schema(table),
         "TableStatus": status,
-        "CreationDateTime": created,
-        "ProvisionedThroughput": {
-            "NumberOfDecreasesToday": 0,
-            "ReadCapacityUnits": table.read_units,
-            "WriteCapacityUnits": table.write_units,
-        },
+        "CreationDateTime": _seconds(table.created),
+        "ProvisionedThroughput": _throughput(table, now),
         "TableSizeBytes": reply.size_bytes,
         "ItemCount": reply.item_count,
         "TableArn": settings.table_arn(table.name),
         "TableId": table.table_id,
     }
-    if table.billing_mode == "PAY_PER_REQUEST":
+    history = table.history
+    if table.billing_mode == "PAY_PER_REQUEST" or history.on_demand:
         description["BillingModeSummary"] = {
-            "BillingMode": "PAY_PER_REQUEST",
-            "LastUpdateToPayPerRequestDateTime": created,
+            "BillingMode": table.billing_mode,
+            "LastUpdateToPayPerRequestDateTime": _seconds(history.on_demand or table.created),
         }
     stored = table.settings
     if "TableClass" in stored:
-        description["TableClassSummary"] = {"TableClass": stored["TableClass"]}
+        description["TableClassSummary"] = summary = {"TableClass": stored["TableClass"]}
+        if history.class_changed:
+            summary["LastUpdateDateTime"] = _seconds(history.class_changed)
     if "OnDemandThroughput" in stored:
         description["OnDemandThroughput"] = stored["OnDemandThroughput"]
     description["WarmThroughput"] = _warm_throughput(table, status)
     description["DeletionProtectionEnabled"] = bool(stored.get("DeletionProtectionEnabled", False))
     return _encode(description)
+
+
+def _seconds(at: Timestamp) -> float:
+    """A time as the protocol writes it: seconds, to the millisecond."""
+    return round(at / SECOND, 3)
+
+
+def _throughput(table: TableDescriptor, now: Timestamp) -> dict[str, Any]:
+    history = table.history
+    described: dict[str, Any] = {
+        "NumberOfDecreasesToday": decreases_today(history, now),
+        "ReadCapacityUnits": table.read_units,
+        "WriteCapacityUnits": table.write_units,
+    }
+    if history.increased:
+        described["LastIncreaseDateTime"] = _seconds(history.increased)
+    if history.decreased:
+        described["LastDecreaseDateTime"] = _seconds(history.decreased)
+    return described
 
 
 def _key_schema(table: TableDescriptor) -> list[dict[str, str]]:
@@ -66,11 +81,6 @@ def _key_schema(table: TableDescriptor) -> list[dict[str, str]]:
 
 
 def _warm_throughput(table: TableDescriptor, status: str) -> dict[str, Any]:
-    on_demand = table.billing_mode == "PAY_PER_REQUEST"
-    warm: dict[str, Any] = {
-        "ReadUnitsPerSecond": ON_DEMAND_READS if on_demand else table.read_units,
-        "WriteUnitsPerSecond": ON_DEMAND_WRITES if on_demand else table.write_units,
-    }
-    warm.update(table.settings.get("WarmThroughput", {}))
+    warm: dict[str, Any] = dict(warm_throughput(table))
     warm["Status"] = status if status in ("CREATING", "UPDATING") else "ACTIVE"
     return warm
