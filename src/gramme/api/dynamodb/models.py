@@ -32,6 +32,8 @@ _ATTRIBUTES: Final = AttributeMapShape()
 _NAMES: Final = MapShape(_STRING, "java.lang.String")
 _STRINGS: Final = ListShape(_STRING)
 
+_NUMBER: Final = IntegerShape("Double", 64)  # a time in seconds
+
 _TABLE: Final = Member("TableName", _STRING)
 _CAPACITY: Final = Member("ReturnConsumedCapacity", _STRING, enum=("INDEXES", "TOTAL", "NONE"))
 _METRICS: Final = Member("ReturnItemCollectionMetrics", _STRING, enum=("SIZE", "NONE"))
@@ -39,8 +41,6 @@ _RETURN: Final = Member("ReturnValues", _STRING, enum=("ALL_NEW", "UPDATED_OLD",
 _RETURN_ON_FAILURE: Final = Member("ReturnValuesOnConditionCheckFailure", _STRING, enum=("ALL_OLD", "NONE"))
 _EXPRESSION_NAMES: Final = Member("ExpressionAttributeNames", _NAMES)
 _EXPRESSION_VALUES: Final = Member("ExpressionAttributeValues", _ATTRIBUTES)
-_NUMBER: Final = IntegerShape("Double", 64)  # a time in seconds
-
 _CONDITION: Final = Member("ConditionExpression", _STRING)
 _PROJECTION: Final = Member("ProjectionExpression", _STRING)
 _FILTER: Final = Member("FilterExpression", _STRING)
@@ -53,6 +53,11 @@ _SELECT: Final = Member(
 _START_KEY: Final = Member("ExclusiveStartKey", _ATTRIBUTES)
 _OPERATOR: Final = Member("ConditionalOperator", _STRING, enum=("OR", "AND"))
 
+
+def _arn(member: str) -> Member:
+    return Member(member, _STRING, required=True, minimum=37, maximum=1024)
+
+
 GET_ITEM: Final = InputShape(
     "GetItem",
     (
@@ -60,11 +65,6 @@ GET_ITEM: Final = InputShape(
         _ATTRIBUTES_TO_GET,
         _TABLE,
         Member("Key", _ATTRIBUTES, required=True),
-
-def _arn(member: str) -> Member:
-    return Member(member, _STRING, required=True, minimum=37, maximum=1024)
-
-
         _CONSISTENT,
         _PROJECTION,
         _EXPRESSION_NAMES,
@@ -301,17 +301,6 @@ CREATE_TABLE: Final = InputShape(
     ),
 )
 
-DESCRIBE_TABLE: Final = InputShape("DescribeTable", (_TABLE,), TABLE_TABLE_NAME)
-DELETE_TABLE: Final = InputShape("DeleteTable", (_TABLE,), TABLE_TABLE_NAME)
-
-LIST_TABLES: Final = InputShape(
-    "ListTables",
-    (
-        Member("Limit", _INTEGER, minimum=1, maximum=100),
-        Member("ExclusiveStartTableName", _STRING, minimum=3, maximum=255, pattern=TABLE_NAME),
-    ),
-)
-
 UPDATE_TABLE: Final = InputShape(
     "UpdateTable",
     (
@@ -333,8 +322,17 @@ UPDATE_TABLE: Final = InputShape(
     ),
 )
 
-NO_INPUT_LIMITS: Final = InputShape("DescribeLimits", ())
-NO_INPUT_ENDPOINTS: Final = InputShape("DescribeEndpoints", ())
+DESCRIBE_TABLE: Final = InputShape("DescribeTable", (_TABLE,), TABLE_TABLE_NAME)
+DELETE_TABLE: Final = InputShape("DeleteTable", (_TABLE,), TABLE_TABLE_NAME)
+
+LIST_TABLES: Final = InputShape(
+    "ListTables",
+    (
+        Member("Limit", _INTEGER, minimum=1, maximum=100),
+        Member("ExclusiveStartTableName", _STRING, minimum=3, maximum=255, pattern=TABLE_NAME),
+    ),
+)
+
 _RESOURCE_ARN: Final = Member("ResourceArn", _STRING, required=True, minimum=1, maximum=1283)
 
 TAG_RESOURCE: Final = InputShape("TagResource", (_RESOURCE_ARN, Member("Tags", _TAGS, required=True)))
@@ -429,3 +427,5 @@ LIST_CONTRIBUTOR_INSIGHTS: Final = InputShape(
 )
 LIST_BULK_OPERATIONS: Final = InputShape("ListBulkOperations", (_MAX_25, _TOKEN))
 
+NO_INPUT_LIMITS: Final = InputShape("DescribeLimits", ())
+NO_INPUT_ENDPOINTS: Final = InputShape("DescribeEndpoints", ())
