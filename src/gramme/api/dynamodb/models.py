@@ -141,7 +141,6 @@ QUERY: Final = InputShape(
         _FILTER,
         _PROJECTION,
         _EXPRESSION_VALUES,
-        QUERY_FILTER,
         _EXPRESSION_NAMES,
     ),
     ITEM_TABLE_NAME,
@@ -149,7 +148,6 @@ QUERY: Final = InputShape(
 
 SCAN: Final = InputShape(
     "Scan",
-        KEY_CONDITIONS,
     (
         _SELECT,
         _INDEX,
@@ -168,7 +166,6 @@ SCAN: Final = InputShape(
         _EXPRESSION_NAMES,
     ),
     ITEM_TABLE_NAME,
-        SCAN_FILTER,
 )
 
 _KEYS_AND_ATTRIBUTES: Final = StructureShape(
