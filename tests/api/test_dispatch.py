@@ -28,32 +28,13 @@ def test_every_operation_of_the_service_model_is_served_or_known_as_unserved() -
     assert not set(OPERATIONS) & UNSERVED
 
 
-_LEGACY = {
-    "GetItem": {"AttributesToGet"},
-    "PutItem": {"Expected", "ConditionalOperator"},
-    "DeleteItem": {"Expected", "ConditionalOperator"},
-    "UpdateItem": {"AttributeUpdates", "Expected", "ConditionalOperator"},
-    "Query": {"AttributesToGet", "KeyConditions", "QueryFilter", "ConditionalOperator"},
-    "Scan": {"AttributesToGet", "ScanFilter", "ConditionalOperator"},
-}
-
-
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))
 def test_every_input_member_of_the_service_model_is_known(operation: str) -> None:
     model = _model("dynamodb", "2012-08-10")
     members = set(model["shapes"][model["operations"][operation]["input"]["shape"]]["members"])
     shape = OPERATIONS[operation].shape
-    known = {member.name for member in shape.members} | set(shape.refused) | _LEGACY.get(operation, set())
+    known = {member.name for member in shape.members} | set(shape.refused)
     assert known == members
-
-
-@pytest.mark.parametrize(("operation", "member"), [(name, member) for name in _LEGACY for member in _LEGACY[name]])
-def test_legacy_parameters_are_refused_by_name(operation: str, member: str) -> None:
-    caller = Caller()
-    body: dict[str, Any] = {"TableName": "users", "Key": {"pk": {"S": "a"}}, "Item": {"pk": {"S": "a"}}}
-    value: Any = {"ConditionalOperator": "AND", "AttributesToGet": ["a"]}.get(member, {"a": {}})
-    assert f"{member} is not supported yet" in caller.invalid(operation, {**body, member: value})
-    assert caller.backend.requests == []
 
 
 def _error(caller: Caller, body: bytes, target: bytes, content_type: bytes = b"application/x-amz-json-1.0") -> Any:

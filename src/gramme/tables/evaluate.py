@@ -14,8 +14,8 @@ import msgspec
 from gramme.kernel.errors import InvalidInput
 from gramme.tables.expression.nodes import Values
 from gramme.tables.expression.projection import Wanted, project
-from gramme.tables.expression.request import NO_VALUES, parsed_condition, parsed_update
-from gramme.tables.expression.update import Update
+from gramme.tables.expression.request import GENERATED, NO_VALUES, carried_condition, carried_update
+from gramme.tables.expression.update import InvalidUpdate, Update, WrongOperandType
 from gramme.tables.item import (
     MAX_ITEM_BYTES,
     decode_item,
@@ -100,7 +100,7 @@ def _failed_condition(request: WriteRequest, condition: Condition, old: Item, st
     if condition.text is None:
         return None
     values: Values = condition.values or NO_VALUES
-    if parsed_condition(condition.text, condition.names, values).holds(old, values):
+    if carried_condition(condition.text, condition.names, values).holds(old, values):
         return None
     if stored is None:
         return Fail(ConditionFailed(None, 0))
@@ -132,11 +132,16 @@ def _update(request: UpdateItem, stored: bytes | None) -> Decision:
         failure = _failed_condition(request, condition, old, stored)
         if failure is not None:
             return failure
-    update = None if request.update is None else parsed_update(request.update, names, values)
+    update = None if request.update is None else carried_update(request.update, names, values)
     if stored is None and update is not None and not update.creates():
         _check_targets(update, request.primary)
         return Nothing(Written(None, 0, 0))
-    new = _updated(update, old if stored is not None else request.primary, request.primary, values)
+    try:
+        new = _updated(update, old if stored is not None else request.primary, request.primary, values)
+    except WrongOperandType:
+        if request.update is None or not request.update.startswith(GENERATED):
+            raise
+        raise InvalidUpdate("Type mismatch for attribute to update") from None  # the words of AttributeUpdates
     size = _checked_size(new)
     new_json = encode_item(new, tuple(request.primary))
     wanted = _NOTHING_WANTED if update is None else update.wanted

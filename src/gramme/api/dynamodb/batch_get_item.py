@@ -16,6 +16,7 @@ from gramme.api.dynamodb.capacity import consumed_by_tables, read_halves
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Prepared, Rules, prepare
 from gramme.api.dynamodb.item_keys import request_key
+from gramme.api.dynamodb.legacy import with_projection
 from gramme.api.dynamodb.table_lookup import with_fresh_tables
 from gramme.api.tasks import Gather
 from gramme.tables.descriptor import TableDescriptor
@@ -72,9 +73,10 @@ def start(call: Call) -> None:
         raise validation("Too many items requested for the BatchGetItem call")
     prepared: dict[str, Prepared | None] = {}
     for name, entry in wanted.items():
-        prepared[name] = prepare(entry, _RULES)
+        expressions = prepare(entry, _RULES)
         for key in entry["Keys"]:
             normalise_item(key)
+        prepared[name] = with_projection(entry, expressions)
     call.parsed = prepared
     call.run(with_fresh_tables(call, list(wanted), _run))
 

@@ -8,6 +8,7 @@ from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Rules, prepare
 from gramme.api.dynamodb.item_keys import request_key
+from gramme.api.dynamodb.legacy import with_expected
 from gramme.api.dynamodb.writes import return_values, returns_on_failure, send
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import DeleteItem, ReturnValues
@@ -21,6 +22,7 @@ def start(call: Call) -> None:
     body = call.body
     expressions = prepare(body, _RULES)
     normalise_item(body["Key"])
+    expressions = with_expected(body, expressions)
     returned = return_values(body)
     if returned not in (ReturnValues.NONE, ReturnValues.ALL_OLD):
         raise validation("Return values set to invalid value")

@@ -1,4 +1,4 @@
-"""The expression members of a request, and the legacy parameters that cannot stand beside them.
+"""The expression members of a request; what stands for them in old requests is worked in by `legacy`.
 
 Owns the bridge from a request's members to `gramme.tables.expression.request`, which parses and checks them. Rule: a
 partition gets an expression only after it has passed here, so that a request is refused whole before anything is sent.
@@ -42,7 +42,7 @@ class Rules:
 class Prepared:
     """The expressions of one request: parsed and checked, with their names and normalised values."""
 
-    __slots__ = ("condition_text", "names", "parsed", "values")
+    __slots__ = ("condition_text", "filter_member", "names", "parsed", "update_text", "values")
 
     def __init__(
         self,
@@ -53,6 +53,8 @@ class Prepared:
     ) -> None:
         self.parsed = parsed
         self.condition_text = condition_text
+        self.update_text: str | None = None
+        self.filter_member = "Filter Expression"
         self.names = names
         self.values: Values = NO_VALUES if values is None else values
 
@@ -70,6 +72,8 @@ def prepare(body: Mapping[str, Any], rules: Rules) -> Prepared | None:
         return None
     texts = {member: body[member] for member in rules.expressions if body.get(member) is not None}
     legacy = [member for member in rules.legacy if body.get(member) is not None]
+    if "KeyConditions" in legacy and "KeyConditionExpression" not in texts:
+        legacy.remove("KeyConditions")  # beside the other expressions they may stand
     if texts and legacy:
         raise validation(
             "Can not use both expression and non-expression parameters in the same request: "
@@ -80,9 +84,11 @@ def prepare(body: Mapping[str, Any], rules: Rules) -> Prepared | None:
         check_json_types(values)
     arguments = {_ARGUMENTS[member]: text for member, text in texts.items()}
     parsed = parse(names=names, values=values, value_members=rules.with_values, **arguments)
-    if legacy:
-        raise validation(f"One or more parameter values were invalid: {legacy[0]} is not supported yet")
-    return Prepared(parsed, texts.get("ConditionExpression"), names, values)
+    if not texts:
+        return None
+    prepared = Prepared(parsed, texts.get("ConditionExpression"), names, values)
+    prepared.update_text = texts.get("UpdateExpression")
+    return prepared
 
 
 def check_filter(prepared: Prepared, key_names: tuple[str, ...]) -> None:
@@ -92,7 +98,7 @@ def check_filter(prepared: Prepared, key_names: tuple[str, ...]) -> None:
     for name in _top_level_names(prepared.parsed.filter.root):
         if name in key_names:
             raise validation(
-                f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {name}"
+                f"{prepared.filter_member} can only contain non-primary key attributes: Primary key attribute: {name}"
             )
 
 

@@ -8,6 +8,7 @@ from gramme.api.dynamodb.call import Call, guarded
 from gramme.api.dynamodb.capacity import consumed, read_halves
 from gramme.api.dynamodb.expressions import Rules, prepare
 from gramme.api.dynamodb.item_keys import request_key
+from gramme.api.dynamodb.legacy import with_projection
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.item import decode_item, encode_attributes
 from gramme.tables.requests import Found, GetItem, Reply
@@ -20,8 +21,9 @@ def start(call: Call) -> None:
     """Begin GetItem."""
     body = call.body
     expressions = prepare(body, _RULES)
-    call.parsed = None if expressions is None else expressions.parsed.projection
     normalise_item(body["Key"])
+    expressions = with_projection(body, expressions)
+    call.parsed = None if expressions is None else expressions.parsed.projection
     call.with_table(_located)
 
 

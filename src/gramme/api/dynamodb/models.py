@@ -9,6 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from gramme.api.dynamodb.legacy_shapes import (
+    ATTRIBUTE_UPDATES,
+    EXPECTED,
+    KEY_CONDITIONS,
+    QUERY_FILTER,
+    SCAN_FILTER,
+)
 from gramme.api.dynamodb.shapes import (
     ITEM_TABLE_NAME,
     TABLE_NAME,
@@ -79,6 +86,7 @@ PUT_ITEM: Final = InputShape(
         _TABLE,
         Member("Item", _ATTRIBUTES, required=True),
         _OPERATOR,
+        EXPECTED,
         _RETURN,
         _METRICS,
         _RETURN_ON_FAILURE,
@@ -96,6 +104,7 @@ DELETE_ITEM: Final = InputShape(
         _TABLE,
         Member("Key", _ATTRIBUTES, required=True),
         _OPERATOR,
+        EXPECTED,
         _RETURN,
         _METRICS,
         _RETURN_ON_FAILURE,
@@ -113,6 +122,8 @@ UPDATE_ITEM: Final = InputShape(
         _TABLE,
         Member("Key", _ATTRIBUTES, required=True),
         _OPERATOR,
+        EXPECTED,
+        ATTRIBUTE_UPDATES,
         _RETURN,
         _METRICS,
         _RETURN_ON_FAILURE,
@@ -130,6 +141,7 @@ QUERY: Final = InputShape(
         _SELECT,
         _INDEX,
         _CAPACITY,
+        QUERY_FILTER,
         _TABLE,
         _OPERATOR,
         _ATTRIBUTES_TO_GET,
@@ -137,6 +149,7 @@ QUERY: Final = InputShape(
         _START_KEY,
         _CONSISTENT,
         Member("ScanIndexForward", _BOOLEAN),
+        KEY_CONDITIONS,
         Member("KeyConditionExpression", _STRING),
         _FILTER,
         _PROJECTION,
@@ -155,6 +168,7 @@ SCAN: Final = InputShape(
         _CAPACITY,
         _TABLE,
         _OPERATOR,
+        SCAN_FILTER,
         Member("Segment", _INTEGER, minimum=0, maximum=999_999),
         Member("Limit", _INTEGER, minimum=1),
         _ATTRIBUTES_TO_GET,

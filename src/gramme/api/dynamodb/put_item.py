@@ -8,6 +8,7 @@ from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Rules, prepare
 from gramme.api.dynamodb.item_keys import item_key
+from gramme.api.dynamodb.legacy import with_expected
 from gramme.api.dynamodb.writes import return_values, returns_on_failure, send
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.item import encode_item
@@ -27,6 +28,7 @@ def start(call: Call) -> None:
     if returned not in (ReturnValues.NONE, ReturnValues.ALL_OLD):
         raise validation("Return values set to invalid value")
     check_item_size(size)
+    expressions = with_expected(body, expressions)
     call.parsed = (expressions, item, size, returned)
     call.with_table(_located)
 

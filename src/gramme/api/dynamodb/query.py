@@ -8,6 +8,7 @@ from gramme.api.dynamodb.call import Call, TableGone
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Prepared, Rules, check_filter, prepare
 from gramme.api.dynamodb.item_keys import normalise_start_key, start_key_of
+from gramme.api.dynamodb.legacy import key_terms, with_filter, with_projection
 from gramme.api.dynamodb.selection import check_index, check_select, reader
 from gramme.tables.descriptor import KeySchema, TableDescriptor
 from gramme.tables.expression.key_condition import KeyRange, key_range
@@ -23,14 +24,10 @@ _RULES: Final = Rules(
 def start(call: Call) -> None:
     """Begin Query."""
     body = call.body
-    prepared = prepare(body, _RULES)
+    prepared = with_projection(body, with_filter(body, prepare(body, _RULES), "QueryFilter"))
     if body.get("ExclusiveStartKey") is not None:
         normalise_start_key(body["ExclusiveStartKey"])
-    if prepared is None or prepared.parsed.key_condition is None:
-        raise validation(
-            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
-        )
-    call.parsed = (prepared, prepared.parsed.key_condition.terms())
+    call.parsed = key_terms(body, prepared)
     check_select(body)
     call.with_table(_located)
 

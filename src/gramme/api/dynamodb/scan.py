@@ -8,6 +8,7 @@ from gramme.api.dynamodb.call import Call, TableGone
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Rules, prepare
 from gramme.api.dynamodb.item_keys import normalise_start_key, start_key_of
+from gramme.api.dynamodb.legacy import with_filter, with_projection
 from gramme.api.dynamodb.pages import TOP
 from gramme.api.dynamodb.selection import check_index, check_select, reader
 from gramme.tables.descriptor import TableDescriptor
@@ -23,7 +24,7 @@ _HASH_BITS: Final = 8 * HASH_BYTES
 def start(call: Call) -> None:
     """Begin Scan."""
     body = call.body
-    call.parsed = prepare(body, _RULES)
+    call.parsed = with_filter(body, with_projection(body, prepare(body, _RULES)), "ScanFilter")
     if body.get("ExclusiveStartKey") is not None:
         normalise_start_key(body["ExclusiveStartKey"])
     _check_segments(body.get("Segment"), body.get("TotalSegments"))

@@ -13,7 +13,8 @@ from gramme.tables.expression.request import NO_VALUES
 def check_select(body: dict[str, Any]) -> None:
     """Refuse a Select that contradicts the other members. Raises ApiError."""
     select = body.get("Select")
-    projected = body.get("ProjectionExpression") is not None
+    member = "AttributesToGet" if body.get("AttributesToGet") is not None else "ProjectionExpression"
+    projected = body.get(member) is not None
     if select == "ALL_PROJECTED_ATTRIBUTES" and body.get("IndexName") is None:
         raise validation("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
     if select == "SPECIFIC_ATTRIBUTES" and not projected:
@@ -22,7 +23,7 @@ def check_select(body: dict[str, Any]) -> None:
         )
     if projected and select in ("ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES", "COUNT"):
         what = "only the Count" if select == "COUNT" else select
-        raise validation(f"Cannot specify the ProjectionExpression when choosing to get {what}")
+        raise validation(f"Cannot specify the {member} when choosing to get {what}")
 
 
 def check_index(body: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.expressions import Prepared, Rules, prepare
 from gramme.api.dynamodb.item_keys import request_key
+from gramme.api.dynamodb.legacy import with_updates
 from gramme.api.dynamodb.writes import return_values, returns_on_failure, send
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import UpdateItem
@@ -20,8 +21,9 @@ _RULES: Final = Rules(
 
 def start(call: Call) -> None:
     """Begin UpdateItem."""
-    call.parsed = prepare(call.body, _RULES)
+    expressions = prepare(call.body, _RULES)
     normalise_item(call.body["Key"])
+    call.parsed = with_updates(call.body, expressions)
     call.with_table(_located)
 
 
@@ -35,5 +37,5 @@ def _located(call: Call, table: TableDescriptor) -> None:
         updated = [action.path.steps[0] for action in expressions.parsed.update.actions]
         check_updated_attributes(updated, table.key.names)
     condition = None if expressions is None else expressions.condition()
-    update = body.get("UpdateExpression")
+    update = None if expressions is None else expressions.update_text
     send(call, table, UpdateItem(key, primary, update, condition, return_values(body), returns_on_failure(body)))

@@ -229,7 +229,7 @@ class _ConditionParser(Parser):
     def _in(self, operand: Operand) -> In:
         self.expect_symbol("(")
         choices = self._read_operands(0)
-        if len(choices) > MAX_IN_OPERANDS:
+        if len(choices) > MAX_IN_OPERANDS and not self.generated:
             message = f"The IN operator is provided with too many operands; number of operands: {len(choices)}"
             self.limits.append(self.failing(message))
         for choice in choices:

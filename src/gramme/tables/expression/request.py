@@ -27,6 +27,10 @@ MAX_NAME_BYTES: Final = 65535
 CACHE_ENTRIES: Final = 512
 CACHED_TEXT: Final = 1024  # longer texts are parsed each time: with CACHE_ENTRIES this bounds the cache's memory
 
+GENERATED: Final = "!"
+"""Begins a text that was made from legacy parameters (`gramme.tables.legacy`). It begins no token, so a client's text
+that starts with it is a syntax error."""
+
 NO_VALUES: Final[Values] = {}
 
 _NAME_KEY: Final = re.compile(r"#[0-9A-Za-z_]+", re.ASCII)
@@ -86,11 +90,31 @@ def parsed_condition(
     return condition
 
 
-def parsed_update(text: str, names: Mapping[str, str] | None, values: Values) -> Update:
+def parsed_update(text: str, names: Mapping[str, str] | None, values: Values, kind: str = "UpdateExpression") -> Update:
     """The update of `text`, checked against `values`. Raises InvalidExpression."""
-    update = _cached(compile_update, "UpdateExpression", text, names)
+    update = _cached(compile_update, kind, text, names)
     update.check(values)
     return update
+
+
+def carried_condition(text: str, names: Mapping[str, str] | None, values: Values) -> Condition:
+    """The condition of a request to a partition: a client's text, or one made of `Expected`.
+
+    Raises InvalidExpression.
+    """
+    if text.startswith(GENERATED):
+        return parsed_condition(text[1:], names, values, "Expected")
+    return parsed_condition(text, names, values)
+
+
+def carried_update(text: str, names: Mapping[str, str] | None, values: Values) -> Update:
+    """The update of a request to a partition: a client's text, or one made of `AttributeUpdates`.
+
+    Raises InvalidExpression.
+    """
+    if text.startswith(GENERATED):
+        return parsed_update(text[1:], names, values, "AttributeUpdates")
+    return parsed_update(text, names, values)
 
 
 def parsed_key_condition(text: str, names: Mapping[str, str] | None, values: Values) -> KeyCondition:
@@ -100,9 +124,9 @@ def parsed_key_condition(text: str, names: Mapping[str, str] | None, values: Val
     return condition
 
 
-def parsed_projection(text: str, names: Mapping[str, str] | None) -> Projection:
+def parsed_projection(text: str, names: Mapping[str, str] | None, kind: str = "ProjectionExpression") -> Projection:
     """The projection of `text`. Raises InvalidExpression."""
-    projection = _cached(parse_projection, "ProjectionExpression", text, names)
+    projection = _cached(parse_projection, kind, text, names)
     projection.check(NO_VALUES)
     return projection
 

@@ -43,6 +43,10 @@ class InvalidUpdate(InvalidInput):
     """The update does not fit the item as it is stored: a ValidationException with the service's text."""
 
 
+class WrongOperandType(InvalidUpdate):
+    """An operand of the update, or the attribute that it edits, has the wrong type."""
+
+
 @dataclass(frozen=True, slots=True)
 class Update:
     """A parsed update; immutable, shared between requests."""
@@ -121,7 +125,7 @@ def _call(call: Call, item: Item, values: Values) -> AttributeValue:
 
 def _content(kind: str, value: AttributeValue) -> Any:
     if kind not in value:
-        raise InvalidUpdate(_WRONG_TYPE)
+        raise WrongOperandType(_WRONG_TYPE)
     return value[kind]
 
 
