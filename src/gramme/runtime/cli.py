@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gramme.kernel.errors import GrammeError, InvalidInput
+from gramme.runtime.local_arguments import translate
 
 if TYPE_CHECKING:
     from gramme.runtime.cluster import LocalCluster
@@ -53,7 +54,7 @@ def dev(
     test_controls: TestControls = False,
     settings: Set = None,
 ) -> None:
-    """One embedded node: a cluster of one."""
+    """One embedded node: a cluster of one. Takes DynamoDB Local's arguments too (-port, -inMemory, -dbPath, …)."""
     if in_memory and data is not None:
         raise typer.BadParameter("--data and --in-memory exclude each other")
     flags = {
@@ -196,11 +197,19 @@ def check(directory: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
 def main() -> None:
     """Entry point of the `gramme` command: errors made on purpose are one line, not a stack trace."""
     try:
-        app()
+        app(args=_arguments(sys.argv[1:]))
     except GrammeError as error:
         _fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _arguments(given: list[str]) -> list[str]:
+    try:
+        return translate(given)
+    except typer.BadParameter as error:
+        print(f"gramme: {error.format_message()}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _dev_settings(flags: dict[str, Any]) -> Settings:
