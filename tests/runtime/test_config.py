@@ -121,6 +121,12 @@ def test_founding_list_names_each_node_once(members: list[dict[str, object]], me
         load(flags={"initial_catalog": members, "cluster_id": "0" * 32})
 
 
+def test_only_an_embedded_node_ignores_what_is_unsupported() -> None:
+    assert load(flags={"unsupported": "ignore"}).unsupported == "ignore"
+    with pytest.raises(InvalidInput, match="for `gramme dev` only"):
+        load(flags={"unsupported": "ignore", "initial_catalog": [_member(0)]})
+
+
 def test_several_founders_need_a_cluster_id() -> None:
     members = [_member(0), _member(1)]
     with pytest.raises(InvalidInput, match="cluster_id is needed"):

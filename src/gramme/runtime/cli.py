@@ -81,7 +81,10 @@ def node(
     def load() -> Settings:
         from gramme.runtime import config as settings_of
 
-        return settings_of.load(config, os.environ, flags)
+        loaded = settings_of.load(config, os.environ, flags)
+        if loaded.unsupported == "ignore":
+            raise InvalidInput("unsupported = 'ignore' is for `gramme dev` only")
+        return loaded
 
     _serve(load)
 

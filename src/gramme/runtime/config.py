@@ -99,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     insecure_bind: bool = False
     test_controls: bool = False
     cors_origins: str = "*"
+    unsupported: Literal["refuse", "ignore"] = "refuse"
 
     grant_ms: int = 1_500
     renewal_ms: int = 400
@@ -165,6 +166,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(f"cluster_id must be 32 lower-case hex digits, not {self.cluster_id!r}")
         if not self.initial_catalog:
             return
+        if self.unsupported == "ignore":
+            raise ValueError("unsupported = 'ignore' is for `gramme dev` only: a cluster refuses what it does not do")
         ids = [member.node for member in self.initial_catalog]
         for member in self.initial_catalog:
             if not 0 <= member.node < MAX_NODES:

@@ -29,6 +29,7 @@ def tables_handler(process: NodeProcess) -> Handler:
         cors_origins=tuple(origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()),
         request_deadline_ms=settings.request_deadline_ms,
         control_plane_delay_ms=settings.control_plane_delay_ms,
+        unsupported=settings.unsupported,
     )
 
     api = DynamoDbApi(process.node.router, process.clock, process.node.ports.rng, api_settings, process.log_error)

@@ -254,8 +254,11 @@ class NodeProcess:
         self.log_error("a handler failed", error)
 
     def log_error(self, text: str, error: Exception | None) -> None:
-        """One line for an answer of status 500."""
-        self.log_event("request failed", {"level": "error", "what": text, "exc_info": error})
+        """One line for an answer of status 500, or for a member that is ignored."""
+        if error is None:
+            self.log_event("request", {"level": "warning", "what": text})
+        else:
+            self.log_event("request failed", {"level": "error", "what": text, "exc_info": error})
 
 
 def _soon(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], None]:
