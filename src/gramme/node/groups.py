@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.errors import Corruption, Stalled
+from gramme.kernel.errors import Corruption, Invariant, Stalled
 from gramme.kernel.ids import CATALOG_GROUP, Ballot, GroupId, Lsn, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
@@ -66,6 +66,7 @@ class Groups:
         self._on_role = on_role
         self._on_output = on_output
         self._on_unknown = on_unknown
+        self._damaged: list[Damage] = []
         self._tell_ready: dict[GroupId, NodeId] = {}
         self._stash: list[tuple[Instant, GroupId, NodeId, Any]] = []
 
@@ -73,6 +74,7 @@ class Groups:
 
     def recover(self, records: list[tuple[Lsn, Record]], damaged: list[Damage]) -> None:
         """Rebuild every group from the log and the engine; nothing is sent yet."""
+        self._damaged = damaged
         for _, record in records:
             if record.kind is RecordKind.DROP:
                 self.dropped[record.group] = None
@@ -92,17 +94,19 @@ class Groups:
         for damage in damaged:
             if _may_hide(damage, spec.group, applied.slot):
                 self.amnesiac.setdefault(spec.group, str(damage))
+        state.amnesiac = spec.group in self.amnesiac
         try:
             state.attach_engine(applied.slot, applied.crc, applied.stamp)
-        except Corruption as error:
+            partition = self._make(spec, state, extent, applied)
+        except (Corruption, Invariant) as error:
             if spec.group not in self.amnesiac:
                 raise
             self.amnesiac[spec.group] = str(error)
             self.lost[spec.group] = None
             return
-        state.amnesiac = spec.group in self.amnesiac
-        partition = self._make(spec, state, extent, applied)
         partition.rebuild_outcomes(state.entries)
+        if any(_concerns(damage, spec.group) for damage in damaged):
+            partition.doubt_outcomes()
 
     def _make(self, spec: GroupSpec, state: GroupState, extent: Any, applied: Any) -> PartitionReplica:
         replica = GroupReplica(spec.group, self._settings.me, state, self._leases, self._paxos, self._host.ports.rng)
@@ -128,6 +132,8 @@ class Groups:
             partition = self.partitions.get(spec.group)
             if spec.group in self.dropped or spec.group in self.lost:
                 continue
+            if partition is None and self._may_have_hosted(spec.group):
+                continue
             if partition is None:
                 self._tell_ready[spec.group] = requester
                 self._create(spec)
@@ -137,6 +143,17 @@ class Groups:
                 self._tell_ready[spec.group] = requester
         if ready:
             self._host.send(requester, GroupsReady(tuple(ready)))
+
+    def _may_have_hosted(self, group: GroupId) -> bool:
+        """Whether this is a group whose every record was lost to damage: made anew, it would vote as if for the first
+        time (the catalog asks for it as soon as it is not hosted)."""
+        damage = next((damage for damage in self._damaged if _concerns(damage, group)), None)
+        if group not in self.amnesiac and damage is None:
+            return False
+        self.amnesiac.setdefault(group, str(damage))
+        self.lost[group] = None
+        self._host.execute(Effects(records=self._amnesia_records()), self)
+        return True
 
     def _create(self, spec: GroupSpec) -> None:
         state = founding_state(spec.group, spec.members, _encode_spec(spec))
@@ -238,7 +255,12 @@ class Groups:
         now = self._host.now()
         for partition in self.partitions.values():
             partition.replica.trim(durable(partition.spec.group))
-            partition.outcomes.rotate(now)
+            partition.tidy_outcomes(now)
+
+
+def _concerns(damage: Damage, group: GroupId) -> bool:
+    """Whether lost records may have been of `group`."""
+    return damage.identifier is None or damage.identifier.group == group
 
 
 def _may_hide(damage: Damage, group: GroupId, applied: Slot) -> bool:

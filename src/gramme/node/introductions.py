@@ -43,10 +43,12 @@ class Introductions:
         self._accepted: dict[NodeId, BootId] = {}
         self._known_to: dict[NodeId, None] = {}
         self._armed = False
+        self._started = False
         self.refusals: dict[NodeId, str] = {}
 
     def start(self) -> None:
-        """Introduce this node to every peer, until each has answered."""
+        """This boot is durable: introduce this node to every peer, until each has answered."""
+        self._started = True
         self._send_hellos()
 
     @property
@@ -126,7 +128,12 @@ class Introductions:
             self._on_known()
 
     def on_who_are_you(self, source: NodeId) -> None:
-        """A peer restarted, or never heard of us: introduce ourselves again."""
+        """A peer restarted, or never heard of us: introduce ourselves again.
+
+        Not before this boot is durable: a peer would remember a boot that a crash could still make us forget.
+        """
+        if not self._started:
+            return
         self._known_to.pop(source, None)
         self._host.send(source, self._hello())
         self._arm()

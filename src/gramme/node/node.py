@@ -237,6 +237,8 @@ class Node:
         if partition.leading:
             self.router.hint(group, self.me)
             partition.refusing = self._low_space
+            if partition.doubts_outcomes(self.host.now()):
+                self.ports.scheduler.call_soon(lambda: self.fail_over([group]))
         if group == CATALOG_GROUP:
             if partition.leading:
                 self.catalog.lead()

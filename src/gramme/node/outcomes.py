@@ -59,12 +59,14 @@ class Outcomes:
         if command_id != NO_COMMAND_ID:
             self._young_answers[command_id] = reply
 
-    def rotate(self, now: Instant) -> None:
-        """Forget what is older than the window: called every now and then, acts once a window."""
-        if now - self._rotated_at >= self._window_ns:
+    def rotate(self, now: Instant) -> bool:
+        """Forget what is older than the window: called every now and then, acts (and says so) once a window."""
+        due = now - self._rotated_at >= self._window_ns
+        if due:
             self._rotated_at = now
             self._old, self._young = self._young, {}
             self._old_answers, self._young_answers = self._young_answers, {}
+        return due
 
     def export(self) -> list[tuple[CommandId, bytes]]:
         """All of it, for a snapshot."""

@@ -30,7 +30,7 @@ from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark
 from gramme.paxos.outputs import BecameLeader, Chosen, LostLeadership
 from gramme.paxos.replica import GroupReplica, NotLeader
 from gramme.storage.engine.contract import Batch, Engine, View
-from gramme.storage.engine.rows import Space, row_key
+from gramme.storage.engine.rows import PREFIX_BYTES, Space, row_key, space_range
 from gramme.tables.catalog import DescribeTable, ListTables
 from gramme.tables.requests import Failed, FailureKind, GetItem, ScanRange
 
@@ -105,6 +105,8 @@ class PartitionReplica:
         self._settings = settings
         self._on_role = on_role
         self._on_output = on_output
+        self._outcomes_known_at = Instant(0)
+        self._outcome_rows = 0  # rotations until the outcome rows of a snapshot may go; 0: there are none
         self._prefix = extent.to_bytes(8, "big")
         self._overlay: dict[bytes, tuple[Slot, bytes | None]] = {}
         self._pending: dict[Slot, _Pending] = {}
@@ -206,6 +208,9 @@ class PartitionReplica:
         running = self._by_command.get(command_id)
         if running is not None:
             running.waiters.append(on_reply)
+            return
+        if self.doubts_outcomes(self._host.now()):
+            on_reply(self._elsewhere())
             return
         if self.refusing or self.outcomes.full or self._host.log.full:
             on_reply(Failed(FailureKind.THROTTLED, "the partition refuses writes until space is free"))
@@ -373,11 +378,38 @@ class PartitionReplica:
                 del overlay[key]
 
     def rebuild_outcomes(self, entries: list[Entry]) -> None:
-        """After a restart: remember the commands that the retained log shows as applied."""
+        """After a restart: remember the commands that the retained log shows as applied, and those that came with a
+        snapshot."""
+        start, end = space_range(self.extent, Space.OUTCOMES)
+        for key, reply in self._engine.scan(start, end):
+            self.outcomes.add(CommandId(key[PREFIX_BYTES:]), reply)
+            self._outcome_rows = 2
         for entry in entries:
             if entry.slot <= self.applied.slot and entry.command.kind is CommandKind.MUTATIONS:
                 reply = decode_mutation(entry.command.body).reply
                 self.outcomes.add(entry.command.command_id, reply)
+
+    def doubt_outcomes(self) -> None:
+        """Part of the log is damaged: which commands it showed is unknown, so for one window nothing is judged here
+        that might be a write which is sent again."""
+        self._outcomes_known_at = Instant(self._host.now() + self._settings.outcome_window_ns)
+
+    def doubts_outcomes(self, now: Instant) -> bool:
+        """Whether this replica should rather not lead."""
+        return now < self._outcomes_known_at
+
+    def tidy_outcomes(self, now: Instant) -> None:
+        """Forget outcomes that are out of their window, in memory and in rows."""
+        if not self.outcomes.rotate(now) or not self._outcome_rows:
+            return
+        if self._outcome_rows == 1:
+            batch = Batch()
+            batch.delete_range(*space_range(self.extent, Space.OUTCOMES))
+            try:
+                self._engine.write(batch)
+            except Stalled:
+                return  # the next rotation tries again
+        self._outcome_rows -= 1
 
     # --- roles ----------------------------------------------------------------------------------------------------
 
@@ -419,6 +451,8 @@ class PartitionReplica:
         self.extent = extent
         self.applied = applied
         self.outcomes.replace(outcomes)
+        self._outcome_rows = 2 if outcomes else 0
+        self._outcomes_known_at = Instant(0)
         self._prefix = extent.to_bytes(8, "big")
         self._unapplied = deque(entry for entry in self._unapplied if entry.slot > applied.slot)
 

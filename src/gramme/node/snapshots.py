@@ -19,7 +19,7 @@ from gramme.node.messages import SnapshotAck, SnapshotChunk
 from gramme.node.partition import PartitionReplica, applied_row, pack_applied
 from gramme.paxos.entry import Mark
 from gramme.storage.engine.contract import Batch
-from gramme.storage.engine.rows import Space, extent_range
+from gramme.storage.engine.rows import Space, extent_range, row_key
 
 _CHUNK_BYTES: Final = 256 << 10
 _CHUNK_ROWS: Final = 1_000
@@ -90,6 +90,8 @@ class SnapshotSender:
         rows: list[tuple[bytes, bytes]] = []
         size = 0
         for key, value in sending.rows:
+            if key[_PREFIX_BYTES] == Space.OUTCOMES:
+                continue  # those that once came to this node; `outcomes` has what still counts
             rows.append((key[_PREFIX_BYTES:], value))
             size += len(key) + len(value)
             if size >= _CHUNK_BYTES or len(rows) >= _CHUNK_ROWS:
@@ -149,10 +151,13 @@ class SnapshotReceiver:
         self._partition = partition
         self._receiving: dict[GroupId, _Receiving] = {}
         self._extents: dict[GroupId, ExtentId] = {}
+        self._finishing: dict[GroupId, None] = {}  # being made durable: nothing else may be begun until they are
         self.installed = 0
 
     def on_chunk(self, source: NodeId, chunk: SnapshotChunk) -> None:
         """Write a chunk's rows; chunks that come twice or out of order change nothing."""
+        if chunk.group in self._finishing:
+            return
         partition = self._partition(chunk.group)
         if partition is None or partition.leading or partition.applied.slot >= chunk.slot:
             self._refuse(source, chunk)
@@ -182,6 +187,9 @@ class SnapshotReceiver:
         prefix = receiving.extent.to_bytes(8, "big")
         for key, value in chunk.rows:
             batch.put(prefix + key, value)
+        for command_id, reply in chunk.outcomes:
+            # The log that a restart would rebuild them from is not here.
+            batch.put(row_key(receiving.extent, Space.OUTCOMES, command_id), reply)
         try:
             self._host.ports.engine.write(batch)
         except Stalled:
@@ -212,12 +220,14 @@ class SnapshotReceiver:
         except Stalled:
             self._refuse(receiving.source, chunk)
             return
+        self._finishing[chunk.group] = None
         partition.pause_applying()
         self._host.ports.engine.flush(lambda: self._flushed(receiving, chunk, partition, mark))
 
     def _flushed(self, receiving: _Receiving, chunk: SnapshotChunk, partition: PartitionReplica, mark: Mark) -> None:
         if self._host.stopped:
             return
+        del self._finishing[chunk.group]
         batch = Batch()
         if self._partition(chunk.group) is not partition:  # dropped meanwhile
             clear_extent(batch, receiving.extent)
