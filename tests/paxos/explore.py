@@ -377,6 +377,9 @@ def _clone(replica: GroupReplica) -> GroupReplica:
     """An independent copy (shared: immutable values, settings, the lease table, which nothing changes here)."""
     twin = copy.copy(replica)
     acceptor = twin.acceptor = copy.copy(replica.acceptor)
+    twin._freshness = copy.copy(replica._freshness)
+    twin._timer = copy.copy(replica._timer)
+    twin._timer._acceptor = acceptor
     acceptor.log = copy.copy(acceptor.log)
     acceptor.log.entries = list(acceptor.log.entries)
     if replica.leader is not None:

@@ -33,9 +33,10 @@ from gramme.paxos.messages import (
 )
 from gramme.paxos.outputs import BecameLeader, Chosen, LostLeadership
 from gramme.paxos.recovery import fold
-from gramme.paxos.replica import GroupReplica, NotLeader, Role
+from gramme.paxos.replica import GroupReplica, NotLeader
 from gramme.paxos.settings import PaxosSettings
 from gramme.paxos.state import GroupState, founding_state
+from gramme.paxos.status import Role
 
 GROUP = GroupId(4)
 N0, N1, N2 = NodeId(0), NodeId(1), NodeId(2)

@@ -14,7 +14,8 @@ from tests.paxos.world import CALM, Node, Violation, World
 from gramme.kernel.ids import GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.paxos.messages import LEASE_MESSAGES
-from gramme.paxos.replica import Role, successors
+from gramme.paxos.status import Role
+from gramme.paxos.succession import successors
 
 
 def calm(seed: int = 1, members: int = 3) -> World:

@@ -7,8 +7,6 @@ them. At the end of a turn in which something was proposed the host calls `flush
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from gramme.kernel.effects import Effects
@@ -20,6 +18,7 @@ from gramme.kernel.time import Instant, Stamp, Timestamp
 from gramme.paxos.acceptor import Acceptor, LogDurable
 from gramme.paxos.campaign import Campaign, Phase, PromiseDurable
 from gramme.paxos.entry import Command, Entry, Mark
+from gramme.paxos.freshness import Freshness
 from gramme.paxos.leader import Leader
 from gramme.paxos.lease import LeaseView
 from gramme.paxos.messages import (
@@ -43,57 +42,15 @@ from gramme.paxos.messages import (
 from gramme.paxos.outputs import BecameLeader, LeaderHint, LostLeadership
 from gramme.paxos.settings import PaxosSettings
 from gramme.paxos.state import GroupState, checkpoint_record
+from gramme.paxos.status import GroupStatus, PeerStatus, Role
+from gramme.paxos.succession import CampaignTimer
+
+
+__all__ = ["GroupReplica", "GroupStatus", "NotLeader"]
 
 
 class NotLeader(GrammeError):
     """This replica may not propose: it does not lead, its barrier is not chosen, or it is handing over."""
-
-
-class Role(Enum):
-    """What a replica is doing."""
-
-    FOLLOWER = "follower"
-    CANDIDATE = "candidate"
-    LEADER = "leader"
-
-
-@dataclass(frozen=True, slots=True)
-class PeerStatus:
-    """A follower as its leader sees it: durable up to `slot` of the leader's log; `mode` as in `peer.Mode`."""
-
-    node: NodeId
-    slot: Slot
-    mode: str
-
-
-@dataclass(frozen=True, slots=True)
-class GroupStatus:
-    """For `gramme cluster status`. `leader` is NO_NODE if none is known; `peers` only at the leader."""
-
-    group: GroupId
-    role: Role
-    leader: NodeId
-    ballot: Ballot
-    log_ballot: Ballot
-    configuration: int
-    members: tuple[NodeId, ...]
-    base_slot: Slot
-    last_slot: Slot
-    chosen_slot: Slot
-    applied_slot: Slot
-    retained_bytes: int
-    amnesiac: bool
-    peers: tuple[PeerStatus, ...]
-
-
-def successors(group: GroupId, members: tuple[NodeId, ...], holder: NodeId) -> list[NodeId]:
-    """Who campaigns first, second, … when `holder` is lost: by group, so that a dead node's groups spread evenly."""
-    others = [node for node in members if node != holder]
-    start = (group * _GOLDEN >> 32) % len(others) if others else 0
-    return others[start:] + others[:start]
-
-
-_GOLDEN = 0x9E3779B97F4A7C15  # Fibonacci hashing: neighbouring groups go different ways
 
 
 class GroupReplica:
@@ -118,19 +75,15 @@ class GroupReplica:
         self._founding = state.founding
         self._leases = leases
         self._settings = settings
-        self._rng = rng
         self._known_leader = NO_NODE
         self._hinted = NO_NODE
-        self._campaign_at: Instant | None = None
+        self._timer = CampaignTimer(self.acceptor, settings, rng)
         self._attempt = 0
-        self._failures = 0
         self._highest_round = ballot_round(state.promised)
         self._promised_at: Instant | None = None
         self._stamped_boot: bytes | None = None
         self._applied = state.applied
-        self._told_chosen = Slot(0)
-        self._told_at: Instant | None = None
-        self._current_at: Instant | None = None
+        self._freshness = Freshness()
 
     # --- facts --------------------------------------------------------------------------------------------------------
 
@@ -184,16 +137,10 @@ class GroupReplica:
 
     @property
     def leader_heard_at(self) -> Instant | None:
-        """When this follower last knew that it has everything its leader had chosen; None if never.
-
-        What the leader tells counts from its arrival, once it is handed out for applying. In an idle group, whose
-        leader says nothing, the renewals of the leader's node count instead.
-        """
-        if self._told_at is None or self.acceptor.emitted < self._told_chosen:
-            return self._current_at
-        if self._known_leader == NO_NODE or self._leases.grant_boot(self._known_leader) != self._stamped_boot:
-            return self._told_at
-        return Instant(max(self._told_at, self._leases.heard_at(self._known_leader) or 0))
+        """When this follower last knew that it has everything its leader had chosen; None if never."""
+        leader = self._known_leader
+        idle = leader != NO_NODE and self._leases.grant_boot(leader) == self._stamped_boot
+        return self._freshness.since(self.acceptor.emitted, self._leases.heard_at(leader) if idle else None)
 
     def holds_lease(self, now: Instant) -> bool:
         """Whether strong reads may be answered from applied state at `now`."""
@@ -262,9 +209,9 @@ class GroupReplica:
                 acceptor.answer_behind(node, now, out)
         if holder != self.me:
             wait_ns = self._settings.lease_grant_ns if self._founding else self._settings.reconfirm_ns
-            self._campaign_in(max(wait_ns, self._leases.quiet_until - now) + self._rank_delay_ns(), now)
+            self._timer.within(max(wait_ns, self._leases.quiet_until - now), now)
         else:
-            self._campaign_in(self._jitter_ns(), now)
+            self._timer.within(0, now)
         return self._settle(now, out)
 
     def step(self, source: NodeId, message: Any, now: Instant) -> Effects:
@@ -318,7 +265,7 @@ class GroupReplica:
             return None
         if self.leader is not None:
             return self.leader.next_deadline()
-        return self._campaign_at if self.campaign is None else self.campaign.deadline
+        return self._timer.at if self.campaign is None else self.campaign.deadline
 
     def tick(self, now: Instant) -> Effects:
         """Do what is due at `now`; harmless when nothing is."""
@@ -332,7 +279,7 @@ class GroupReplica:
         elif self.campaign is not None:
             if self.campaign.deadline <= now:
                 self._fail_campaign(now)
-        elif self._campaign_at is not None and self._campaign_at <= now:
+        elif self._timer.at is not None and self._timer.at <= now:
             self._consider_campaign(now, out)
         return self._settle(now, out)
 
@@ -425,8 +372,7 @@ class GroupReplica:
         if self.acceptor.on_prepare(source, message, now, out) and self.acceptor.promised != before:
             self._promised_at = now
             self._known_leader = NO_NODE
-            self._campaign_at = None
-            self._campaign_in(self._settings.campaign_timeout_ns + self._rank_delay_ns(), now)
+            self._timer.again(self._settings.campaign_timeout_ns, now)
 
     def _on_fetch(self, source: NodeId, message: Fetch, now: Instant, out: Effects) -> None:
         """The log stands still while the candidate's ballot is the highest promised here."""
@@ -463,12 +409,9 @@ class GroupReplica:
 
     def _hear_leader(self, source: NodeId, chosen: Slot, now: Instant) -> None:
         """A message of the promised ballot's holder came, saying that it has `chosen`."""
-        if self.acceptor.emitted >= self._told_chosen:
-            self._current_at = self._told_at
-        if chosen >= self._told_chosen:
-            self._told_chosen, self._told_at = chosen, now
+        self._freshness.told(chosen, self.acceptor.emitted, now)
         self._known_leader = source
-        self._failures = 0
+        self._timer.succeed()
 
     # --- leader -------------------------------------------------------------------------------------------------------
 
@@ -515,7 +458,7 @@ class GroupReplica:
         acceptor.release(message.ballot)
         if fresh and self.leader is None and self.campaign is None:
             self._known_leader = NO_NODE
-            self._campaign_in(self._settings.rank_delay_ns + self._rank_delay_ns(), now)
+            self._timer.within(self._settings.rank_delay_ns, now)
 
     def _on_hand_over(self, source: NodeId, message: HandOver, now: Instant, out: Effects) -> None:
         """The holder wants this replica to lead: campaign at once, without a poll."""
@@ -541,7 +484,7 @@ class GroupReplica:
         self._drop_leader(out)
         self._release(leader.ballot, out)
         self._known_leader = successor
-        self._campaign_in(self._settings.campaign_timeout_ns + self._rank_delay_ns(), now)
+        self._timer.within(self._settings.campaign_timeout_ns, now)
 
     def _release(self, ballot: Ballot, out: Effects) -> None:
         acceptor = self.acceptor
@@ -598,13 +541,13 @@ class GroupReplica:
 
     def _consider_campaign(self, now: Instant, out: Effects) -> None:
         """The timer has run out: campaign unless this node is bound after all or cannot reach a quorum anyway."""
-        self._campaign_at = None
+        self._timer.stop()
         bound_ns = self.acceptor.bound_ns(self.me, now)
         up = sum(1 for node in self.members if node == self.me or self._leases.is_up(node, now))
         if bound_ns > 0:
-            self._campaign_in(bound_ns + self._rank_delay_ns(), now)
+            self._timer.within(bound_ns, now)
         elif up < self.acceptor.quorum:
-            self._retry_later(0, now)
+            self._timer.retry(0, now)
         else:
             self._known_leader = NO_NODE
             self._attempt += 1
@@ -641,52 +584,28 @@ class GroupReplica:
         after, suffix = campaign.adopted()
         self.acceptor.install(campaign.ballot, after, suffix, out)
         self.campaign = None
-        self._campaign_at = None
-        self._failures = 0
+        self._timer.stop()
+        self._timer.succeed()
         self.leader = Leader(campaign.ballot, self.acceptor, self._leases, self._settings, now)
         self.leader.begin(campaign.promises, now, out)
 
     def _fail_campaign(self, now: Instant) -> None:
         campaign, self.campaign = self.campaign, None
         assert campaign is not None
-        self._retry_later(campaign.refused_until - now, now)
-
-    def _retry_later(self, wait_ns: int, now: Instant) -> None:
-        """Come back when a lease has run out, as refusals said; else back off, more each time, with jitter."""
-        backoff_ns = min(self._settings.rank_delay_ns << min(self._failures, 8), self._settings.retry_max_ns)
-        self._failures += 1
-        self._campaign_at = None
-        if wait_ns > 0:
-            self._campaign_in(wait_ns + self._rank_delay_ns(), now)
-        else:
-            self._campaign_in(backoff_ns // 2 + self._rng.randrange(backoff_ns), now)
-
-    def _campaign_in(self, delay_ns: int, now: Instant) -> None:
-        when = Instant(now + delay_ns)
-        self._campaign_at = when if self._campaign_at is None else min(self._campaign_at, when)
+        self._timer.retry(campaign.refused_until - now, now)
 
     def _watch_leader(self, now: Instant) -> None:
         """A grant changed: campaign when the leader's node is lost or restarted, be patient when it is merely back."""
         holder = ballot_node(self.acceptor.promised)
         if self.acceptor.stamped_era and self.acceptor.bound_ns(self.me, now) > 0:
-            self._campaign_at = None
+            self._timer.stop()
             return
-        delay_ns = self._rank_delay_ns()
         back = self._leases.grant_left(holder, now) > 0
         if back and self._leases.grant_boot(holder) == self._stamped_boot:
-            self._campaign_at = None
-            delay_ns += self._settings.reconfirm_ns
+            self._timer.again(self._settings.reconfirm_ns, now)
         else:
             self._known_leader = NO_NODE
-        self._campaign_in(delay_ns, now)
-
-    def _rank_delay_ns(self) -> int:
-        order = successors(self.group, self.members, ballot_node(self.acceptor.promised))
-        rank = order.index(self.me) if self.me in order else 0
-        return rank * self._settings.rank_delay_ns + self._jitter_ns()
-
-    def _jitter_ns(self) -> int:
-        return self._rng.randrange(self._settings.jitter_ns)
+            self._timer.within(0, now)
 
     def _see_round(self, ballot: Ballot) -> None:
         self._highest_round = max(self._highest_round, ballot_round(ballot))
@@ -700,11 +619,11 @@ class GroupReplica:
         self._see_round(acceptor.promised)
         if self.leader is not None and acceptor.promised != self.leader.ballot:
             self._drop_leader(out)
-            self._campaign_in(self._settings.campaign_timeout_ns + self._rank_delay_ns(), now)
+            self._timer.within(self._settings.campaign_timeout_ns, now)
         campaign = self.campaign
         if campaign is not None and acceptor.promised != campaign.ballot and campaign.phase is not Phase.POLL:
             self.campaign = None
-            self._campaign_in(self._settings.campaign_timeout_ns + self._rank_delay_ns(), now)
+            self._timer.within(self._settings.campaign_timeout_ns, now)
         acceptor.mark_durable_after(out)
         acceptor.emit(out)
         if self.leader is not None:
@@ -717,7 +636,7 @@ class GroupReplica:
         return out
 
     def _settle_leader(self, leader: Leader, now: Instant, out: Effects) -> None:
-        self._campaign_at = None
+        self._timer.stop()
         if not leader.serving and self.acceptor.emitted >= leader.barrier_slot:
             leader.serving = True
             self._known_leader = self.me
@@ -733,9 +652,9 @@ class GroupReplica:
         holder = ballot_node(self.acceptor.promised)
         if self.acceptor.stamped_era and self.acceptor.stamped_era == self._leases.grant_era(holder, now):
             self._stamped_boot = self._leases.grant_boot(holder)
-            self._campaign_at = None
-        elif self.campaign is None and self._campaign_at is None:
-            self._campaign_in(self._settings.lease_grant_ns + self._rank_delay_ns(), now)
+            self._timer.stop()
+        elif self.campaign is None and self._timer.at is None:
+            self._timer.within(self._settings.lease_grant_ns, now)
 
 
 _STEPS: dict[type, Any] = {
