@@ -45,7 +45,6 @@ from gramme.paxos.state import GroupState, checkpoint_record
 from gramme.paxos.status import GroupStatus, PeerStatus, Role
 from gramme.paxos.succession import CampaignTimer
 
-
 __all__ = ["GroupReplica", "GroupStatus", "NotLeader"]
 
 
