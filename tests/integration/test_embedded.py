@@ -28,7 +28,7 @@ ALL_TYPES: dict[str, Any] = {
     "boolean": {"BOOL": False},
     "null": {"NULL": True},
     "list": {"L": [{"S": "a"}, {"N": "1"}, {"L": []}, {"M": {}}]},
-    "map": {"M": {"inner": {"M": {"deep": {"SS": ["x"]}}}, "": {"S": "empty name"}}},
+    "map": {"M": {"inner": {"M": {"deep": {"SS": ["x"]}}}, "void": {"S": ""}}},
     "strings": {"SS": ["b", "a"]},
     "numbers": {"NS": ["3", "-1.5"]},
     "binaries": {"BS": [b"\x00", b"\xff"]},
