@@ -60,7 +60,7 @@ class NodeSettings:
     flush_bytes: int = 64 << 20
     flush_interval_ns: int = 30 * SECOND
     free_space_reserve_bytes: int = 256 << 20
-    retain_log_bytes: int = 32 << 20
+    retain_log_bytes: int = 8 << 20
     outcome_window_ns: int = 10 * SECOND
     outcome_limit: int = 1_000_000
     request_limit: int = 20_000

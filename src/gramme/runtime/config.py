@@ -114,7 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     free_space_reserve_bytes: int = 256 << 20
     segment_bytes: int = 16 << 20
-    retain_log_bytes: int = 32 << 20
+    retain_log_bytes: int = 8 << 20
     flush_bytes: int = 64 << 20
     flush_interval_ms: int = 30_000
     engine_cache_bytes: int = 128 << 20
