@@ -6,7 +6,6 @@ Source: issue 2, "What a user can do" 3 and 4. The gaps are printed (`pytest -s`
 from __future__ import annotations
 
 import itertools
-import statistics
 import threading
 import time
 from typing import Any
@@ -77,7 +76,7 @@ class Counters:
 def test_twenty_kills_go_unnoticed() -> None:
     with cluster(3) as three:
         client = three.client()
-        create_table(client, TABLE)
+        create_table(client, TABLE, units=5)  # one partition: every other kill hits the leader of all counters
         with Counters(client) as counters:
             for kill in range(KILLS):
                 node = _next_victim(three, kill)
@@ -99,7 +98,7 @@ def test_graceful_stops_go_unnoticed() -> None:
     """A node that is told to stop hands its leaderships over first: no lease has to run out."""
     with cluster(3) as three:
         client = three.client()
-        create_table(client, TABLE)
+        create_table(client, TABLE, units=5)
         with Counters(client) as counters:
             for stop in range(6):
                 stopped_at = time.monotonic()
@@ -113,16 +112,13 @@ def test_graceful_stops_go_unnoticed() -> None:
 
 
 def _next_victim(three: Cluster, number: int) -> int:
-    """The leader of the shared counter's table at first, then each node in turn: leaders and followers alike."""
+    """The leader, then each node in turn, leaders and followers alike."""
     leaders = [node for node in three.leaders(TABLE) if node is not None]
     return leaders[0] if number % 2 == 0 and leaders else number % 3
 
 
 def _report_gaps(what: str, answered_at: list[float]) -> None:
     times = sorted(answered_at)
-    gaps = sorted((after - before for before, after in itertools.pairwise(times)), reverse=True)[:KILLS]
+    gaps = sorted((after - before for before, after in itertools.pairwise(times)), reverse=True)
     assert gaps[0] < RECOVERY_DEADLINE_S
-    longest = ", ".join(f"{gap:.2f}" for gap in gaps[:5])
-    print(
-        f"{what}: longest times without any answer {longest} s; median of the {KILLS}: {statistics.median(gaps):.2f} s"
-    )
+    print(f"{what}: the longest times without an answer were {', '.join(f'{gap:.2f}' for gap in gaps[:10])} s")
