@@ -157,4 +157,4 @@ def test_rows_are_filtered_then_projected_and_otherwise_left_alone() -> None:
     ]
     assert prepared.projection is not None
     assert json.loads(project_row(rows[0], prepared.projection)) == {"pk": {"S": "0"}, "n": {"N": "0"}}
-    assert last_evaluated_key(rows[1], KeySchema("pk", "S")) == {"pk": {"S": "1"}}
+    assert last_evaluated_key(rows[1], ("pk",)) == {"pk": {"S": "1"}}

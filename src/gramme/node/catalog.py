@@ -13,7 +13,7 @@ import msgspec
 from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import GroupId, NodeId
 from gramme.kernel.ports import Randomness
-from gramme.node.catalog_commands import CatalogAnswer, RemoveTable, SetStatus
+from gramme.node.catalog_commands import CatalogAnswer, RemoveTable, SetStatus, SettleIndexes
 from gramme.node.evaluator import Answer, Change, Context, Read, Scan
 from gramme.node.messages import GroupSpec
 from gramme.node.ports import Member
@@ -25,6 +25,7 @@ from gramme.tables.catalog import (
     DeleteTable,
     DescribeTable,
     ListTables,
+    NoSuchIndex,
     NoSuchTable,
     SetTimeToLive,
     TableInUse,
@@ -33,7 +34,9 @@ from gramme.tables.catalog import (
     TagTable,
     UpdateTable,
 )
-from gramme.tables.descriptor import Partition, TableDescriptor
+from gramme.tables.descriptor import Index, Partition, TableDescriptor
+from gramme.tables.index_changes import indexes_settled, missing_index
+from gramme.tables.indexes import encode_schema, schema_of
 from gramme.tables.requests import Refused
 from gramme.tables.table_changes import changed
 
@@ -91,6 +94,8 @@ class CatalogEvaluator:
                 return self._set_status(request, read)
             case RemoveTable():
                 return self._remove(request, read)
+            case SettleIndexes():
+                return self._settle_indexes(request, read)
         raise Invariant(f"not a catalog write: {type(request).__name__}")
 
     def read(self, request: Any, get: Read, scan: Scan) -> CatalogAnswer:
@@ -115,11 +120,13 @@ class CatalogEvaluator:
         if existing is not None:
             return Answer(TableInUse(request.name, existing.status), (row,))
         counters = counters_row(read)
-        count = partition_count(request.read_units, request.write_units, request.billing_mode == "PAY_PER_REQUEST")
-        partitions = []
-        for index, (start, end) in enumerate(cut(count)):
-            group = GroupId(counters.next_group + index)
-            partitions.append(Partition(group, start, end, choose_members(self._members, group)))
+        on_demand = request.billing_mode == "PAY_PER_REQUEST"
+        partitions = self._partitions(counters.next_group, request.read_units, request.write_units, on_demand)
+        next_group = counters.next_group + len(partitions)
+        indexes: list[Index] = []
+        for number, index in enumerate(request.indexes, 1):
+            indexes.append(self._placed(msgspec.structs.replace(index, number=number), next_group, on_demand))
+            next_group += len(indexes[-1].partitions)
         table = TableDescriptor(
             name=request.name,
             table_id=_random_uuid(self._rng),
@@ -131,12 +138,28 @@ class CatalogEvaluator:
             billing_mode=request.billing_mode,
             read_units=request.read_units,
             write_units=request.write_units,
-            partitions=tuple(partitions),
+            partitions=partitions,
             settings=request.settings,
+            indexes=tuple(indexes),
+            next_index=len(indexes) + 1,
         )
-        puts = [(row, _pack(table)), (_COUNTERS, _pack(Counters(counters.version + 1, counters.next_group + count)))]
+        puts = [(row, _pack(table)), (_COUNTERS, _pack(Counters(counters.version + 1, next_group)))]
         puts += [(_group_row(spec.group), _pack(spec)) for spec in group_specs(table)]
         return Change(puts, [], TableReply(table))
+
+    def _partitions(self, first: int, reads: int, writes: int, on_demand: bool) -> tuple[Partition, ...]:
+        """New partitions for such a load, in groups from `first` on."""
+        return tuple(
+            Partition(GroupId(first + n), start, end, choose_members(self._members, first + n))
+            for n, (start, end) in enumerate(cut(partition_count(reads, writes, on_demand)))
+        )
+
+    def _placed(self, index: Index, first: int, on_demand: bool) -> Index:
+        """A global index with partitions of its own; a local one needs none."""
+        if index.kind == "LOCAL":
+            return index
+        partitions = self._partitions(first, index.read_units, index.write_units, on_demand)
+        return msgspec.structs.replace(index, partitions=partitions)
 
     def _delete(self, request: DeleteTable, read: Read) -> Change | Answer:
         table = table_row(read, request.name)
@@ -156,10 +179,31 @@ class CatalogEvaluator:
             return Answer(NoSuchTable(request.name), (row,))
         if table.status != "ACTIVE":
             return Answer(TableInUse(request.name, table.status), (row,))
+        if isinstance(request, UpdateTable) and missing_index(table, request):
+            return Answer(NoSuchIndex(request.name), (row,))
         after = changed(table, request, context.wall)
         if isinstance(after, Refused):
             return Answer(after, (row,))
-        return Change([(row, _pack(after)), _bumped(read)], [], TableReply(after))
+        puts: list[tuple[bytes, bytes]] = []
+        counters = counters_row(read)
+        next_group = counters.next_group
+        if isinstance(request, UpdateTable) and request.add is not None:
+            placed = self._placed(after.indexes[-1], next_group, after.billing_mode == "PAY_PER_REQUEST")
+            after = msgspec.structs.replace(after, indexes=(*after.indexes[:-1], placed))
+            next_group += len(placed.partitions)
+            puts = [(_group_row(spec.group), _pack(spec)) for spec in index_specs(after, placed)]
+        puts += [(row, _pack(after)), (_COUNTERS, _pack(Counters(counters.version + 1, next_group)))]
+        return Change(puts, [], TableReply(after))
+
+    def _settle_indexes(self, request: SettleIndexes, read: Read) -> Change | Answer:
+        table = table_row(read, request.name)
+        row = _TABLES + request.name.encode()
+        if table is None or table.table_id != request.table_id or table.status != "UPDATING":
+            return Answer(NoSuchTable(request.name), (row,))
+        after = indexes_settled(table, request.made, request.gone)
+        gone = [p.group for index in table.indexes if index.number in request.gone for p in index.partitions]
+        puts = [(row, _pack(after)), _bumped(read), *((_TOMBSTONES + _group_bytes(group), b"") for group in gone)]
+        return Change(puts, [_group_row(group) for group in gone], TableReply(after))
 
     def _set_status(self, request: SetStatus, read: Read) -> Change | Answer:
         table = table_row(read, request.name)
@@ -182,7 +226,7 @@ class CatalogEvaluator:
             return Answer(NoSuchTable(request.name), (row,))
         deletes = [row]
         puts = [_bumped(read)]
-        for partition in table.partitions:
+        for partition in table.all_partitions:
             deletes.append(_group_row(partition.group))
             puts.append((_TOMBSTONES + _group_bytes(partition.group), b""))
         return Change(puts, deletes, TableReply(table))
@@ -216,8 +260,15 @@ def is_tombstoned(read: Read, group: GroupId) -> bool:
 
 
 def group_specs(table: TableDescriptor) -> list[GroupSpec]:
-    """The groups of a table's partitions."""
-    return [GroupSpec(p.group, table.table_id, p.start, p.end, p.replicas) for p in table.partitions]
+    """The groups of a new table: those of its own partitions, which know its indexes, then those of its indexes."""
+    schema = encode_schema(schema_of(table)) if table.indexes else b""
+    own = [GroupSpec(p.group, table.table_id, p.start, p.end, p.replicas, schema) for p in table.partitions]
+    return own + [spec for index in table.indexes for spec in index_specs(table, index)]
+
+
+def index_specs(table: TableDescriptor, index: Index) -> list[GroupSpec]:
+    """The groups of a global index's partitions."""
+    return [GroupSpec(p.group, table.table_id, p.start, p.end, p.replicas) for p in index.partitions]
 
 
 def _bumped(read: Read) -> tuple[bytes, bytes]:

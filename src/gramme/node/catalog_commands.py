@@ -9,6 +9,7 @@ from gramme.tables.catalog import (
     DeleteTable,
     DescribeTable,
     ListTables,
+    NoSuchIndex,
     NoSuchTable,
     TableChange,
     TableInUse,
@@ -34,7 +35,17 @@ class RemoveTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     table_id: str
 
 
-CatalogWrite = CreateTable | DeleteTable | TableChange | SetStatus | RemoveTable
+class SettleIndexes(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The indexes with the numbers `made` are ACTIVE, those of `gone` and their groups are no more; nothing happens if
+    this incarnation of the table is gone."""
+
+    name: str
+    table_id: str
+    made: tuple[int, ...]
+    gone: tuple[int, ...]
+
+
+CatalogWrite = CreateTable | DeleteTable | TableChange | SetStatus | RemoveTable | SettleIndexes
 CatalogRead = DescribeTable | ListTables
 CatalogCommand = CatalogWrite | CatalogRead
-CatalogAnswer = TableReply | TableNames | NoSuchTable | TableInUse | Refused
+CatalogAnswer = TableReply | TableNames | NoSuchTable | NoSuchIndex | TableInUse | Refused

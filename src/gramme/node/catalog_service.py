@@ -17,6 +17,7 @@ from gramme.kernel.time import MILLISECOND, Instant
 from gramme.node.catalog import all_groups, all_tables, counters_row, group_specs, is_tombstoned
 from gramme.node.catalog_commands import RemoveTable, SetStatus
 from gramme.node.host import Host
+from gramme.node.index_service import IndexService
 from gramme.node.messages import (
     CreateGroups,
     DropGroups,
@@ -28,8 +29,8 @@ from gramme.node.messages import (
 )
 from gramme.node.partition import Elsewhere, PartitionReplica
 from gramme.node.ports import NodeSettings
-from gramme.tables.catalog import CreateTable, DeleteTable, TableReply
-from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.catalog import CreateTable, DeleteTable, TableReply, UpdateTable
+from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.requests import Failed
 
 _RETRY_NS: Final = 200 * MILLISECOND
@@ -54,10 +55,17 @@ class _Task:
 class CatalogService:
     """Serves catalog requests on this node; acts only while this node leads the catalog's group."""
 
-    def __init__(self, host: Host, settings: NodeSettings, partition: Callable[[], PartitionReplica | None]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        settings: NodeSettings,
+        partition: Callable[[], PartitionReplica | None],
+        send: Callable[[Partition, Any, Instant, Callable[[Any], None]], None],
+    ) -> None:
         self._host = host
         self._settings = settings
         self._partition = partition
+        self._indexes = IndexService(host, settings, partition, send)
         self._creating: dict[str, _Task] = {}
         self._deleting: dict[str, _Task] = {}
         self._timer_armed = False
@@ -73,8 +81,16 @@ class CatalogService:
             partition.submit(request, command_id, lambda reply: self._created(reply, on_reply))
         elif isinstance(request, DeleteTable):
             partition.submit(request, command_id, lambda reply: self._deleted(reply, on_reply))
+        elif isinstance(request, UpdateTable):
+            partition.submit(request, command_id, lambda reply: self._updated(reply, on_reply))
         else:
             partition.submit(request, command_id, on_reply)
+
+    def _updated(self, reply: Any, on_reply: OnReply) -> None:
+        """The caller does not wait for indexes to come or go: it hears UPDATING and polls."""
+        if isinstance(reply, TableReply):
+            self._indexes.begin(reply.table)
+        on_reply(reply)
 
     def _created(self, reply: Any, on_reply: OnReply) -> None:
         """The CREATING row is applied (perhaps by an earlier attempt with this command id)."""
@@ -104,7 +120,7 @@ class CatalogService:
     # --- creation -------------------------------------------------------------------------------------------------
 
     def _begin_creation(self, table: TableDescriptor) -> _Task:
-        waiting = {(partition.group, NodeId(0)): None for partition in table.partitions}
+        waiting = {(partition.group, NodeId(0)): None for partition in table.all_partitions}
         task = _Task(table, self._host.now(), waiting)
         self._creating[table.table_id] = task
         self._push_creation(task)
@@ -119,6 +135,7 @@ class CatalogService:
 
     def on_groups_ready(self, message: GroupsReady) -> None:
         """Leaders report their barrier: the group serves."""
+        self._indexes.on_groups_ready(message)
         for task in list(self._creating.values()):
             for group in message.groups:
                 task.waiting.pop((group, NodeId(0)), None)
@@ -138,7 +155,7 @@ class CatalogService:
     # --- deletion -------------------------------------------------------------------------------------------------
 
     def _begin_deletion(self, table: TableDescriptor) -> _Task:
-        waiting = {(p.group, node): None for p in table.partitions for node in p.replicas}
+        waiting = {(p.group, node): None for p in table.all_partitions for node in p.replicas}
         task = _Task(table, self._host.now(), waiting)
         self._deleting[table.table_id] = task
         self._push_deletion(task)
@@ -153,6 +170,7 @@ class CatalogService:
 
     def on_groups_dropped(self, source: NodeId, message: GroupsDropped) -> None:
         """Members report a durable drop."""
+        self._indexes.on_groups_dropped(source, message)
         for task in list(self._deleting.values()):
             for group in message.groups:
                 task.waiting.pop((group, source), None)
@@ -209,11 +227,14 @@ class CatalogService:
                 self._begin_creation(table)
             elif table.status == "DELETING" and table.table_id not in self._deleting:
                 self._begin_deletion(table)
+            elif table.status == "UPDATING":
+                self._indexes.begin(table)
 
     def follow(self) -> None:
         """Another node leads: callers that wait here ask it."""
         tasks = [*self._creating.values(), *self._deleting.values()]
         self._creating, self._deleting = {}, {}
+        self._indexes.follow()
         partition = self._partition()
         hint = partition.replica.leader_hint if partition is not None else None
         for task in tasks:
@@ -252,9 +273,7 @@ class CatalogService:
             self._host.send(source, Reconciled(version, (), ()))
             return
         hosted = frozenset(message.groups)
-        deleting = {
-            p.group for table in all_tables(partition.scan) if table.status == "DELETING" for p in table.partitions
-        }
+        deleting = {place.group for table in all_tables(partition.scan) for place in _leaving(table)}
         create = tuple(
             spec
             for spec in all_groups(partition.scan)
@@ -262,6 +281,13 @@ class CatalogService:
         )
         drop = tuple(group for group in message.groups if group in deleting or is_tombstoned(partition.get, group))
         self._host.send(source, Reconciled(version, create, drop))
+
+
+def _leaving(table: TableDescriptor) -> tuple[Partition, ...]:
+    """The partitions of a table that are on their way to nothing."""
+    if table.status == "DELETING":
+        return table.all_partitions
+    return tuple(place for index in table.indexes if index.status == "DELETING" for place in index.partitions)
 
 
 def _members(specs: tuple[GroupSpec, ...]) -> tuple[NodeId, ...]:

@@ -10,17 +10,20 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from gramme.kernel.time import Stamp, Timestamp
+from gramme.node.mutation import ChangeRecord
 
 Read = Callable[[bytes], bytes | None]
 """Newest value of a space-prefixed key, or None."""
 
 
 class Change(NamedTuple):
-    """Rows to put and delete (space-prefixed keys), and the answer once that is applied."""
+    """Rows to put and delete (space-prefixed keys), the answer once that is applied, and records of what changed, for
+    those who consume them."""
 
     puts: list[tuple[bytes, bytes]]
     deletes: list[bytes]
     reply: Any
+    changes: tuple[ChangeRecord, ...] = ()
 
 
 class Answer(NamedTuple):
@@ -39,6 +42,9 @@ class Context(NamedTuple):
 
 class Evaluator(Protocol):
     """The data model of one partition."""
+
+    def reset(self) -> None:
+        """Leadership begins, or rows came from a snapshot: whatever was remembered of them is to be read again."""
 
     def write(self, request: Any, read: Read, context: Context) -> Change | Answer:
         """Evaluate a write. Raises nothing for bad input: that is an `Answer` too."""

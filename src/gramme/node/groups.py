@@ -49,7 +49,7 @@ class Groups:
         settings: NodeSettings,
         paxos: PaxosSettings,
         leases: LeaseView,
-        evaluator_of: Callable[[GroupId], Evaluator],
+        evaluator_of: Callable[[GroupSpec], Evaluator],
         on_role: Callable[[PartitionReplica], None],
         on_output: Callable[[PartitionReplica, Any], None],
         on_unknown: Callable[[], None],
@@ -111,7 +111,7 @@ class Groups:
     def _make(self, spec: GroupSpec, state: GroupState, extent: Any, applied: Any) -> PartitionReplica:
         replica = GroupReplica(spec.group, self._settings.me, state, self._leases, self._paxos, self._host.ports.rng)
         partition = PartitionReplica(
-            spec, replica, self._evaluator_of(spec.group), self._host, self._settings, extent, applied,
+            spec, replica, self._evaluator_of(spec), self._host, self._settings, extent, applied,
             self._role_changed, self._on_output,
         )  # fmt: skip
         self.partitions[spec.group] = partition

@@ -10,7 +10,7 @@ import msgspec
 
 from gramme.kernel.ids import BootId, CommandId, GroupId, NodeId, Slot
 from gramme.node.catalog_commands import CatalogAnswer, CatalogCommand
-from gramme.tables.requests import Reply, Request
+from gramme.tables.requests import PartitionCommand, Reply, Request
 
 
 class _Wire(msgspec.Struct, frozen=True, array_like=True):
@@ -23,7 +23,7 @@ class Forward(_Wire, tag="Forward", frozen=True):
     id: int
     group: GroupId
     command_id: CommandId
-    request: Request | CatalogCommand
+    request: Request | PartitionCommand | CatalogCommand
 
 
 class Forwarded(_Wire, tag="Forwarded", frozen=True):
@@ -51,6 +51,7 @@ class GroupSpec(_Wire, frozen=True):
     start: bytes
     end: bytes
     members: tuple[NodeId, ...]
+    schema: bytes = b""  # of a table's partition at its creation (`gramme.tables.indexes`), b"": no indexes
 
 
 class CreateGroups(_Wire, tag="CreateGroups", frozen=True):

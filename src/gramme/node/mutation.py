@@ -7,7 +7,11 @@ Source: DESIGN.md §4 "Write", REPLICATION.md §2 and §7.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+from gramme.storage.engine.rows import Space
 
 
 class ChangeRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -29,8 +33,27 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     changes: list[ChangeRecord] = []
 
 
+CHANGES: Final = bytes((Space.CHANGES,))
+_SLOT_BYTES: Final = 8
+_INDEX_BYTES: Final = 2
+
+
+def change_key(slot: int, index: int) -> bytes:
+    """Key in space CHANGES (space byte included) of a change record: filled in when the slot is applied, because only
+    then it is known for sure."""
+    return CHANGES + slot.to_bytes(_SLOT_BYTES, "big") + index.to_bytes(_INDEX_BYTES, "big")
+
+
+def slot_of_change(key: bytes) -> int:
+    """The slot in such a key."""
+    return int.from_bytes(key[1 : 1 + _SLOT_BYTES], "big")
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Mutation)
 
 encode_mutation = _encoder.encode
 decode_mutation = _decoder.decode
+
+encode_change = _encoder.encode
+decode_change = msgspec.msgpack.Decoder(ChangeRecord).decode

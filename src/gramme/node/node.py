@@ -21,6 +21,7 @@ from gramme.node.catalog import CatalogEvaluator, all_tables, choose_members
 from gramme.node.catalog_service import CatalogService
 from gramme.node.driver import Driver
 from gramme.node.evaluator import Evaluator
+from gramme.node.feeder import Feeders
 from gramme.node.flushing import Flusher
 from gramme.node.groups import Groups
 from gramme.node.host import Host
@@ -43,7 +44,7 @@ from gramme.node.messages import (
     SnapshotChunk,
     WhoAreYou,
 )
-from gramme.node.partition import PartitionReplica
+from gramme.node.partition import PartitionReplica, Recorded
 from gramme.node.ports import NodeSettings, Ports
 from gramme.node.router import Router
 from gramme.node.snapshots import SnapshotReceiver, SnapshotSender
@@ -56,6 +57,7 @@ from gramme.paxos.settings import PaxosSettings
 from gramme.paxos.state import unpack_install
 from gramme.storage.log.recovery import Recovery, recover
 from gramme.storage.log.shared import LogSettings, SharedLog
+from gramme.tables.descriptor import Partition
 
 _RECONCILE_NS: Final = 2 * SECOND
 _FIRST_RECONCILE_NS: Final = 100 * MILLISECOND
@@ -132,17 +134,20 @@ class Node:
         )
         self.leases = LeaseTable(self.me, self.boot, self.memory.boots, paxos, self.host.now(), ports.rng)
         self.catalog_members = choose_members(settings.members, 0)
-        tables: Evaluator = TableEvaluator()
         catalog: Evaluator = CatalogEvaluator(settings.members, ports.rng)
         self.groups = Groups(
-            self.host, settings, paxos, self.leases, lambda group: catalog if group == CATALOG_GROUP else tables,
+            self.host, settings, paxos, self.leases,
+            lambda spec: catalog if spec.group == CATALOG_GROUP else TableEvaluator(spec.schema),
             self._role_changed, self._group_output, self._reconcile_now,
         )  # fmt: skip
-        self.catalog = CatalogService(self.host, settings, lambda: self.groups.partitions.get(CATALOG_GROUP))
+        self.catalog = CatalogService(
+            self.host, settings, lambda: self.groups.partitions.get(CATALOG_GROUP), self._send
+        )
         self.gossip = Gossip(self.me, self.boot, settings.members, ports.rng)
         self.router = Router(
             self.host, settings, self.groups.partitions, self.catalog_members, self.catalog.submit, self._alive
         )
+        self.feeders = Feeders(self.host, self._send)
         self.introductions = Introductions(
             self.host, self.memory, self.boot, settings.peers, self._maybe_found, self._refused
         )
@@ -245,10 +250,14 @@ class Node:
                 self._reconcile_now()
             else:
                 self.catalog.follow()
+        self.feeders.role_changed(partition)
         self.router.leader_changed(group, self.me if partition.leading else NO_NODE)
 
     def _group_output(self, partition: PartitionReplica, output: Any) -> None:
-        if isinstance(output, NeedSnapshot):
+        if isinstance(output, Recorded):
+            if partition.spec.group != CATALOG_GROUP:
+                self.feeders.recorded(partition, output)
+        elif isinstance(output, NeedSnapshot):
             self.snapshots_out.start(partition, output.peer)
         elif isinstance(output, LeaderHint):
             self.router.hint(output.group, output.node)
@@ -262,6 +271,10 @@ class Node:
                     partition.execute(partition.replica.on_lease_change(self.host.now()))
             if isinstance(output, PeerLost) or (isinstance(output, PeerBack) and output.restarted):
                 self.router.peer_lost(output.node)
+
+    def _send(self, place: Partition, request: Any, deadline: Instant, on_reply: Callable[[Any], None]) -> None:
+        """A command of one of this node's machines to a partition's leader."""
+        self.router.send(place, request, deadline, on_reply)
 
     def _alive(self, node: NodeId) -> bool:
         return node == self.me or self.leases.is_up(node, self.host.now())
@@ -308,6 +321,7 @@ class Node:
         if message.version == self._reconciled:
             return
         self._reconciled = message.version
+        self.router.forget_tables()  # so that no cached descriptor is much older than the catalog
         self.gossip.update(catalog_version=message.version)
         if message.drop:
             self.groups.drop(message.drop, source)

@@ -22,7 +22,7 @@ from gramme.node.deadline import DeadlineTimer
 from gramme.node.evaluator import Answer, Change, Context, Evaluator
 from gramme.node.host import Host
 from gramme.node.messages import GroupSpec
-from gramme.node.mutation import Mutation, decode_mutation, encode_mutation
+from gramme.node.mutation import ChangeRecord, Mutation, change_key, decode_mutation, encode_change, encode_mutation
 from gramme.node.outcomes import Outcomes
 from gramme.node.ports import NodeSettings
 from gramme.node.wire import decode_reply, encode_reply
@@ -32,11 +32,13 @@ from gramme.paxos.replica import GroupReplica, NotLeader
 from gramme.storage.engine.contract import Batch, Engine, View
 from gramme.storage.engine.rows import PREFIX_BYTES, Space, row_key, space_range
 from gramme.tables.catalog import DescribeTable, ListTables
-from gramme.tables.requests import Failed, FailureKind, GetItem, ScanRange
+from gramme.tables.requests import DeleteItem, Failed, FailureKind, GetItem, PutItem, ScanRange, UpdateItem
 
 _APPLIED: Final = struct.Struct(">QIQ")  # slot, chain CRC, stamp
 _APPLIED_KEY: Final = b"applied"
 _READS: Final = (GetItem, ScanRange, DescribeTable, ListTables)
+_ITEM_WRITES: Final = (PutItem, UpdateItem, DeleteItem)
+_INDEX_THROTTLED: Final = "IndexWriteKeyRangeThroughputExceeded"
 _APPLY_RETRY_NS: Final = 5_000_000
 
 
@@ -45,6 +47,14 @@ class Elsewhere(NamedTuple):
 
     hint: NodeId
     maybe_applied: bool = False
+
+
+class Recorded(NamedTuple):
+    """To the composing node, at the leader: applied just now, and of concern to the partition's feeder."""
+
+    slot: Slot
+    changes: list[ChangeRecord]
+    state: bool  # rows of space STATE: a new schema, perhaps
 
 
 OnReply = Callable[[Any], None]
@@ -97,6 +107,7 @@ class PartitionReplica:
         self.applied = applied
         self.leading = False
         self.refusing = False
+        self.backlogged = ""  # the global index that cannot keep up: writes of items are refused meanwhile
         self._leads_next = False
         self.outcomes = Outcomes(settings.outcome_window_ns, settings.outcome_limit, host.now())
         self._host = host
@@ -215,6 +226,9 @@ class PartitionReplica:
         if self.refusing or self.outcomes.full or self._host.log.full:
             on_reply(Failed(FailureKind.THROTTLED, "the partition refuses writes until space is free"))
             return
+        if self.backlogged and isinstance(request, _ITEM_WRITES):
+            on_reply(Failed(FailureKind.THROTTLED, "an index cannot keep up", _INDEX_THROTTLED, self.backlogged))
+            return
         wall = self._clock.timestamp()
         try:
             plan = self.evaluator.write(request, self._newest, Context(wall, self.replica.next_stamp(wall)))
@@ -230,7 +244,7 @@ class PartitionReplica:
             self._hold_answer(plan, command_id, on_reply)
 
     def _propose(self, plan: Change, command_id: CommandId, wall: Any, on_reply: OnReply) -> None:
-        mutation = Mutation(plan.puts, plan.deletes, encode_reply(plan.reply))
+        mutation = Mutation(plan.puts, plan.deletes, encode_reply(plan.reply), list(plan.changes))
         command = Command(CommandKind.MUTATIONS, command_id, encode_mutation(mutation))
         try:
             slot, effects = self.replica.propose(command, wall, self._host.now())
@@ -328,6 +342,8 @@ class PartitionReplica:
                     batch.put(prefix + key, value)
                 for key in mutation.deletes:
                     batch.delete(prefix + key)
+                for index, change in enumerate(mutation.changes):
+                    batch.put(prefix + change_key(entry.slot, index), encode_change(change))
         last = entries[-1]
         batch.put(applied_row(self.extent), _APPLIED.pack(last.slot, last.crc, last.stamp))
         try:
@@ -354,6 +370,9 @@ class PartitionReplica:
             if mutation is None:
                 continue
             self.outcomes.add(entry.command.command_id, mutation.reply)
+            state = bool(mutation.puts) and mutation.puts[0][0][0] == Space.STATE
+            if self.leading and (state or mutation.changes):
+                self._on_output(self, Recorded(entry.slot, mutation.changes, state))
             pending = self._pending.pop(entry.slot, None)
             if pending is not None:
                 self._forget_flying(entry.slot, pending)
@@ -418,6 +437,7 @@ class PartitionReplica:
         self._leads_next = bool(self._unapplied)
         if self._leads_next:
             return
+        self.evaluator.reset()
         self.leading = True
         self._on_role(self)
 
@@ -454,6 +474,7 @@ class PartitionReplica:
         self._outcome_rows = 2 if outcomes else 0
         self._outcomes_known_at = Instant(0)
         self._prefix = extent.to_bytes(8, "big")
+        self.evaluator.reset()
         self._unapplied = deque(entry for entry in self._unapplied if entry.slot > applied.slot)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from gramme.node.messages import Forward, Forwarded, Misdirected
 from gramme.node.partition import Elsewhere, PartitionReplica
 from gramme.node.ports import Member, NodeSettings
 from gramme.tables.catalog import CatalogReply, CatalogRequest, DeleteTable, DescribeTable, TableReply
-from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.requests import Failed, FailureKind, GetItem, Reply, Request, ScanRange
 
 _ATTEMPT_NS: Final = 700 * MILLISECOND
@@ -123,6 +123,12 @@ class Router:
                 on_reply(partition.read_now(request))
                 return
         call = self._new_call(place.group, place.replicas, request, command_id, deadline, on_reply)
+        if call is not None:
+            self._attempt(call)
+
+    def send(self, place: Partition, request: Any, deadline: Instant, on_reply: Callable[[Any], None]) -> None:
+        """Have the leader of `place` serve a command of this node's own machines, with the promises of `submit`."""
+        call = self._new_call(place.group, place.replicas, request, None, deadline, on_reply)
         if call is not None:
             self._attempt(call)
 

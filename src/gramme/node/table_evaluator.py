@@ -1,34 +1,137 @@
-"""A table's data model behind the evaluator seam: one item per row of space ITEMS."""
+"""A table's data model behind the evaluator seam: one item per row of space ITEMS, entries of local indexes beside it.
+
+The partition's schema (which indexes there are) is replicated state of the partition: it comes with the group's
+founding, and a row of space STATE replaces it. So what a write does is a function of the partition's log. The leader
+remembers it between writes; `reset` and every change of it make the leader read it again.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
-from gramme.kernel.errors import Invariant
+import msgspec
+
+from gramme.kernel.errors import InvalidInput, Invariant
 from gramme.node.evaluator import Answer, Change, Context, Read, Scan
+from gramme.node.mutation import CHANGES, ChangeRecord
 from gramme.storage.engine.rows import Space
+from gramme.tables.descriptor import KeySchema
 from gramme.tables.evaluate import Fail, Nothing, Put, evaluate
-from gramme.tables.item import HEADER_BYTES, encode_stored, item_json, stored_size
-from gramme.tables.requests import Found, GetItem, Page, ScanRange, Written
+from gramme.tables.indexes import (
+    MAX_COLLECTION_BYTES,
+    PartitionSchema,
+    Replacement,
+    check_index_keys,
+    collection_key,
+    decode_schema,
+    replacements,
+)
+from gramme.tables.item import (
+    HEADER_BYTES,
+    decode_item,
+    encode_stored,
+    is_tombstone,
+    item_json,
+    stored_size,
+)
+from gramme.tables.keys import key_of
+from gramme.tables.requests import (
+    ApplyIndex,
+    BackfillDone,
+    CollectionFull,
+    Configured,
+    ConfigurePartition,
+    Found,
+    GetItem,
+    IndexApplied,
+    Item,
+    Page,
+    Refused,
+    ScanRange,
+    TrimChanges,
+    Written,
+)
 
 _ITEMS: Final = bytes((Space.ITEMS,))
 _ITEMS_END: Final = bytes((Space.ITEMS + 1,))
+_LOCAL: Final = bytes((Space.LOCAL_INDEX,))
+_STATE: Final = bytes((Space.STATE,))
+_SCHEMA: Final = _STATE + b"schema"
+_FILLED: Final = _STATE + b"filled/"  # + index number, 4 bytes
+_CURSOR: Final = _STATE + b"cursor/"  # + feeding group, 8 bytes
 _ABSENT: Final = Found(None, 0)
+_TRIMMED: Final = Configured(0)
+
+_encode_cursor = msgspec.msgpack.Encoder().encode
+_decode_cursor = msgspec.msgpack.Decoder(IndexApplied).decode
+
+Image = tuple[Item, bytes]
+"""An item and its JSON."""
 
 
 class TableEvaluator:
-    """Evaluates item requests (see `gramme.node.evaluator.Evaluator`). Stateless: one serves all partitions."""
+    """Evaluates requests to one partition (see `gramme.node.evaluator.Evaluator`); `founding` is its first schema."""
+
+    def __init__(self, founding: bytes = b"") -> None:
+        self._founding = founding
+        self._schema: PartitionSchema | None = None
+
+    def reset(self) -> None:
+        """See `Evaluator`."""
+        self._schema = None
+
+    def schema(self, read: Read) -> PartitionSchema:
+        """The partition's schema as `read` shows it."""
+        return decode_schema(read(_SCHEMA) or self._founding)
 
     def write(self, request: Any, read: Read, context: Context) -> Change | Answer:
-        """One item write. The stored row carries the command's own stamp."""
+        """One item write, or a command to the partition. The stored row carries the command's own stamp."""
+        schema = self._schema
+        if schema is None:
+            schema = self._schema = self.schema(read)
+        if type(request) in _COMMANDS:
+            return self._command(request, read, context, schema)
         row = _ITEMS + request.key
-        decision = evaluate(request, read(row))
-        if type(decision) is Put:
-            value = encode_stored(decision.item, decision.size, context.stamp)
-            return Change([(row, value)], [], decision.reply)
+        stored = read(row)
+        decision = evaluate(request, stored)
         if isinstance(decision, Nothing | Fail):
             return Answer(decision.reply, (row,))
-        return Change([], [row], decision.reply)
+        puts: list[tuple[bytes, bytes]] = []
+        deletes: list[bytes] = []
+        if type(decision) is Put:
+            puts.append((row, encode_stored(decision.item, decision.size, context.stamp)))
+        else:
+            deletes.append(row)
+        if not schema.indexes:
+            return Change(puts, deletes, decision.reply)
+        change = Change(puts, deletes, decision.reply)
+        json = decision.item if type(decision) is Put else None
+        return _with_indexes(schema, request.key, stored, json, change, read, context)
+
+    # --- commands to the partition ----------------------------------------------------------------------------------
+
+    def _command(self, request: Any, read: Read, context: Context, schema: PartitionSchema) -> Change | Answer:
+        match request:
+            case ApplyIndex():
+                return _apply_index(request, read, context)
+            case TrimChanges(keys):
+                return Change([], [CHANGES + key for key in keys], _TRIMMED)
+            case BackfillDone(index):
+                return Change([(_filled_row(index), b"")], [], _TRIMMED)
+            case ConfigurePartition(version, encoded) if version > schema.version:
+                self._schema = None
+                return Change([(_SCHEMA, encoded)], [], self._configured(decode_schema(encoded), read))
+            case ConfigurePartition():
+                rows = (_SCHEMA, *(_filled_row(index.number) for index in schema.indexes))
+                return Answer(self._configured(schema, read), rows)
+        raise Invariant(f"not a partition command: {type(request).__name__}")
+
+    def _configured(self, schema: PartitionSchema, read: Read) -> Configured:
+        filled = tuple(i.number for i in schema.indexes if not i.backfill or read(_filled_row(i.number)) is not None)
+        return Configured(schema.version, filled)
+
+    # --- reads ------------------------------------------------------------------------------------------------------
 
     def read(self, request: Any, get: Read, scan: Scan) -> Found | Page | Written:
         """One item, or one page of a range; stored JSON goes out untouched."""
@@ -36,20 +139,137 @@ class TableEvaluator:
             stored = get(_ITEMS + request.key)
             return _ABSENT if stored is None else Found(item_json(stored), stored_size(stored))
         if type(request) is ScanRange:
-            return _page(request, scan)
+            return _page(request, get, scan)
         raise Invariant(f"not a table read: {type(request).__name__}")
 
 
-def _page(request: ScanRange, scan: Scan) -> Page:
+_COMMANDS: Final = frozenset((ApplyIndex, ConfigurePartition, TrimChanges, BackfillDone))
+
+
+def _filled_row(index: int) -> bytes:
+    return _FILLED + index.to_bytes(4, "big")
+
+
+def is_filled(read: Read, index: int) -> bool:
+    """Whether the backfill of this index (by number) is done, in a base partition."""
+    return read(_filled_row(index)) is not None
+
+
+# --- item writes with indexes
+
+
+def _with_indexes(
+    schema: PartitionSchema, key: bytes, stored: bytes | None, json: bytes | None, change: Change, read: Read,
+    context: Context,
+) -> Change | Answer:  # fmt: skip
+    """Add to `change` what the write does to the indexes: rows of local ones, a change record for global ones."""
+    new: Image | None = None if json is None else (decode_item(json), json)
+    old: Image | None = None
+    if stored is not None and not is_tombstone(stored):
+        old_json = item_json(stored)
+        old = (decode_item(old_json), old_json)
+    if new is not None:
+        try:
+            check_index_keys(schema.indexes, new[0])
+        except InvalidInput as error:
+            return Answer(Refused(str(error)), (_ITEMS + key,))
+    changed = replacements(schema, key, old, new)
+    local = [replacement for replacement in changed if replacement.by.kind == "LOCAL"]
+    _local_rows(local, change, context)
+    total = None
+    if any(index.kind == "LOCAL" for index in schema.indexes):
+        row = _LOCAL + collection_key(schema.key, new[0] if new is not None else _image(old)[0])
+        total, allowed = _collection(local, change.reply, row, change, read)
+        if not allowed:
+            return Answer(CollectionFull(), (_ITEMS + key, row))
+    units = tuple((replacement.by.name, replacement.units) for replacement in changed)
+    reply = msgspec.structs.replace(change.reply, indexes=units, collection_bytes=total)
+    fed = len(local) != len(changed)
+    return change._replace(reply=reply, changes=(ChangeRecord(key, old and old[1], json),) if fed else ())
+
+
+def _image(image: Image | None) -> Image:
+    assert image is not None  # a change has an old or a new item
+    return image
+
+
+def _local_rows(changed: list[Replacement], change: Change, context: Context) -> None:
+    for _, old, new in changed:
+        if old is not None and (new is None or new.key != old.key):
+            change.deletes.append(_LOCAL + old.key)
+        if new is not None:
+            change.puts.append((_LOCAL + new.key, encode_stored(new.json, new.size, context.stamp)))
+
+
+def _collection(local: list[Replacement], reply: Written, row: bytes, change: Change, read: Read) -> tuple[int, bool]:
+    """Count the collection's bytes on; False where it would grow past its limit."""
+    stored = read(row)
+    before = 0 if stored is None else int.from_bytes(stored, "big")
+    total = before + reply.new_size - reply.old_size
+    for _, old, new in local:
+        total += (0 if new is None else new.size) - (0 if old is None else old.size)
+    if total > before and total > MAX_COLLECTION_BYTES:
+        return before, False
+    if total <= 0:
+        change.deletes.append(row)
+    else:
+        change.puts.append((row, total.to_bytes(8, "big")))
+    return max(0, total), True
+
+
+# --- partitions of global indexes
+
+
+def _apply_index(request: ApplyIndex, read: Read, context: Context) -> Change | Answer:
+    """The next batch of a feeder; a batch that is not the next changes nothing and hears where the feeder stands."""
+    row = _CURSOR + request.feeder.to_bytes(8, "big")
+    stored = read(row)
+    cursor = IndexApplied(0, -1, 0) if stored is None else _decode_cursor(stored)
+    first = request.epoch > cursor.epoch and request.seq == 0
+    if not first and (request.epoch, request.seq) != (cursor.epoch, cursor.seq + 1):
+        return Answer(cursor, (row,))
+    cursor = IndexApplied(request.epoch, request.seq, max(cursor.through, request.through))
+    newest: dict[bytes, tuple[bytes | None, int]] = {}
+    for key, json, size in request.rows:
+        newest[key] = (json, size)
+    puts = [(row, _encode_cursor(cursor))]
+    deletes = []
+    for key, (json, size) in newest.items():
+        if json is None:
+            deletes.append(_ITEMS + key)
+        else:
+            puts.append((_ITEMS + key, encode_stored(json, size, context.stamp)))
+    return Change(puts, deletes, cursor)
+
+
+# --- pages
+
+
+def _page(request: ScanRange, get: Read, scan: Scan) -> Page:
     """Rows until `limit` or `max_bytes` is reached; the row that crosses the byte bound is still part of the page."""
     items: list[bytes] = []
     size = 0
     last: bytes | None = None
-    end = _ITEMS + request.end if request.end else _ITEMS_END
-    for key, stored in scan(_ITEMS + request.start, end, request.reverse):
+    if request.index:
+        prefix = _LOCAL + bytes((request.index,))
+        top = _LOCAL + bytes((request.index + 1,))
+    else:
+        prefix, top = _ITEMS, _ITEMS_END
+    end = prefix + request.end if request.end else top
+    rows = scan(prefix + request.start, end, request.reverse)
+    for key, stored in rows if request.fetch is None else _fetched(request.fetch, rows, get):
         items.append(stored[HEADER_BYTES:])
         size += stored_size(stored)
         last = key
         if len(items) == request.limit or size >= request.max_bytes:
-            return Page(items, last[1:], size)
+            return Page(items, last[len(prefix) :], size)
     return Page(items, None, size)
+
+
+def _fetched(schema: KeySchema, entries: Any, get: Read) -> Iterator[tuple[bytes, bytes]]:
+    """Each entry's item in its stead."""
+    for key, entry in entries:
+        stored = get(_ITEMS + key_of(schema, decode_item(item_json(entry))))
+        if stored is None:
+            raise Invariant("a local index has an entry without its item")
+        yield key, stored

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gramme.tables.descriptor import KeySchema, TableDescriptor
+from gramme.tables.descriptor import Index, KeySchema, TableDescriptor
 from gramme.tables.requests import Failed, Refused
 
 
@@ -24,6 +24,7 @@ class CreateTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     read_units: int = 0
     write_units: int = 0
     settings: dict[str, Any] = {}
+    indexes: tuple[Index, ...] = ()  # without numbers and partitions, which the catalog gives
 
 
 class DeleteTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -45,6 +46,15 @@ class ListTables(msgspec.Struct, frozen=True, tag=True, array_like=True):
     limit: int
 
 
+class IndexUnits(msgspec.Struct, frozen=True, array_like=True):
+    """A change of a global index's throughput; what is None or absent stays."""
+
+    name: str
+    read_units: int | None = None  # both given, or neither
+    write_units: int | None = None
+    settings: dict[str, Any] = {}
+
+
 class UpdateTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Change throughput and settings; what is None or absent stays. Judged against the table as the catalog has it
     (`gramme.tables.table_changes`), so that two clients' changes cannot cross."""
@@ -55,6 +65,9 @@ class UpdateTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     write_units: int | None = None
     settings: dict[str, Any] = {}
     attribute_definitions: tuple[tuple[str, str], ...] = ()
+    add: Index | None = None  # a global index, without number and partitions; at most one of `add` and `drop`
+    drop: str | None = None
+    resize: tuple[IndexUnits, ...] = ()
 
 
 class TagTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -98,6 +111,12 @@ class NoSuchTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     name: str
 
 
+class NoSuchIndex(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The table has no global index of that name."""
+
+    name: str
+
+
 class TableInUse(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The table exists, or is being created or deleted (`status`)."""
 
@@ -105,4 +124,4 @@ class TableInUse(msgspec.Struct, frozen=True, tag=True, array_like=True):
     status: str
 
 
-CatalogReply = TableReply | TableNames | NoSuchTable | TableInUse | Refused | Failed
+CatalogReply = TableReply | TableNames | NoSuchTable | NoSuchIndex | TableInUse | Refused | Failed

@@ -7,7 +7,7 @@ between nodes as MessagePack (map-like: fields can be added, none may change mea
 from __future__ import annotations
 
 import bisect
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -15,6 +15,9 @@ from gramme.kernel.ids import GroupId, NodeId
 from gramme.kernel.time import Timestamp
 
 ScalarType = Literal["S", "N", "B"]
+MAX_INDEX_KEYS: Final = 8
+"""Key attributes of a global index: 1 to 4 HASH, 0 to 4 RANGE."""
+
 TableStatus = Literal["CREATING", "ACTIVE", "UPDATING", "DELETING"]
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "decode_key",
     "encode_key",
     "encode_scalar",
+    "escaped_prefix",
     "key_after",
     "key_of",
     "partition_prefix",
@@ -122,7 +123,7 @@ def sort_bounds(
         raise InvalidInput("the table has no sort key")
     prefix = partition_prefix(schema, hash_value)
     if operator is SortOperator.BEGINS_WITH:
-        start = prefix + _escaped_prefix(schema.range_type, value)
+        start = prefix + escaped_prefix(schema.range_type, value)
         return start, successor(start)
     point = prefix + encode_scalar(schema.range_type, value)
     if operator is SortOperator.EQUAL:
@@ -140,7 +141,7 @@ def sort_bounds(
     return point, key_after(prefix + encode_scalar(schema.range_type, upper))
 
 
-def _escaped_prefix(kind: ScalarType, value: AttributeValue) -> bytes:
+def escaped_prefix(kind: ScalarType, value: AttributeValue) -> bytes:
     """The beginning of every encoded value of `kind` that begins with `value`."""
     content = _content(kind, value)
     if kind == "S":

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from gramme.tables.descriptor import KeySchema
+
 AttributeValue = dict[str, Any]
 """One attribute value in wire form: a dict with exactly one of S N B BOOL NULL L M SS NS BS."""
 
@@ -92,7 +94,48 @@ class ScanRange(_Wire, tag="ScanRange", frozen=True):
     max_bytes: int = 1 << 20
     reverse: bool = False
     consistent: bool = False
+    index: int = 0  # number of a local index whose rows to read (`gramme.tables.indexes`); 0: the items
+    fetch: KeySchema | None = None  # with `index`: answer whole items of this key instead of what the index projects
 
+
+class ApplyIndex(_Wire, tag="ApplyIndex", frozen=True):
+    """From the leader of a base partition to a partition of a global index: rows to put (JSON and item size) and to
+    delete (None), in order.
+
+    Done only if it is the next of its feeder: `epoch` is the ballot under which the feeder leads, `seq` counts from 0
+    in each epoch. So what is late, sent twice, or sent by a deposed leader changes nothing. `through`: every change of
+    the base partition up to this slot is in this or an earlier batch.
+    """
+
+    feeder: int  # the base partition's group
+    epoch: int
+    seq: int
+    through: int
+    rows: list[tuple[bytes, bytes | None, int]]
+
+
+class ConfigurePartition(_Wire, tag="ConfigurePartition", frozen=True):
+    """From the catalog's leader: the partition's schema from now on, unless it has a newer one. Asks at the same time
+    which backfills are done."""
+
+    version: int
+    schema: bytes  # PartitionSchema, encoded
+
+
+class TrimChanges(_Wire, tag="TrimChanges", frozen=True):
+    """From a partition's own feeder: these change records (keys in space CHANGES) are wherever they had to go."""
+
+    keys: list[bytes]
+
+
+class BackfillDone(_Wire, tag="BackfillDone", frozen=True):
+    """From a partition's own feeder: all rows that were there before the index have been fed to it."""
+
+    index: int
+
+
+PartitionCommand = ApplyIndex | ConfigurePartition | TrimChanges | BackfillDone
+"""Writes that nodes send to partitions; no client's request becomes one."""
 
 ReadRequest = GetItem | ScanRange
 Request = PutItem | DeleteItem | UpdateItem | GetItem | ScanRange
@@ -111,6 +154,8 @@ class Written(_Wire, tag="Written", frozen=True):
     attributes: bytes | None
     old_size: int
     new_size: int
+    indexes: tuple[tuple[str, int], ...] = ()  # write units that each secondary index takes, those with none left out
+    collection_bytes: int | None = None  # of the item's collection in a table with local indexes, after the write
 
 
 class Page(_Wire, tag="Page", frozen=True):
@@ -150,6 +195,29 @@ class Failed(_Wire, tag="Failed", frozen=True):
 
     kind: FailureKind
     detail: str = ""
+    reason: str = ""  # of THROTTLED: what the API puts into ThrottlingReasons
+    index: str = ""  # of THROTTLED by an index: its name
 
 
-Reply = Found | Written | Page | ConditionFailed | Refused | Failed
+class IndexApplied(_Wire, tag="IndexApplied", frozen=True):
+    """Answer to ApplyIndex: where the feeder's cursor stands now. Another `epoch` or `seq` than sent: nothing was
+    done."""
+
+    epoch: int
+    seq: int
+    through: int
+
+
+class Configured(_Wire, tag="Configured", frozen=True):
+    """Answer to the other partition commands: the version of the schema, and the indexes (by number) that are fed in
+    full."""
+
+    version: int
+    filled: tuple[int, ...] = ()
+
+
+class CollectionFull(_Wire, tag="CollectionFull", frozen=True):
+    """The item collection of a table with local indexes would grow past 10 GB: nothing was written."""
+
+
+Reply = Found | Written | Page | ConditionFailed | Refused | Failed | IndexApplied | Configured | CollectionFull

@@ -6,11 +6,10 @@ filter, DESIGN.md checklist B6). Rule: a row that needs neither filter nor proje
 
 from __future__ import annotations
 
-from gramme.tables.descriptor import KeySchema
 from gramme.tables.expression.condition import Condition
 from gramme.tables.expression.nodes import Values
 from gramme.tables.expression.projection import Projection
-from gramme.tables.item import decode_item, encode_attributes, key_of
+from gramme.tables.item import decode_item, encode_attributes
 from gramme.tables.requests import Item
 
 
@@ -33,6 +32,7 @@ def project_row(row: bytes, projection: Projection) -> bytes:
     return encode_attributes(projection.apply(decode_item(row)))
 
 
-def last_evaluated_key(row: bytes, key: KeySchema) -> Item:
-    """The primary key of the last row of a page."""
-    return key_of(decode_item(row), key)
+def last_evaluated_key(row: bytes, names: tuple[str, ...]) -> Item:
+    """The key attributes `names` of the last row of a page."""
+    item = decode_item(row)
+    return {name: item[name] for name in names}

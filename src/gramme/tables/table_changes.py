@@ -15,6 +15,7 @@ from gramme.kernel.errors import Invariant
 from gramme.kernel.time import SECOND, Timestamp
 from gramme.tables.catalog import SetTimeToLive, TableChange, TagTable, UpdateTable
 from gramme.tables.descriptor import TableDescriptor, TableHistory
+from gramme.tables.index_changes import indexes_changed
 from gramme.tables.requests import Refused
 
 MAX_TAGS: Final = 50
@@ -59,7 +60,10 @@ def warm_throughput(table: TableDescriptor) -> dict[str, int]:
 
 
 def _updated(table: TableDescriptor, request: UpdateTable, now: Timestamp) -> TableDescriptor | Refused:
-    refusal = _billing_fault(table, request) or _definitions_fault(table, request) or _settings_fault(table, request)
+    after = indexes_changed(table, request)
+    if isinstance(after, Refused):
+        return after
+    refusal = _billing_fault(table, request) or _definitions_fault(after, request) or _settings_fault(table, request)
     if refusal is not None:
         return Refused(refusal)
     mode = request.billing_mode or table.billing_mode
@@ -69,7 +73,7 @@ def _updated(table: TableDescriptor, request: UpdateTable, now: Timestamp) -> Ta
     elif request.read_units is not None and request.write_units is not None:
         reads, writes = request.read_units, request.write_units
     return replace(
-        table,
+        after,
         version=table.version + 1,
         billing_mode=mode,
         read_units=reads,

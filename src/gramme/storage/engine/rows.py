@@ -32,6 +32,7 @@ class Space(IntEnum):
     CHANGES = 4  # change records for streams, global indexes, replication
     OUTCOMES = 5  # command id -> reply, so that a re-sent write is applied once
     CATALOG = 6  # rows of the catalog's state machine
+    STATE = 7  # replicated state of the partition itself: its schema, progress of feeders and backfills
 
 
 _SPACE_BYTES: Final = tuple(bytes((space,)) for space in Space)

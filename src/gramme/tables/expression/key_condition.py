@@ -75,14 +75,14 @@ class KeyCondition:
         for check in self.checks:
             check(values)
 
-    def terms(self) -> dict[str, KeyTerm]:
+    def terms(self, limit: int = 2) -> dict[str, KeyTerm]:
         """The condition of each attribute. Raises InvalidExpression where a Query does not allow its shape.
 
         Apart from parsing, because the service reports faults of the request's other expressions before these.
         """
         terms: dict[str, KeyTerm] = {}
         _collect(self.root, terms)
-        if len(terms) > 2:
+        if len(terms) > limit:
             raise InvalidExpression("Conditions can be of length 1 or 2 only")
         return terms
 
@@ -105,17 +105,18 @@ def key_range(terms: Mapping[str, KeyTerm], values: Values, key: KeySchema) -> K
         raise InvalidExpression(f"Query condition missed key schema element: {key.range_name}")
     if hash_term.operator is not SortOperator.EQUAL:
         raise InvalidExpression("Query key condition not supported")
-    (hash_value,) = _operands(hash_term, values, key.hash_type)
+    (hash_value,) = operands_of(hash_term, values, key.hash_type)
     if range_term is None:
         return KeyRange(hash_value)
     assert key.range_type is not None
-    if range_term.operator is SortOperator.BEGINS_WITH and key.range_type == "N":
-        raise InvalidExpression(_WRONG_TYPE)
-    operands = _operands(range_term, values, key.range_type)
+    operands = operands_of(range_term, values, key.range_type)
     return KeyRange(hash_value, range_term.operator, operands[0], operands[1] if len(operands) > 1 else None)
 
 
-def _operands(term: KeyTerm, values: Values, kind: str) -> list[AttributeValue]:
+def operands_of(term: KeyTerm, values: Values, kind: str) -> list[AttributeValue]:
+    """The values of a term, checked against the key attribute's type. Raises InvalidExpression."""
+    if term.operator is SortOperator.BEGINS_WITH and kind == "N":
+        raise InvalidExpression(_WRONG_TYPE)
     operands = [values[placeholder] for placeholder in term.operands]
     for operand in operands:
         if kind not in operand:
