@@ -10,7 +10,15 @@ from collections.abc import Callable
 
 from gramme.api.dynamodb.call import Call, guarded
 from gramme.api.dynamodb.errors import ApiError, table_in_use, table_not_found, validation
-from gramme.tables.catalog import CatalogReply, CatalogRequest, DescribeTable, NoSuchTable, TableInUse, TableReply
+from gramme.tables.catalog import (
+    CatalogReply,
+    CatalogRequest,
+    DescribeTable,
+    NoSuchIndex,
+    NoSuchTable,
+    TableInUse,
+    TableReply,
+)
 from gramme.tables.requests import Failed, Refused
 
 Missing = Callable[[str], ApiError]
@@ -22,6 +30,8 @@ def table_of(call: Call, reply: CatalogReply, missing: Missing = table_not_found
         return reply
     if isinstance(reply, NoSuchTable):
         raise missing(call.table_name)
+    if isinstance(reply, NoSuchIndex):
+        raise ApiError("ResourceNotFoundException", "Requested resource not found")
     if isinstance(reply, TableInUse):
         raise table_in_use(reply.name, reply.status)
     if isinstance(reply, Refused):

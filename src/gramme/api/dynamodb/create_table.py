@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from gramme.api.dynamodb.call import Call, guarded
 from gramme.api.dynamodb.errors import table_in_use, validation
+from gramme.api.dynamodb.index_definitions import check_definitions_used, created_indexes
 from gramme.api.dynamodb.table_description import describe
 from gramme.api.dynamodb.tags import check_tags
 from gramme.tables.catalog import CatalogReply, CreateTable, TableInUse, TableReply
@@ -29,11 +30,13 @@ def start(call: Call) -> None:
     call.refuse_enabled("SSESpecification", "Enabled")
     mode, reads, writes = _billing(body)
     key = _key_schema(body)
+    definitions = tuple((entry["AttributeName"], entry["AttributeType"]) for entry in body["AttributeDefinitions"])
+    indexes = created_indexes(body, key, dict(definitions), mode == "PAY_PER_REQUEST")
+    check_definitions_used(key, indexes, [name for name, _ in definitions])
     _check_tags(body.get("Tags") or [])
     call.table_name = name = call.env.settings.table_name(body["TableName"])
-    definitions = tuple((entry["AttributeName"], entry["AttributeType"]) for entry in body["AttributeDefinitions"])
     stored = {member: body[member] for member in _STORED if body.get(member) is not None}
-    command = CreateTable(name, key, definitions, mode, reads, writes, stored)
+    command = CreateTable(name, key, definitions, mode, reads, writes, stored, indexes)
     call.env.backend.catalog(command, call.deadline, _on_reply(call))
 
 
@@ -99,11 +102,6 @@ def _key_schema(body: dict[str, Any]) -> KeySchema:
         raise validation("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
     if len(schema) == 2 and schema[1]["KeyType"] != "RANGE":
         raise validation("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
-    if len(names) != len(defined):
-        raise validation(
-            f"{_INVALID}Number of attributes in KeySchema does not exactly match number of attributes defined in "
-            "AttributeDefinitions"
-        )
     if len(names) == 1:
         return KeySchema(names[0], definitions[names[0]])
     return KeySchema(names[0], definitions[names[0]], names[1], definitions[names[1]])

@@ -95,19 +95,19 @@ def check_filter(prepared: Prepared, key_names: tuple[str, ...]) -> None:
     """A Query's filter must not look at the key, whose conditions belong into the key condition. Raises ApiError."""
     if prepared.parsed.filter is None:
         return
-    for name in _top_level_names(prepared.parsed.filter.root):
+    for name in top_level_names(prepared.parsed.filter.root):
         if name in key_names:
             raise validation(
                 f"{prepared.filter_member} can only contain non-primary key attributes: Primary key attribute: {name}"
             )
 
 
-def _top_level_names(node: Any) -> list[str]:
+def top_level_names(node: Any) -> list[str]:
     """The attributes that the paths of a condition begin with, in the order of the text."""
     if isinstance(node, Path):
         return [str(node.steps[0])]
     if isinstance(node, tuple):
-        return [name for element in node for name in _top_level_names(element)]
+        return [name for element in node for name in top_level_names(element)]
     if not is_dataclass(node):
         return []
-    return [name for field in fields(node) for name in _top_level_names(getattr(node, field.name))]
+    return [name for field in fields(node) for name in top_level_names(getattr(node, field.name))]

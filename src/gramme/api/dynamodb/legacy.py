@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Prepared
 from gramme.tables import legacy
+from gramme.tables.descriptor import MAX_INDEX_KEYS
 from gramme.tables.expression.key_condition import KeyTerm
 from gramme.tables.expression.request import (
     GENERATED,
@@ -103,7 +104,8 @@ def key_terms(body: Mapping[str, Any], prepared: Prepared | None) -> tuple[Prepa
             raise validation(
                 "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
             )
-        return prepared, prepared.parsed.key_condition.terms()
+        limit = 2 if body.get("IndexName") is None else MAX_INDEX_KEYS
+        return prepared, prepared.parsed.key_condition.terms(limit)
     comparisons = legacy.read_conditions(conditions)
     prepared = prepared or _nothing()
     values = dict(prepared.values)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gramme.api.dynamodb.index_definitions import GLOBAL_INDEXES, INDEX_UPDATES, LOCAL_INDEXES
 from gramme.api.dynamodb.legacy_shapes import (
     ATTRIBUTE_UPDATES,
     EXPECTED,
@@ -298,13 +299,13 @@ CREATE_TABLE: Final = InputShape(
         _BILLING_MODE,
         _THROUGHPUT,
         Member("KeySchema", _KEY_SCHEMA, required=True, minimum=1, maximum=2),
+        LOCAL_INDEXES,
+        GLOBAL_INDEXES,
         Member("Tags", _TAGS),
         *_SETTINGS,
     ),
     TABLE_TABLE_NAME,
     refused=(
-        "LocalSecondaryIndexes",
-        "GlobalSecondaryIndexes",
         "ResourcePolicy",
         "GlobalTableSourceArn",
         "GlobalTableSettingsReplicationMode",
@@ -319,11 +320,11 @@ UPDATE_TABLE: Final = InputShape(
         _TABLE,
         _BILLING_MODE,
         _THROUGHPUT,
+        INDEX_UPDATES,
         *_SETTINGS,
     ),
     TABLE_TABLE_NAME,
     refused=(
-        "GlobalSecondaryIndexUpdates",
         "ReplicaUpdates",
         "MultiRegionConsistency",
         "GlobalTableWitnessUpdates",

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gramme.api.dynamodb.call import Call, TableGone
-from gramme.api.dynamodb.capacity import consumed, read_halves
+from gramme.api.dynamodb.capacity import Usage, read_halves
+from gramme.api.dynamodb.indexes import Source
 from gramme.api.tasks import Waiter
 from gramme.kernel.errors import Invariant
 from gramme.tables.descriptor import Partition, TableDescriptor
@@ -25,6 +26,7 @@ from gramme.tables.requests import Failed, FailureKind, Page, Reply, ScanRange
 from gramme.tables.rows import last_evaluated_key, select_rows
 
 PAGE_BYTES: Final = 1 << 20
+_CHUNK_BYTES: Final = 64 << 10  # asked for at a time, so that no partition and no filter holds the event loop for long
 TOP: Final = b""
 """As the end of a range: no bound."""
 
@@ -40,6 +42,7 @@ class RowReader:
     projection: Projection | None = None
     values: Values = field(default_factory=dict)
     counts_only: bool = False
+    source: Source = field(kw_only=True)
     rows: list[bytes] = field(default_factory=list)
     count: int = 0
     scanned: int = 0
@@ -60,7 +63,16 @@ class RowReader:
         """Read one partition's part of the range; True if a bound of the page was reached."""
         while True:
             left = None if self.limit is None else self.limit - self.scanned
-            request = ScanRange(low, high, left, PAGE_BYTES - self.size, self.reverse, self.consistent)
+            request = ScanRange(
+                low,
+                high,
+                left,
+                min(_CHUNK_BYTES, PAGE_BYTES - self.size),
+                self.reverse,
+                self.consistent,
+                self.source.number,
+                self.source.fetch,
+            )
             waiter: Waiter[Reply] = Waiter()
             # Located by the partition's own start: `low` and `high` both lie within it, or on its edge.
             call.env.backend.submit(table, partition.start, request, None, call.deadline, waiter)
@@ -73,6 +85,7 @@ class RowReader:
                 return True
             if page.last_key is None:
                 return False
+            await call.env.breathe()
             if self.reverse:
                 high = page.last_key
             else:
@@ -88,15 +101,25 @@ class RowReader:
             self.rows += kept
         self.count += len(kept)
 
-    def answer(self, call: Call, table: TableDescriptor) -> None:
+    def _usage(self, call: Call) -> Usage:
+        usage = Usage(call.body["TableName"], self.source.table)
+        halves = read_halves(self.size, self.consistent)
+        if self.source.index is None:
+            usage.add(halves)
+        else:
+            usage.add_index(self.source.index.name, halves)
+        return usage
+
+    def answer(self, call: Call) -> None:
         """Answer the page."""
         parts = [b'{"Count":%d,"ScannedCount":%d' % (self.count, self.scanned)]
         if not self.counts_only:
             parts += [b',"Items":[', b",".join(self.rows), b"]"]
         if self.last_row is not None:
-            parts.append(b',"LastEvaluatedKey":' + encode_attributes(last_evaluated_key(self.last_row, table.key)))
-        halves = read_halves(self.size, self.consistent)
-        parts.append(consumed(call.body.get("ReturnConsumedCapacity"), call.table_name, halves))
+            parts.append(
+                b',"LastEvaluatedKey":' + encode_attributes(last_evaluated_key(self.last_row, self.source.key_names))
+            )
+        parts.append(self._usage(call).member(call.body.get("ReturnConsumedCapacity")))
         parts.append(b"}")
         call.answer(parts)
 

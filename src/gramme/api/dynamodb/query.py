@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from gramme.api.dynamodb.call import Call, TableGone
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Prepared, Rules, check_filter, prepare
-from gramme.api.dynamodb.item_keys import normalise_start_key, start_key_of
+from gramme.api.dynamodb.indexes import Source, checked, index_bounds, with_source
+from gramme.api.dynamodb.item_keys import normalise_start_key
 from gramme.api.dynamodb.legacy import key_terms, with_filter, with_projection
-from gramme.api.dynamodb.selection import check_index, check_select, reader
-from gramme.tables.descriptor import KeySchema, TableDescriptor
-from gramme.tables.expression.key_condition import KeyRange, key_range
+from gramme.api.dynamodb.selection import check_select, reader
+from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.expression.key_condition import KeyTerm, key_range
+from gramme.tables.expression.nodes import Values
 from gramme.tables.keys import key_after, partition_range, sort_bounds
 from gramme.tables.requests import Failed, FailureKind
 
@@ -33,39 +36,46 @@ def start(call: Call) -> None:
 
 
 def _located(call: Call, table: TableDescriptor) -> None:
-    check_index(call.body)
+    with_source(call, table, _planned)
+
+
+def _planned(call: Call, source: Source) -> None:
     prepared, terms = call.parsed
-    wanted = key_range(terms, prepared.values, table.key)
-    check_filter(prepared, table.key.names)
-    start, end = _bounds(table.key, wanted)
+    source = checked(source, call.body, prepared)
+    start, end = _bounds(source, terms, prepared.values)
+    check_filter(prepared, source.condition_names)
     if call.body.get("ExclusiveStartKey") is not None:
-        start, end = _resume(call, table.key, wanted, start, end)
-    call.run(_read(call, table, prepared, start, end))
+        start, end = _resume(call, source, len(terms) > 1, start, end)
+    call.run(_read(call, source, prepared, start, end))
 
 
-async def _read(call: Call, table: TableDescriptor, prepared: Prepared, start: bytes, end: bytes) -> None:
-    rows = reader(call.body, prepared)
+async def _read(call: Call, source: Source, prepared: Prepared, start: bytes, end: bytes) -> None:
+    rows = reader(call.body, prepared, source)
     try:
         if start < end:
-            await rows.read(call, table, start, end)
+            await rows.read(call, source.table, start, end)
     except TableGone:
         call.refused(Failed(FailureKind.NO_TABLE))
         return
-    rows.answer(call, table)
+    rows.answer(call)
 
 
-def _bounds(schema: KeySchema, wanted: KeyRange) -> tuple[bytes, bytes]:
+def _bounds(source: Source, terms: Mapping[str, KeyTerm], values: Values) -> tuple[bytes, bytes]:
+    schema = source.table.key
+    if source.index is not None:
+        return index_bounds(source.index, schema, terms, values)
+    wanted = key_range(terms, values, schema)
     if wanted.operator is None:
         return partition_range(schema, wanted.hash_value)
     assert wanted.value is not None
     return sort_bounds(schema, wanted.hash_value, wanted.operator, wanted.value, wanted.upper)
 
 
-def _resume(call: Call, schema: KeySchema, wanted: KeyRange, start: bytes, end: bytes) -> tuple[bytes, bytes]:
+def _resume(call: Call, source: Source, ranged: bool, start: bytes, end: bytes) -> tuple[bytes, bytes]:
     """What is left of the range behind ExclusiveStartKey, in the direction of reading."""
-    key = start_key_of(schema, call.body["ExclusiveStartKey"])
+    key = source.start_key(call.body["ExclusiveStartKey"])
     if not start <= key < end:
-        if wanted.operator is None:
+        if not ranged:
             raise validation("The provided starting key is outside query boundaries based on provided conditions")
         raise validation("The provided starting key does not match the range key predicate")
     if call.body.get("ScanIndexForward") is False:

@@ -7,10 +7,11 @@ from typing import Final
 from gramme.api.dynamodb.call import Call, TableGone
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Rules, prepare
-from gramme.api.dynamodb.item_keys import normalise_start_key, start_key_of
+from gramme.api.dynamodb.indexes import Source, checked, with_source
+from gramme.api.dynamodb.item_keys import normalise_start_key
 from gramme.api.dynamodb.legacy import with_filter, with_projection
 from gramme.api.dynamodb.pages import TOP
-from gramme.api.dynamodb.selection import check_index, check_select, reader
+from gramme.api.dynamodb.selection import check_select, reader
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.keys import HASH_BYTES, key_after
 from gramme.tables.requests import Failed, FailureKind
@@ -33,28 +34,32 @@ def start(call: Call) -> None:
 
 
 def _located(call: Call, table: TableDescriptor) -> None:
+    with_source(call, table, _planned)
+
+
+def _planned(call: Call, source: Source) -> None:
     body = call.body
-    check_index(body)
+    source = checked(source, body, call.parsed)
     start, end = segment_range(body.get("Segment"), body.get("TotalSegments"))
     if body.get("ExclusiveStartKey") is not None:
-        key = start_key_of(table.key, body["ExclusiveStartKey"])
+        key = source.start_key(body["ExclusiveStartKey"])
         if key < start or (end != TOP and key >= end):
             raise validation(
                 "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey with "
                 f"correct Segment. TotalSegments: {body.get('TotalSegments')} Segment: {body.get('Segment')}"
             )
         start = key_after(key)
-    call.run(_read(call, table, start, end))
+    call.run(_read(call, source, start, end))
 
 
-async def _read(call: Call, table: TableDescriptor, start: bytes, end: bytes) -> None:
-    rows = reader(call.body, call.parsed)
+async def _read(call: Call, source: Source, start: bytes, end: bytes) -> None:
+    rows = reader(call.body, call.parsed, source)
     try:
-        await rows.read(call, table, start, end)
+        await rows.read(call, source.table, start, end)
     except TableGone:
         call.refused(Failed(FailureKind.NO_TABLE))
         return
-    rows.answer(call, table)
+    rows.answer(call)
 
 
 def _check_segments(segment: int | None, total: int | None) -> None:

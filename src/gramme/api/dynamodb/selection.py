@@ -6,6 +6,7 @@ from typing import Any
 
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Prepared
+from gramme.api.dynamodb.indexes import Source
 from gramme.api.dynamodb.pages import RowReader
 from gramme.tables.expression.request import NO_VALUES
 
@@ -26,13 +27,7 @@ def check_select(body: dict[str, Any]) -> None:
         raise validation(f"Cannot specify the {member} when choosing to get {what}")
 
 
-def check_index(body: dict[str, Any]) -> None:
-    """No table of this release has indexes, so naming one is naming a missing one. Raises ApiError."""
-    if body.get("IndexName") is not None:
-        raise validation(f"The table does not have the specified index: {body['IndexName']}")
-
-
-def reader(body: dict[str, Any], prepared: Prepared | None) -> RowReader:
+def reader(body: dict[str, Any], prepared: Prepared | None, source: Source) -> RowReader:
     """A page reader as the request wants it."""
     return RowReader(
         limit=body.get("Limit"),
@@ -42,4 +37,5 @@ def reader(body: dict[str, Any], prepared: Prepared | None) -> RowReader:
         projection=None if prepared is None else prepared.parsed.projection,
         values=NO_VALUES if prepared is None else prepared.values,
         counts_only=body.get("Select") == "COUNT",
+        source=source,
     )

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gramme.api.dynamodb.index_description import describe_indexes
 from gramme.api.dynamodb.settings import ApiSettings
 from gramme.kernel.time import SECOND, Timestamp
 from gramme.tables.catalog import TableReply
@@ -50,6 +51,7 @@ def describe(reply: TableReply, status: str, settings: ApiSettings, now: Timesta
     if "OnDemandThroughput" in stored:
         description["OnDemandThroughput"] = stored["OnDemandThroughput"]
     description["WarmThroughput"] = _warm_throughput(table, status)
+    description.update(describe_indexes(table, status, settings.table_arn(table.name)))
     description["DeletionProtectionEnabled"] = bool(stored.get("DeletionProtectionEnabled", False))
     return _encode(description)
 

@@ -12,12 +12,21 @@ from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.control import ask
 from gramme.api.dynamodb.create_table import check_throughput
 from gramme.api.dynamodb.errors import validation
+from gramme.api.dynamodb.index_definitions import index_updates
 from gramme.api.dynamodb.table_description import describe
 from gramme.tables.catalog import TableReply, UpdateTable
 from gramme.tables.table_changes import NO_UNITS
 
 _STORED: Final = ("TableClass", "DeletionProtectionEnabled", "OnDemandThroughput", "WarmThroughput")
-_CHANGES: Final = ("ProvisionedThroughput", "BillingMode", "StreamSpecification", "SSESpecification", *_STORED)
+_CHANGES: Final = (
+    "ProvisionedThroughput",
+    "BillingMode",
+    "StreamSpecification",
+    "SSESpecification",
+    "GlobalSecondaryIndexUpdates",
+    *_STORED,
+)
+_ON_DEMAND: Final = {"PAY_PER_REQUEST": True, "PROVISIONED": False, None: None}
 
 
 def start(call: Call) -> None:
@@ -47,6 +56,7 @@ def _command(name: str, body: dict[str, Any]) -> UpdateTable:
         None if throughput is None else throughput["WriteCapacityUnits"],
         {member: body[member] for member in _STORED if body.get(member) is not None},
         tuple((entry["AttributeName"], entry["AttributeType"]) for entry in body.get("AttributeDefinitions") or ()),
+        *index_updates(body, _ON_DEMAND[body.get("BillingMode")]),
     )
 
 
