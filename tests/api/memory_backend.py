@@ -68,6 +68,7 @@ class MemoryBackend:
         self.tables: dict[str, TableDescriptor] = {}
         self.rows: dict[str, Rows] = {}  # by table id
         self.failures: list[Failed] = []
+        self.replies: list[Reply] = []  # said instead of evaluating
         self.command_ids: list[CommandId | None] = []
         self.requests: list[Request] = []
         self.lookups = 0
@@ -125,6 +126,8 @@ class MemoryBackend:
     def _serve(self, table: TableDescriptor, key: bytes, request: Request) -> Reply:
         if self.failures:
             return self.failures.pop(0)
+        if self.replies:
+            return self.replies.pop(0)
         rows = self.rows.get(table.table_id)
         if rows is None:
             return Failed(FailureKind.NO_TABLE)

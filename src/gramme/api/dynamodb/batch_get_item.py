@@ -12,10 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from gramme.api.dynamodb.call import Call, TableGone
-from gramme.api.dynamodb.capacity import consumed_by_tables, read_halves
+from gramme.api.dynamodb.capacity import Usage, read_halves
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Prepared, Rules, prepare
 from gramme.api.dynamodb.item_keys import request_key
+from gramme.api.dynamodb.large import Budget
 from gramme.api.dynamodb.legacy import with_projection
 from gramme.api.dynamodb.table_lookup import with_fresh_tables
 from gramme.api.tasks import Gather
@@ -49,11 +50,11 @@ class _Batch:
     """The answer as it grows."""
 
     responses: dict[str, list[bytes]]
-    halves: dict[str, int]
+    usages: dict[str, Usage]
     unprocessed: dict[str, list[dict[str, Any]]]
     size: int = 0
     read: int = 0
-    failure: Failed | None = None
+    failure: tuple[Failed, TableDescriptor] | None = None
 
 
 def start(call: Call) -> None:
@@ -84,7 +85,8 @@ def start(call: Call) -> None:
 async def _run(call: Call, tables: dict[str, TableDescriptor]) -> None:
     wanted = call.body["RequestItems"]
     reads = [read for name, entry in wanted.items() for read in _reads_of(name, entry, tables[name])]
-    batch = _Batch({name: [] for name in wanted}, dict.fromkeys(wanted, 0), {})
+    batch = _Batch({name: [] for name in wanted}, {name: Usage(name, tables[name]) for name in wanted}, {})
+    budget = Budget(call.env)
     for at in range(0, len(reads), _WINDOW):
         window = reads[at : at + _WINDOW]
         if batch.size >= MAX_BYTES:
@@ -93,9 +95,11 @@ async def _run(call: Call, tables: dict[str, TableDescriptor]) -> None:
             continue
         for read, reply in zip(window, await _send(call, tables, window), strict=True):
             _take(call, batch, read, reply)
+            if isinstance(reply, Found):
+                await budget.spend(reply.size)
     if batch.failure is not None and not batch.read:
-        raise call.failure(batch.failure)
-    _answer(call, batch, tables)
+        raise call.failure(*batch.failure)
+    _answer(call, batch)
 
 
 def _reads_of(name: str, entry: dict[str, Any], table: TableDescriptor) -> list[_Read]:
@@ -123,7 +127,7 @@ def _take(call: Call, batch: _Batch, read: _Read, reply: Reply) -> None:
     if isinstance(reply, Failed):
         if reply.kind is FailureKind.NO_TABLE:
             raise TableGone
-        batch.failure = reply
+        batch.failure = reply, batch.usages[read.name].table
         batch.unprocessed.setdefault(read.name, []).append(read.attributes)
         return
     assert isinstance(reply, Found)
@@ -133,20 +137,19 @@ def _take(call: Call, batch: _Batch, read: _Read, reply: Reply) -> None:
         return
     batch.read += 1
     batch.size += reply.size
-    batch.halves[read.name] += read_halves(reply.size, read.consistent)
+    batch.usages[read.name].add(read_halves(reply.size, read.consistent))
     if reply.item is not None:
         prepared = call.parsed[read.name]
         projection = None if prepared is None else prepared.parsed.projection
         batch.responses[read.name].append(reply.item if projection is None else project_row(reply.item, projection))
 
 
-def _answer(call: Call, batch: _Batch, tables: dict[str, TableDescriptor]) -> None:
+def _answer(call: Call, batch: _Batch) -> None:
     parts = [b'{"Responses":{']
     for at, (name, rows) in enumerate(batch.responses.items()):
         parts += [b"," if at else b"", _encode(name), b":[", b",".join(rows), b"]"]
     parts += [b'},"UnprocessedKeys":', encode_attributes(_unprocessed(call, batch))]
-    halves = {tables[name].name: count for name, count in batch.halves.items()}
-    parts += [consumed_by_tables(call.body.get("ReturnConsumedCapacity"), halves), b"}"]
+    parts += [Usage.members(call.body.get("ReturnConsumedCapacity"), batch.usages.values()), b"}"]
     call.answer(parts)
 
 

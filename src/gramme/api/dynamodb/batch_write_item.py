@@ -13,9 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from gramme.api.dynamodb.call import Call, TableGone
-from gramme.api.dynamodb.capacity import consumed_by_tables, write_halves
+from gramme.api.dynamodb.capacity import Usage, collection
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.item_keys import item_key, request_key
+from gramme.api.dynamodb.large import Budget
 from gramme.api.dynamodb.models import WRITE_REQUEST
 from gramme.api.dynamodb.shapes import ListShape, MapShape
 from gramme.api.dynamodb.table_lookup import with_fresh_tables
@@ -27,6 +28,7 @@ from gramme.tables.schema import check_item_size
 from gramme.tables.values import TWO_TYPES, normalise_item
 
 MAX_ITEMS: Final = 25
+_COST_DIVISOR: Final = 4  # encoding and sending an item cost less than decoding its JSON (`large.Budget`)
 
 _SHOWN: Final = MapShape(ListShape(WRITE_REQUEST), "")
 _ECHO_CHARS: Final = 4096
@@ -41,6 +43,7 @@ class _Write:
     name: str
     element: dict[str, Any]
     request: WriteRequest
+    size: int
 
 
 def start(call: Call) -> None:
@@ -79,22 +82,27 @@ def _normalise(element: dict[str, Any]) -> int:
 
 async def _run(call: Call, tables: dict[str, TableDescriptor]) -> None:
     wanted = call.body["RequestItems"]
-    writes = [write for name in wanted for write in _writes_of(call, name, tables[name])]
+    budget = Budget(call.env)
+    writes: list[_Write] = []
+    for name in wanted:
+        writes += await _writes_of(call, name, tables[name], budget)
     replies: Gather[Reply] = Gather(len(writes))
     for index, write in enumerate(writes):
         _send(call, tables[write.name], write, index, replies.slot(index))
+        await budget.spend(write.size // _COST_DIVISOR)
     _answer(call, writes, await replies, tables)
 
 
-def _writes_of(call: Call, name: str, table: TableDescriptor) -> list[_Write]:
+async def _writes_of(call: Call, name: str, table: TableDescriptor, budget: Budget) -> list[_Write]:
     writes: list[_Write] = []
     seen: dict[bytes, None] = {}
     for element, size in zip(call.body["RequestItems"][name], call.parsed[name], strict=True):
-        write = _Write(name, element, _request(table, element, size))
+        write = _Write(name, element, _request(table, element, size), size)
         if write.request.key in seen:
             raise validation("Provided list of item keys contains duplicates")
         seen[write.request.key] = None
         writes.append(write)
+        await budget.spend(size // _COST_DIVISOR)
     return writes
 
 
@@ -102,7 +110,7 @@ def _request(table: TableDescriptor, element: dict[str, Any], size: int) -> Writ
     put = element.get("PutRequest")
     if put is None:
         return DeleteItem(request_key(table.key, element["DeleteRequest"]["Key"]))
-    key = item_key(table.key, put["Item"])
+    key = item_key(table, put["Item"])
     return PutItem(key, encode_item(put["Item"], table.key.names), size)
 
 
@@ -115,19 +123,36 @@ def _send(call: Call, table: TableDescriptor, write: _Write, index: int, on_repl
 
 def _answer(call: Call, writes: list[_Write], replies: list[Reply], tables: dict[str, TableDescriptor]) -> None:
     unprocessed: dict[str, list[dict[str, Any]]] = {}
-    halves = {table.name: 0 for table in tables.values()}
-    failure: Failed | None = None
+    usages = {name: Usage(name, table) for name, table in tables.items()}
+    sizes: dict[tuple[str, str], dict[str, Any]] = {}  # the newest of each collection, by table and collection
+    failure: tuple[Failed, TableDescriptor] | None = None
     done = 0
     for write, reply in zip(writes, replies, strict=True):
         if isinstance(reply, Written):
             done += 1
-            halves[tables[write.name].name] += write_halves(reply.old_size, reply.new_size)
+            usages[write.name].add_write(reply)
+            if reply.collection_bytes is not None:
+                _note_collection(sizes, write, tables[write.name], reply.collection_bytes)
         elif isinstance(reply, Failed) and reply.kind is not FailureKind.NO_TABLE:
-            failure = reply
+            failure = reply, tables[write.name]
             unprocessed.setdefault(write.name, []).append(write.element)
         else:
             raise validation(reply.message) if isinstance(reply, Refused) else TableGone()
     if failure is not None and not done:
-        raise call.failure(failure)
-    capacity = consumed_by_tables(call.body.get("ReturnConsumedCapacity"), halves)
-    call.answer([b'{"UnprocessedItems":', _encode(unprocessed), capacity, b"}"])
+        raise call.failure(*failure)
+    members = Usage.members(call.body.get("ReturnConsumedCapacity"), usages.values())
+    if sizes and call.body.get("ReturnItemCollectionMetrics") == "SIZE":
+        metrics: dict[str, list[dict[str, Any]]] = {}
+        for (name, _), size in sizes.items():
+            metrics.setdefault(name, []).append(size)
+        members += b',"ItemCollectionMetrics":' + _encode(metrics)
+    call.answer([b'{"UnprocessedItems":', _encode(unprocessed), members, b"}"])
+
+
+def _note_collection(
+    sizes: dict[tuple[str, str], dict[str, Any]], write: _Write, table: TableDescriptor, size_bytes: int
+) -> None:
+    put = write.element.get("PutRequest")
+    attributes = write.element["DeleteRequest"]["Key"] if put is None else put["Item"]
+    metrics = collection(table, attributes, size_bytes)
+    sizes[write.name, str(attributes[table.key.hash_name])] = metrics

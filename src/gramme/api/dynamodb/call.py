@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from gramme.api import tasks
 from gramme.api.dynamodb.errors import (
     ApiError,
+    collection_full,
     condition_failed,
     internal_error,
     of_failure,
+    overloaded,
     serialization,
     table_not_found,
+    throttled,
     unreachable,
     validation,
 )
@@ -29,7 +32,7 @@ from gramme.kernel.errors import InvalidInput
 from gramme.kernel.ids import CommandId
 from gramme.kernel.time import MILLISECOND, Instant
 from gramme.tables.descriptor import TableDescriptor
-from gramme.tables.requests import ConditionFailed, Failed, FailureKind, Refused, Reply
+from gramme.tables.requests import CollectionFull, ConditionFailed, Failed, FailureKind, Refused, Reply
 from gramme.tables.values import WrongJsonType
 
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ class TableGone(Exception):
 class Environment:
     """What every call needs of the endpoint."""
 
-    __slots__ = ("backend", "clock", "deadline_ns", "log", "rng", "settings")
+    __slots__ = ("_defer", "backend", "clock", "deadline_ns", "log", "rng", "settings")
 
     def __init__(
         self,
@@ -60,13 +63,22 @@ class Environment:
         rng: Randomness,
         settings: ApiSettings,
         log: Callable[[str, Exception | None], None],
+        defer: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
+        self._defer = defer
         self.backend = backend
         self.clock = clock
         self.rng = rng
         self.settings = settings
         self.log = log
         self.deadline_ns = settings.request_deadline_ms * MILLISECOND
+
+    async def breathe(self) -> None:
+        """Let the event loop serve others before going on."""
+        if self._defer is not None:
+            waiter: tasks.Waiter[None] = tasks.Waiter()
+            self._defer(lambda: waiter(None))
+            await waiter
 
 
 class Call:
@@ -116,10 +128,15 @@ class Call:
             self.env.log(f"{self.shape.operation} failed", error)
             self.fail(internal_error())
 
-    def start(self, begin: Callable[[Call], None]) -> None:
-        """Check the input and begin the operation. A wrong JSON type anywhere comes before every other error."""
+    def start(self, begin: Callable[[Call], None], typed: bool = False) -> None:
+        """Check the input and begin the operation. A wrong JSON type anywhere comes before every other error.
+
+        `typed`: JSON types have been checked already (`large`).
+        """
         try:
-            self.shape.check(self.body)
+            if not typed:
+                self.shape.check_types(self.body)
+            self.shape.check_constraints(self.body)
             for member in self.shape.refused:
                 if self.body.get(member) is not None:
                     self.refuse(member)
@@ -184,11 +201,22 @@ class Call:
         except Exception as error:  # noqa: BLE001 - as in `start`
             self.raised(error)
 
-    def failure(self, failed: Failed) -> ApiError:
-        """The error answer for a failure; a bug or an unknown outcome leaves a line in the log."""
+    def failure(self, failed: Failed, table: TableDescriptor | None = None) -> ApiError:
+        """The error answer for a failure of `table`, by default the request's own; a bug or an unknown outcome leaves
+        a line in the log."""
+        if failed.kind is FailureKind.THROTTLED:
+            return self._throttled(failed, table or self.table)
         if failed.kind in (FailureKind.INTERNAL, FailureKind.UNKNOWN):
             self.env.log(f"{self.shape.operation} on {self.table_name}: {failed.kind.name}: {failed.detail}", None)
         return of_failure(failed)
+
+    def _throttled(self, failed: Failed, table: TableDescriptor | None) -> ApiError:
+        if table is None or not failed.reason:
+            return overloaded()
+        resource = self.env.settings.table_arn(table.name)
+        if failed.index:
+            resource += f"/index/{failed.index}"
+        return throttled(table.billing_mode == "PROVISIONED", failed.reason, resource)
 
     def refused(self, reply: Reply) -> None:
         """Answer a reply of a partition that is no success."""
@@ -201,6 +229,8 @@ class Call:
             self.fail(condition_failed(reply.item))
         elif isinstance(reply, Refused):
             self.fail(validation(reply.message))
+        elif isinstance(reply, CollectionFull):
+            self.fail(collection_full())
         else:
             self.raised(TypeError(f"unexpected reply {type(reply).__name__}"))
 

@@ -1,18 +1,24 @@
-"""Capacity units of reads and writes, and `ConsumedCapacity` as JSON.
+"""Capacity units of reads and writes, `ConsumedCapacity` and `ItemCollectionMetrics` as JSON.
 
 Rule: units follow from item sizes alone (AWS developer guide, "Read/write capacity mode"): a strong read takes one unit
 for each 4 KB begun, an eventual one half of it; a write takes one for each 1 KB begun of the larger of the old and the
-new item; at least one (half) unit each. Units are kept in halves, so that sums are exact.
+new item; at least one (half) unit each. A secondary index takes units of its own for each of its rows that a write
+changes. Units are kept in halves, so that sums are exact.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
+from gramme.tables.descriptor import Index, TableDescriptor
+from gramme.tables.requests import Item, Written
+
 _READ_UNIT_BYTES: Final = 4096
 _WRITE_UNIT_BYTES: Final = 1024
+_GB: Final = 1 << 30
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -28,22 +34,65 @@ def write_halves(old_size: int, new_size: int) -> int:
     return 2 * max(1, -(-max(old_size, new_size) // _WRITE_UNIT_BYTES))
 
 
-def consumed(level: str | None, table: str, halves: int) -> bytes:
-    """`,"ConsumedCapacity":{…}` for one table, or nothing if `ReturnConsumedCapacity` did not ask."""
-    if level is None or level == "NONE":
-        return b""
-    return b',"ConsumedCapacity":' + _encode(_capacity(level, table, halves))
+class Usage:
+    """What a request took of one table and of its indexes, in half units. `name` is the table's as the client wrote
+    it, a name or an ARN."""
+
+    __slots__ = ("_indexes", "name", "table", "table_halves")
+
+    def __init__(self, name: str, table: TableDescriptor) -> None:
+        self.name = name
+        self.table = table
+        self.table_halves = 0
+        self._indexes: dict[str, int] = {}
+
+    def add(self, halves: int) -> None:
+        """Half units of the table itself."""
+        self.table_halves += halves
+
+    def add_index(self, index: str, halves: int) -> None:
+        """Half units of one of its indexes."""
+        self._indexes[index] = self._indexes.get(index, 0) + halves
+
+    def add_write(self, reply: Written) -> None:
+        """Of a write that succeeded, its indexes included."""
+        self.table_halves += write_halves(reply.old_size, reply.new_size)
+        for index, units in reply.indexes:
+            self.add_index(index, 2 * units)
+
+    def member(self, level: str | None) -> bytes:
+        """`,"ConsumedCapacity":{…}`, or nothing if `ReturnConsumedCapacity` did not ask."""
+        if level is None or level == "NONE":
+            return b""
+        return b',"ConsumedCapacity":' + _encode(self._described(level))
+
+    def _described(self, level: str) -> dict[str, Any]:
+        total = self.table_halves + sum(self._indexes.values())
+        described: dict[str, Any] = {"TableName": self.name, "CapacityUnits": total / 2}
+        if level != "INDEXES":
+            return described
+        described["Table"] = {"CapacityUnits": self.table_halves / 2}
+        for index in self.table.indexes:
+            if index.name in self._indexes:
+                taken = {"CapacityUnits": self._indexes[index.name] / 2}
+                described.setdefault(_group(index), {})[index.name] = taken
+        return described
+
+    @staticmethod
+    def members(level: str | None, usages: Iterable[Usage]) -> bytes:
+        """`,"ConsumedCapacity":[…]` of a batch."""
+        if level is None or level == "NONE":
+            return b""
+        return b',"ConsumedCapacity":' + _encode([usage._described(level) for usage in usages])
 
 
-def consumed_by_tables(level: str | None, halves_by_table: dict[str, int]) -> bytes:
-    """`,"ConsumedCapacity":[…]` of a batch."""
-    if level is None or level == "NONE":
-        return b""
-    return b',"ConsumedCapacity":' + _encode([_capacity(level, *entry) for entry in halves_by_table.items()])
+def collection(table: TableDescriptor, key: Item, size_bytes: int) -> dict[str, Any]:
+    """`ItemCollectionMetrics` of the collection that holds an item with the attributes `key`: its estimate is a range
+    of 1 GB."""
+    low = float(size_bytes // _GB)
+    name = table.key.hash_name
+    return {"ItemCollectionKey": {name: key[name]}, "SizeEstimateRangeGB": [low, low + 1.0]}
 
 
-def _capacity(level: str, table: str, halves: int) -> dict[str, Any]:
-    capacity: dict[str, Any] = {"TableName": table, "CapacityUnits": halves / 2}
-    if level == "INDEXES":
-        capacity["Table"] = {"CapacityUnits": halves / 2}
-    return capacity
+def _group(index: Index) -> str:
+    return "LocalSecondaryIndexes" if index.kind == "LOCAL" else "GlobalSecondaryIndexes"

@@ -91,6 +91,37 @@ def condition_failed(item: bytes | None) -> ApiError:
     return error
 
 
+def collection_full() -> ApiError:
+    """A collection of a table with local indexes would grow past 10 GB."""
+    return ApiError("ItemCollectionSizeLimitExceededException", "Collection size exceeded.")
+
+
+def throttled(provisioned: bool, reason: str, resource: str) -> ApiError:
+    """A limit of throughput was met: `reason` says which, `resource` is the ARN of the table or index."""
+    reasons = b":" + _encode([{"reason": reason, "resource": resource}])
+    if provisioned:
+        what = "one or more global secondary indexes of the table" if reason.startswith("Index") else "the table"
+        error = ApiError(
+            "ProvisionedThroughputExceededException",
+            f"The level of configured provisioned throughput for {what} was exceeded. Consider increasing your "
+            "provisioning level with the UpdateTable API.",
+        )
+        error.extra = b',"ThrottlingReasons"' + reasons
+    else:
+        error = ApiError(
+            "ThrottlingException",
+            "Throughput exceeds the current capacity of your table or index. Please try again shortly; if exceptions "
+            "persist, check if you have a hot key.",
+        )
+        error.extra = b',"throttlingReasons"' + reasons
+    return error
+
+
+def overloaded() -> ApiError:
+    """A bounded queue of this database is full, whatever the table's throughput."""
+    return ApiError("ThrottlingException", "The request was denied because the system is overloaded; try again")
+
+
 def internal_error() -> ApiError:
     """The outcome is unknown, or a bug: 500, so that SDKs try again."""
     return ApiError("InternalServerError", "The request failed because of an internal error", status=500)
@@ -105,7 +136,7 @@ def unreachable() -> ApiError:
 def of_failure(failure: Failed) -> ApiError:
     """The answer for a partition's or the catalog's failure. Never reveals `detail`: that is for the log."""
     if failure.kind is FailureKind.THROTTLED:
-        return ApiError("ThrottlingException", "The request was denied because the system is overloaded; try again")
+        return overloaded()
     if failure.kind is FailureKind.NO_QUORUM:
         return unreachable()
     if failure.kind is FailureKind.NO_TABLE:

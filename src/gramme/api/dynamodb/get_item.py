@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gramme.api.dynamodb.call import Call, guarded
-from gramme.api.dynamodb.capacity import consumed, read_halves
+from gramme.api.dynamodb.capacity import Usage, read_halves
 from gramme.api.dynamodb.expressions import Rules, prepare
 from gramme.api.dynamodb.item_keys import request_key
 from gramme.api.dynamodb.legacy import with_projection
@@ -46,7 +46,10 @@ def _answered(call: Call, reply: Reply) -> None:
         return
     members = b"" if item is None else b',"Item":' + item
     consistent = bool(call.body.get("ConsistentRead"))
-    members += consumed(level, call.table_name, read_halves(reply.size, consistent))
+    assert call.table is not None
+    usage = Usage(call.body["TableName"], call.table)
+    usage.add(read_halves(reply.size, consistent))
+    members += usage.member(level)
     call.answer(b"{" + members[1:] + b"}")
 
 

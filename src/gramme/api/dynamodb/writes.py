@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from gramme.api.dynamodb.call import Call, guarded
-from gramme.api.dynamodb.capacity import consumed, write_halves
+from gramme.api.dynamodb.capacity import Usage, collection
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import Reply, ReturnValues, WriteRequest, Written
+
+_encode: Final = msgspec.json.Encoder().encode
 
 _RETURN_VALUES: Final = {
     None: ReturnValues.NONE,
@@ -43,15 +47,19 @@ def _answered(call: Call, reply: Reply) -> None:
     if type(reply) is not Written:
         call.refused(reply)
         return
-    level = call.body.get("ReturnConsumedCapacity")
-    if reply.attributes is None and level is None:
-        call.answer(b"{}")
-        return
-    members = []
-    if reply.attributes is not None:
-        members.append(b',"Attributes":' + reply.attributes)
-    members.append(consumed(level, call.table_name, write_halves(reply.old_size, reply.new_size)))
-    call.answer(b"{" + b"".join(members)[1:] + b"}")
+    body = call.body
+    level = body.get("ReturnConsumedCapacity")
+    members = b"" if reply.attributes is None else b',"Attributes":' + reply.attributes
+    if level is not None:
+        assert call.table is not None
+        usage = Usage(body["TableName"], call.table)
+        usage.add_write(reply)
+        members += usage.member(level)
+    if reply.collection_bytes is not None and body.get("ReturnItemCollectionMetrics") == "SIZE":
+        assert call.table is not None
+        metrics = collection(call.table, body.get("Key") or body["Item"], reply.collection_bytes)
+        members += b',"ItemCollectionMetrics":' + _encode(metrics)
+    call.answer(b"{" + members[1:] + b"}")
 
 
 _on_reply: Final = guarded(_answered)
