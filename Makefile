@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 SOURCES := $(foreach d,src tests bench,$(if $(shell find $(d) -name '*.py' -print -quit 2>/dev/null),$(d)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test up down status sim bench lock clean
+.PHONY: help setup check format test up down status sim bench clients lock clean
 
 help:
 	@echo "make up     set up everything, start a local cluster of $(NODES) nodes, print endpoints and a program to try"
@@ -23,6 +23,7 @@ help:
 	@echo "make check  lint, format, types, layers"
 	@echo "make sim    simulate $(RUNS) runs with faults (RUNS=n)"
 	@echo "make bench  measure"
+	@echo "make clients programs written with other DynamoDB clients (installs them into .clients)"
 	@echo "make setup  only the environment: $(VENV), with $(BIN)/gramme"
 
 setup: $(STAMP)
@@ -64,6 +65,13 @@ sim: setup
 
 bench: setup
 	$(BIN)/python -m bench
+
+# Needs the network (Python and npm registries) and node: programs written with other clients, kept out of $(VENV).
+clients: setup
+	test -x .clients/bin/python || $(PYTHON) -m venv .clients || $(PYTHON) -m virtualenv .clients
+	.clients/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/foreign/requirements.txt
+	cp tests/clients/foreign/package.json .clients/ && npm install --prefix .clients --no-audit --no-fund --silent
+	FOREIGN_CLIENTS=$(CURDIR)/.clients $(BIN)/python -m pytest tests/clients $(PYTEST_ARGS)
 
 # Needs the network and pip-tools: resolves pyproject.toml anew. The lock holds no address of any package index.
 lock:

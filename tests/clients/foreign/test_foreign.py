@@ -1,0 +1,49 @@
+"""Programs written for DynamoDB, unmodified, each in its own process against a real server.
+
+Each program creates its table, works with it, checks what it reads and prints `ok`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gramme.testing import Server
+
+_HERE = Path(__file__).parent
+_CLIENTS = Path(os.environ["FOREIGN_CLIENTS"])
+
+
+def _run(gramme: Server, command: list[str]) -> None:
+    environment = {
+        "PATH": f"{_CLIENTS / 'bin'}:{os.environ['PATH']}",
+        "HOME": str(_CLIENTS),  # nobody's credentials or settings
+        "NODE_PATH": str(_CLIENTS / "node_modules"),
+        "DYNAMODB_ENDPOINT": gramme.endpoint_url,
+        "AWS_ENDPOINT_URL_DYNAMODB": gramme.endpoint_url,
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_PAGER": "",
+    }
+    done = subprocess.run(command, env=environment, cwd=_CLIENTS, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("ok\n"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("program", ["with_aiobotocore.py", "with_pynamodb.py"])
+def test_python(gramme: Server, program: str) -> None:
+    _run(gramme, [str(_CLIENTS / "bin" / "python"), str(_HERE / program)])
+
+
+@pytest.mark.parametrize("program", ["with_sdk_v3.cjs", "with_toolbox.cjs", "with_electrodb.cjs"])
+def test_javascript(gramme: Server, program: str) -> None:
+    _run(gramme, ["node", str(_HERE / program)])
+
+
+def test_command_line(gramme: Server) -> None:
+    _run(gramme, ["bash", str(_HERE / "with_aws_cli.sh")])
