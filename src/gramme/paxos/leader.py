@@ -156,7 +156,11 @@ class Leader:
         if grew and peer.match > acceptor.chosen:
             self.count(now)
         peer.pump(now, self.everywhere(), out)
-        if peer.chosen < peer.told_chosen and peer.resend_at is None:
+        if peer.told_chosen < acceptor.chosen:
+            # The mark moved while this follower was joining, when it is not told marks.
+            if self._commit_at is None:
+                self._commit_at = Instant(now + self._settings.commit_delay_ns)
+        elif peer.chosen < peer.told_chosen and peer.resend_at is None:
             peer.resend_at = Instant(now + self._settings.resend_ns)
 
     def on_behind(self, source: NodeId, message: Behind, now: Instant, out: Effects) -> None:
@@ -231,6 +235,9 @@ class Leader:
         for peer in self.peers:
             era = self._leases.held_era(peer.node)
             renewed = era and era != peer.era and self._leases.held_until(peer.node) > now
+            if renewed:
+                # It may have restarted, and what is chosen is not durable: it is owed the mark until it answers.
+                peer.chosen = Slot(0)
             waiting = peer.mode is Mode.STREAM and self._owes(peer) and peer.resend_at is None
             if renewed or (waiting and self._leases.is_up(peer.node, now)):
                 peer.send_commit(now, self.everywhere(), out)
