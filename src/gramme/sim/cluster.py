@@ -131,6 +131,8 @@ class SimCluster:
             cluster=self._cluster_id,
             boot=boot,
             members=self._members,
+            grant_ns=config.grant_ns,
+            renewal_ns=config.renewal_ns,
             segment_bytes=config.segment_bytes,
             flush_bytes=config.flush_bytes,
             flush_interval_ns=config.flush_interval_ns,

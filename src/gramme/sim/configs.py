@@ -35,12 +35,18 @@ class SimConfig:
     flush_interval_ns: int = 1 * SECOND
     retain_log_bytes: int = 16 << 10
     request_deadline_ns: int = 5 * SECOND
+    grant_ns: int = 1_500 * MILLISECOND
+    renewal_ns: int = 400 * MILLISECOND
     table_churn: bool = False
     conditional: float = 0.35  # share of conditional writes among writes
     reads: float = 0.45
 
 
 _CHAOS: Final = NetworkProfile(spike=0.03, loss=0.02, duplication=0.02, reordering=0.05)
+
+_STORM: Final = NetworkProfile(
+    jitter_ns=3 * MILLISECOND, spike=0.08, spike_ns=400 * MILLISECOND, loss=0.05, duplication=0.03, reordering=0.15
+)
 
 _BASE: Final = SimConfig(
     "default",
@@ -122,6 +128,58 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             name="rot",
             faults={FaultKind.ROT: 3, FaultKind.CRASH: 2, FaultKind.POWER: 1, FaultKind.CUT_WAY: 1},
             fault_length_ns=600 * MILLISECOND,
+        ),
+        SimConfig(
+            # Short leases and short faults: as many changes of leader, with as much in flight, as fit into a run.
+            "storm",
+            clients=10,
+            keys=3,
+            think_ns=6 * MILLISECOND,
+            safety_ns=7 * SECOND,
+            grant_ns=300 * MILLISECOND,
+            renewal_ns=80 * MILLISECOND,
+            network=_STORM,
+            disk_stall=0.1,
+            faults={
+                FaultKind.CRASH: 2,
+                FaultKind.POWER: 4,
+                FaultKind.PAUSE: 3,
+                FaultKind.CUT_NODE: 3,
+                FaultKind.CUT_WAY: 5,
+                FaultKind.SLOW_DISK: 3,
+                FaultKind.CRASH_ALL: 1,
+            },
+            fault_interval_ns=200 * MILLISECOND,
+            fault_length_ns=300 * MILLISECOND,
+        ),
+        SimConfig(
+            # The power goes everywhere at once, again and again, while fsyncs take long.
+            "blackouts",
+            clients=8,
+            keys=3,
+            think_ns=6 * MILLISECOND,
+            safety_ns=6 * SECOND,
+            grant_ns=200 * MILLISECOND,
+            renewal_ns=50 * MILLISECOND,
+            disk_stall=0.4,
+            faults={FaultKind.BLACKOUT: 5, FaultKind.POWER: 2, FaultKind.SLOW_DISK: 3},
+            fault_interval_ns=450 * MILLISECOND,
+            fault_length_ns=60 * MILLISECOND,
+        ),
+        SimConfig(
+            # Mostly strong reads, few writes, links that break one way: who trusts a lease that is over is seen to.
+            "readers",
+            clients=8,
+            keys=2,
+            reads=0.85,
+            conditional=0.1,
+            think_ns=8 * MILLISECOND,
+            safety_ns=8 * SECOND,
+            grant_ns=400 * MILLISECOND,
+            renewal_ns=100 * MILLISECOND,
+            faults={FaultKind.CUT_WAY: 8, FaultKind.CUT_NODE: 2, FaultKind.PAUSE: 3, FaultKind.CRASH: 4},
+            fault_interval_ns=200 * MILLISECOND,
+            fault_length_ns=500 * MILLISECOND,
         ),
         replace(_BASE, name="tables", table_churn=True, read_units=0, write_units=0),
         replace(

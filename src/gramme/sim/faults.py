@@ -24,6 +24,7 @@ class FaultKind(StrEnum):
     CRASH = "crash"  # kill -9 of one node; it restarts later on its disks
     POWER = "power"  # the machine loses power: unfinished writes are torn, its clock starts anew
     CRASH_ALL = "crash-all"  # all at once
+    BLACKOUT = "blackout"  # the power of all
     PAUSE = "pause"  # SIGSTOP; the clock goes on
     CUT_NODE = "cut-node"  # one node from all others, both ways
     CUT_WAY = "cut-way"  # one node to one other, one way
@@ -132,6 +133,8 @@ class Nemesis:
                 self._crash((fault.node,), fault.length_ns, power=True)
             case FaultKind.CRASH_ALL:
                 self._crash(self._cluster.nodes, fault.length_ns, power=self._rng.random() < 0.5)
+            case FaultKind.BLACKOUT:
+                self._crash(self._cluster.nodes, fault.length_ns, power=True)
             case FaultKind.PAUSE:
                 self._cluster.pause(fault.node)
                 self._later(fault.length_ns, lambda: self._cluster.resume(fault.node))
