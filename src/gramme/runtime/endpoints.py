@@ -32,7 +32,10 @@ def tables_handler(process: NodeProcess) -> Handler:
         unsupported=settings.unsupported,
     )
 
-    api = DynamoDbApi(process.node.router, process.clock, process.node.ports.rng, api_settings, process.log_error)
+    ports = process.node.ports
+    api = DynamoDbApi(
+        process.node.router, process.clock, ports.rng, api_settings, process.log_error, ports.scheduler.call_soon
+    )
     return _measured(api.handle, process.metrics)
 
 

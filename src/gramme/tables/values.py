@@ -41,11 +41,21 @@ class InvalidValue(InvalidInput):
     """A well-typed attribute value breaks a rule: a ValidationException with the service's text."""
 
 
+class NormalisedItem(dict[str, Any]):
+    """Attributes that have been normalised already, and their size: `normalise_item` gives them back as they are."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+
 def normalise_item(item: object) -> tuple[Item, int]:
     """Check and normalise a map of attributes in place; returns it with its DynamoDB item size in bytes.
 
     Raises WrongJsonType, InvalidValue; WrongJsonType is reported even if an earlier attribute is only invalid.
     """
+    if type(item) is NormalisedItem:
+        return item, item.size
     attributes = _expect_map(item)
     try:
         return attributes, _members(attributes, 0, 0)
@@ -275,7 +285,7 @@ _VALUE_CLASS: Final = "com.amazonaws.dynamodb.v20120810.AttributeValue"
 
 
 def _expect_map(value: object) -> dict[str, Any]:
-    if type(value) is dict:
+    if type(value) is dict or type(value) is NormalisedItem:
         return value
     if type(value) is list:
         raise WrongJsonType(f"Unrecognized collection type java.util.Map<java.lang.String, {_VALUE_CLASS}>")

@@ -12,9 +12,11 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from gramme.api import tasks
 from gramme.api.backend import Backend
 from gramme.api.dynamodb import errors
 from gramme.api.dynamodb.call import Call, Environment, Headers
+from gramme.api.dynamodb.large import LARGE_BYTES, Budget, check_types, decode
 from gramme.api.dynamodb.operations import OPERATIONS, UNSERVED, Operation
 from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import HttpRequest, HttpResponse, Respond, json_response, text_response
@@ -27,6 +29,8 @@ _STREAMS_PREFIX: Final = "DynamoDBStreams_20120810."
 _PREFLIGHT_SECONDS: Final = b"172800"
 _EXPOSED: Final = b"x-amzn-RequestId, x-amz-crc32, x-amzn-ErrorType, Date"
 _REQUEST_ID_BYTES: Final = 26  # 52 characters in hexadecimal
+
+_NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -46,10 +50,15 @@ class DynamoDbApi:
         rng: Randomness,
         settings: ApiSettings | None = None,
         log: Callable[[str, Exception | None], None] = _no_log,
+        defer: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        """`log` takes one line, and the exception where there is one, for every answer of status 500."""
+        """`log` takes one line, and the exception where there is one, for every answer of status 500.
+
+        `defer` runs a callback after the events that are ready now; with it, large requests are served in steps that
+        let others in between. Without it they are served in one go.
+        """
         self._settings = settings or ApiSettings()
-        self._environment = Environment(backend, clock, rng, self._settings, log)
+        self._environment = Environment(backend, clock, rng, self._settings, log, defer)
         self._backend = backend
         self._random = rng.randbytes
         self._any_origin = "*" in self._settings.cors_origins
@@ -83,20 +92,47 @@ class DynamoDbApi:
                 content_type = _JSON_1_0
         answer_headers = self._headers(content_type, headers)
         operation = self._targets.get(headers.get(b"x-amz-target", b""))
+        if len(request.body) > LARGE_BYTES:
+            tasks.run(self._serve_large(operation, request, answer_headers, respond), _refuse(respond, answer_headers))
+            return
         body: Any = None
         try:
             if request.body:
                 body = _decode(request.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except _NOT_JSON:
             _fail(respond, answer_headers, errors.serialization())
             return
+        call = self._call(operation, request, body, answer_headers, respond)
+        if call is not None and operation is not None:
+            call.start(operation.start)
+
+    async def _serve_large(
+        self, operation: Operation | None, request: HttpRequest, answer_headers: Headers, respond: Respond
+    ) -> None:
+        """As `_serve_operation`, in steps."""
+        budget = Budget(self._environment)
+        body = await decode(request.body, budget)
+        call = self._call(operation, request, body, answer_headers, respond)
+        if call is None or operation is None:
+            return
+        try:
+            await check_types(operation.shape, call.body, budget)
+        except Exception as error:  # noqa: BLE001 - as in `Call.start`
+            call.raised(error)
+        else:
+            call.start(operation.start, typed=True)
+
+    def _call(
+        self, operation: Operation | None, request: HttpRequest, body: Any, answer_headers: Headers, respond: Respond
+    ) -> Call | None:
+        """The call that a decoded body asks for; None if it was refused."""
         if operation is None:
-            _fail(respond, answer_headers, _unknown(headers.get(b"x-amz-target", b"")))
+            _fail(respond, answer_headers, _unknown(request.headers.get(b"x-amz-target", b"")))
         elif type(body) is not dict:
             _fail(respond, answer_headers, errors.serialization())
         else:
-            call = Call(self._environment, operation.shape, request, body, answer_headers, respond)
-            call.start(operation.start)
+            return Call(self._environment, operation.shape, request, body, answer_headers, respond)
+        return None
 
     def _headers(self, content_type: bytes, request_headers: dict[bytes, bytes]) -> Headers:
         request_id = self._random(_REQUEST_ID_BYTES).hex().upper().encode()
@@ -160,6 +196,17 @@ def _unknown(target: bytes) -> errors.ApiError:
         if operation != name and operation in UNSERVED:
             return errors.unknown_operation(f"The operation {operation} is not supported yet")
     return errors.unknown_operation()
+
+
+def _refuse(respond: Respond, headers: Headers) -> Callable[[Exception], None]:
+    """Answers a body that is not JSON; whatever else is raised is a bug of the caller's."""
+
+    def refuse(error: Exception) -> None:
+        if not isinstance(error, _NOT_JSON):
+            raise error
+        _fail(respond, headers, errors.serialization())
+
+    return refuse
 
 
 def _fail(respond: Respond, headers: Headers, error: errors.ApiError) -> None:

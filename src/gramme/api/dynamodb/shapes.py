@@ -232,7 +232,12 @@ class InputShape:
                 self.constrained.append((member, member.label or lower_first(member.name)))
 
     def check(self, body: dict[str, Any]) -> None:
-        """Both passes over a request, converting in place. Raises ApiError.
+        """Both passes over a request. Raises ApiError."""
+        self.check_types(body)
+        self.check_constraints(body)
+
+    def check_types(self, body: dict[str, Any]) -> None:
+        """The first pass: JSON types, converting in place. Raises ApiError.
 
         What is inside maps of attribute values is left to the caller, who normalises it: see `recheck`.
         """
@@ -242,6 +247,9 @@ class InputShape:
                 checked = shapes[name].check(value)
                 if checked is not value:
                     body[name] = checked  # replacing a present key does not disturb the iteration
+
+    def check_constraints(self, body: dict[str, Any]) -> None:
+        """The second pass: the table's name, then all other constraints together. Raises ApiError."""
         if self.table_name is not None:
             self.table_name.check(body.get("TableName"))
         errors: list[str] = []
