@@ -129,10 +129,14 @@ class _Call:
         error = content["__type"].rpartition("#")[2]
         if error in _RETRIED:
             self._again(certain=error in _NOT_APPLIED, error=error)
-        elif error in _NOT_APPLIED or error == "ConditionalCheckFailedException":
+        elif error in _NOT_APPLIED or error == "ConditionalCheckFailedException" or self._repeats_a_change(error):
             self._finish(Answer(None, error, True, self._maybe_applied))
         else:
             raise UnexpectedAnswer(f"{self._operation} was answered {response.status} {body.decode()}")
+
+    def _repeats_a_change(self, error: str) -> bool:
+        """Table operations have no command id: one whose answer was lost meets what it has done (the index exists)."""
+        return error == "ValidationException" and self._operation == "UpdateTable"
 
     def _again(self, *, certain: bool, error: str) -> None:
         given_up = not certain and not self._client.retries_unknown

@@ -38,6 +38,7 @@ class SimConfig:
     grant_ns: int = 1_500 * MILLISECOND
     renewal_ns: int = 400 * MILLISECOND
     table_churn: bool = False
+    indexes: bool = False  # the table has local and global indexes; one more comes and goes
     conditional: float = 0.35  # share of conditional writes among writes
     reads: float = 0.45
 
@@ -179,6 +180,18 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             renewal_ns=100 * MILLISECOND,
             faults={FaultKind.CUT_WAY: 8, FaultKind.CUT_NODE: 2, FaultKind.PAUSE: 3, FaultKind.CRASH: 4},
             fault_interval_ns=200 * MILLISECOND,
+            fault_length_ns=500 * MILLISECOND,
+        ),
+        replace(_BASE, name="indexes", indexes=True, reads=0.25, keys=8, write_units=0),
+        replace(
+            _BASE,
+            name="index-crashes",
+            indexes=True,
+            reads=0.1,
+            keys=12,
+            write_units=0,
+            faults={FaultKind.CRASH: 3, FaultKind.POWER: 3, FaultKind.CRASH_ALL: 1, FaultKind.DRAIN: 3},
+            fault_interval_ns=500 * MILLISECOND,
             fault_length_ns=500 * MILLISECOND,
         ),
         replace(_BASE, name="tables", table_churn=True, read_units=0, write_units=0),

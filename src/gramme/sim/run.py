@@ -13,8 +13,9 @@ from functools import partial
 from hashlib import blake2b
 from typing import Final
 
-from gramme.kernel.ids import NodeId
+from gramme.kernel.ids import GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.node.partition import PartitionReplica
 from gramme.sim.checkers.convergence import ReplicaState, divergence
 from gramme.sim.checkers.history import Kind, Operation, Outcome
 from gramme.sim.checkers.linearizability import check
@@ -24,6 +25,7 @@ from gramme.sim.cluster import SimCluster
 from gramme.sim.configs import SimConfig
 from gramme.sim.faults import Fault, Nemesis, draw_plan
 from gramme.sim.guard import forbid_ambient
+from gramme.sim.index_rows import wrong_rows
 from gramme.sim.tables import Administrator
 from gramme.sim.workload import Recorder, Worker
 from gramme.sim.world import World
@@ -119,6 +121,7 @@ class _Run:
         self._heal()
         self._check_progress()
         self._check_convergence()
+        self._check_indexes()
         self._check_history()
 
     def _found(self) -> None:
@@ -146,6 +149,8 @@ class _Run:
         self.nemesis = Nemesis(world, self.cluster, plan)
         for worker in self.workers:
             worker.start()
+        if config.indexes:
+            self.administrator.churn_index(_TABLE)
         if config.table_churn:
             self.administrator.churn(_CHURNED, f"{_CHURNED}/", config.keys)
         world.run(end_ns)
@@ -204,6 +209,26 @@ class _Run:
                 applied = partition.applied
                 members = partition.spec.members
                 yield ReplicaState(group, machine.id, members, applied.slot, applied.crc, digest.digest())
+
+    def _check_indexes(self) -> None:
+        """Indexes follow their table: within the time that replicas have, they are what the table says."""
+        deadline_ns = self.world.now_ns + CONVERGENCE_NS
+        while True:
+            wrong = wrong_rows(self._replicas())
+            if wrong is None:
+                return
+            if self.world.now_ns >= deadline_ns:
+                raise Violated(f"indexes do not follow their table: {wrong}")
+            self.world.run(self.world.now_ns + 200 * MILLISECOND)
+
+    def _replicas(self) -> dict[GroupId, PartitionReplica]:
+        """One replica of each group; they are all equal now."""
+        return {
+            group: partition
+            for machine in self.cluster.sound_machines
+            if machine.node is not None
+            for group, partition in machine.node.groups.partitions.items()
+        }
 
     def _sound_nodes(self) -> list[NodeId]:
         return [machine.id for machine in self.cluster.sound_machines]

@@ -12,6 +12,34 @@ from gramme.sim.configs import SimConfig
 from gramme.sim.workload import Asked, Recorder
 from gramme.sim.world import World
 
+_EXTRA = "extra"
+_INDEXED: dict[str, Any] = {
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    "AttributeDefinitions": [
+        {"AttributeName": name, "AttributeType": kind}
+        for name, kind in (("pk", "S"), ("sk", "S"), ("v", "S"), ("g", "S"), ("n", "N"))
+    ],
+    "LocalSecondaryIndexes": [
+        {
+            "IndexName": "by-value",
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "v", "KeyType": "RANGE"}],
+            "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["n"]},
+        }
+    ],
+    "GlobalSecondaryIndexes": [
+        {
+            "IndexName": "by-group",
+            "KeySchema": [{"AttributeName": "g", "KeyType": "HASH"}, {"AttributeName": "v", "KeyType": "RANGE"}],
+            "Projection": {"ProjectionType": "ALL"},
+        },
+        {
+            "IndexName": "by-count",
+            "KeySchema": [{"AttributeName": "n", "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        },
+    ],
+}
+
 
 class Administrator:
     """Creates and deletes tables through the API, persistently: each step is repeated until it is known to be done."""
@@ -32,6 +60,8 @@ class Administrator:
             "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
             "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
         }
+        if self._config.indexes:
+            body |= _INDEXED
         if self._config.write_units:
             body["ProvisionedThroughput"] = {
                 "ReadCapacityUnits": max(1, self._config.read_units),
@@ -99,6 +129,42 @@ class Administrator:
             self._world.after(500 * MILLISECOND + self._client.rng.randrange(2 * SECOND), delete)
 
         self._world.after(self._client.rng.randrange(2 * SECOND), delete)
+
+    def churn_index(self, table: str) -> None:
+        """Add an index to `table` and drop it again, until `stop`; in the end it may be there or not."""
+        self._churning = True
+        add = {
+            "Create": {
+                "IndexName": _EXTRA,
+                "KeySchema": [{"AttributeName": "v", "KeyType": "HASH"}, {"AttributeName": "n", "KeyType": "RANGE"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        }
+        drop = {"Delete": {"IndexName": _EXTRA}}
+        definitions = [{"AttributeName": "v", "AttributeType": "S"}, {"AttributeName": "n", "AttributeType": "N"}]
+
+        def change(update: dict[str, Any], following: dict[str, Any]) -> None:
+            if not self._churning:
+                return
+            self.idle = False
+            body: dict[str, Any] = {"TableName": table, "GlobalSecondaryIndexUpdates": [update]}
+            if update is add:
+                body["AttributeDefinitions"] = definitions
+            self._client.call("UpdateTable", body, lambda answer: changed(answer, update, following))
+
+        def changed(answer: Answer, update: dict[str, Any], following: dict[str, Any]) -> None:
+            # An answer that was lost is as good as one that came: adding what is there is refused, too.
+            if answer.error in ("ServiceUnavailable", "ThrottlingException", "ResourceInUseException"):
+                self._later(lambda: settled(update, following))
+            else:
+                self._await_status(table, "ACTIVE", lambda: settled(following, update))
+
+        def settled(update: dict[str, Any], following: dict[str, Any]) -> None:
+            self.incarnations += 1
+            self.idle = True
+            self._world.after(self._client.rng.randrange(300 * MILLISECOND), lambda: change(update, following))
+
+        self._world.after(self._client.rng.randrange(SECOND), lambda: change(add, drop))
 
     def stop(self) -> None:
         """Begin no more re-creations; `idle` tells when the last one is done."""

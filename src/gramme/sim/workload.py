@@ -138,7 +138,7 @@ class Worker:
     def read(self, key: str, kind: Kind, node: NodeId | None, on_done: Callable[[bool], None]) -> None:
         """Read `key`, at `node` if one is given; tells whether there was an answer."""
         handle = self._recorder.begin(self._asked(key, kind))
-        body = {"TableName": self._table, "Key": {"pk": {"S": key}}, "ConsistentRead": kind is Kind.GET}
+        body = {"TableName": self._table, "Key": self._primary(key), "ConsistentRead": kind is Kind.GET}
 
         def done(answer: Answer) -> None:
             self._check_table(answer)
@@ -180,7 +180,13 @@ class Worker:
 
     def _new_item(self, key: str, value: str) -> dict[str, Any]:
         padding = "p" * self._rng.randrange(2 * self._config.padding_bytes)
-        return {"pk": {"S": key}, "v": {"S": value}, "p": {"S": padding}}
+        item = {**self._primary(key), "v": {"S": value}, "p": {"S": padding}}
+        if self._config.indexes and self._rng.random() < 0.8:
+            item["g"] = {"S": f"g{self._rng.randrange(3)}"}  # without it the item is not in the sparse index
+        return item
+
+    def _primary(self, key: str) -> dict[str, Any]:
+        return {"pk": {"S": key}, "sk": {"S": "0"}} if self._config.indexes else {"pk": {"S": key}}
 
     def _write(self, key: str) -> None:
         kind = self._some_kind_of_write()
@@ -190,7 +196,7 @@ class Worker:
             asked.value = self._new_value()
             body["Item"] = self._new_item(key, asked.value)
         else:
-            body["Key"] = {"pk": {"S": key}}
+            body["Key"] = self._primary(key)
         asked.reports = kind in (Kind.PUT, Kind.DELETE, Kind.ADD) and self._rng.random() < 0.4
         if asked.reports:
             body["ReturnValues"] = "ALL_NEW" if kind is Kind.ADD else "ALL_OLD"

@@ -1,0 +1,51 @@
+"""From a cluster's replicas to what the checker of indexes reads: items and rows in plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from gramme.kernel.ids import CATALOG_GROUP, GroupId
+from gramme.node.catalog import all_tables
+from gramme.node.partition import PartitionReplica
+from gramme.sim.checkers.indexes import IndexState, Item, wrong_index
+from gramme.storage.engine.rows import Space
+from gramme.tables.descriptor import Index, Partition, TableDescriptor
+from gramme.tables.item import decode_item, item_json
+
+_ITEMS: Final = bytes((Space.ITEMS,))
+_LOCAL: Final = bytes((Space.LOCAL_INDEX,))
+
+
+def wrong_rows(replicas: Mapping[GroupId, PartitionReplica]) -> str | None:
+    """The first difference between an index and its table, or a table or record on its way; None if there is none."""
+    for table in all_tables(replicas[CATALOG_GROUP].scan):
+        if table.status != "ACTIVE":
+            return f"table {table.name} is still {table.status}"
+        items = _rows(replicas, table.partitions, _ITEMS)
+        for index in table.indexes:
+            wrong = wrong_index(table.key.names, items, _state(replicas, table, index))
+            if wrong is not None:
+                return wrong
+        for place in table.all_partitions:
+            if next(replicas[place.group].scan(bytes((Space.CHANGES,)), bytes((Space.CHANGES + 1,)), False), None):
+                return f"group {place.group} of {table.name} keeps change records"
+    return None
+
+
+def _state(replicas: Mapping[GroupId, PartitionReplica], table: TableDescriptor, index: Index) -> IndexState:
+    if index.kind == "LOCAL":
+        rows = _rows(replicas, table.partitions, _LOCAL + bytes((index.number,)))
+    else:
+        rows = _rows(replicas, index.partitions, _ITEMS)
+    projected = None if index.projection == "ALL" else index.included
+    return IndexState(table.name, index.name, index.hash + index.range, projected, rows)
+
+
+def _rows(replicas: Mapping[GroupId, PartitionReplica], partitions: tuple[Partition, ...], prefix: bytes) -> list[Item]:
+    end = prefix[:-1] + bytes((prefix[-1] + 1,))
+    return [
+        decode_item(item_json(stored))
+        for place in partitions
+        for _, stored in replicas[place.group].scan(prefix, end, False)
+    ]

@@ -1,0 +1,131 @@
+"""Indexes follow their table under crashes, lost messages and changes of leader, while one comes and goes; and the check
+that says so can fail: faults planted in the feeder and in the index's partitions are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import pytest
+
+import gramme.node.feeder as feeder_module
+import gramme.node.table_evaluator as evaluator_module
+from gramme.node.feeder import Feeder, _Lane
+from gramme.sim.checkers.indexes import IndexState, wrong_index
+from gramme.sim.configs import CONFIGS
+from gramme.sim.run import simulate
+
+
+@contextmanager
+def _patched(owner: Any, name: str, replacement: Any) -> Iterator[None]:
+    original = getattr(owner, name)
+    setattr(owner, name, replacement)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def _one_row_a_step() -> AbstractContextManager[None]:
+    """No fault: many steps where there would be one, so that changes fall between the chunks of a backfill."""
+    return _patched(feeder_module, "_STEP_ROWS", 1)
+
+
+@pytest.mark.parametrize(("config", "seed"), [("indexes", 11), ("index-crashes", 12), ("indexes", 13)])
+@pytest.mark.parametrize("how", [nullcontext, _one_row_a_step], ids=["as is", "row by row"])
+def test_indexes_follow_their_table(config: str, seed: int, how: Callable[[], AbstractContextManager[None]]) -> None:
+    with how():
+        assert simulate(seed, CONFIGS[config]).violation == ""
+
+
+# --- planted faults
+
+
+def take_any_batch() -> AbstractContextManager[None]:
+    """An index's partition takes whatever comes: what is late, or sent by a deposed leader, undoes what is newer."""
+    original = evaluator_module._apply_index
+
+    def careless(request: Any, read: Any, context: Any) -> Any:
+        return original(request, lambda _key: None, context) if request.seq == 0 else _forced(request, read, context)
+
+    def _forced(request: Any, read: Any, context: Any) -> Any:
+        cursor = evaluator_module.IndexApplied(request.epoch, request.seq - 1, 0)
+        return original(request, lambda _key: evaluator_module._encode_cursor(cursor), context)
+
+    return _patched(evaluator_module, "_apply_index", careless)
+
+
+def delete_records_too_early() -> AbstractContextManager[None]:
+    """Change records are deleted when they were read, not when every lane has them."""
+    return _patched(_Lane, "confirmed", lambda self, read: read)
+
+
+@contextmanager
+def backfill_old_rows() -> Iterator[None]:
+    """A backfill's chunk goes into the lanes behind changes that it does not know."""
+    original = Feeder._read_chunk
+    held: dict[int, list[Any]] = {}
+
+    def late(self: Feeder, index: Any, backfill: Any, lanes: Any) -> None:
+        rows = held.pop(id(backfill), None)
+        if rows is None:
+            held[id(backfill)] = [
+                (key, value) for key, value in self._partition.scan(backfill.next, feeder_module._ITEMS_END, False)
+            ]
+            self._later(200_000_000, self.wake)
+            return
+        scan = self._partition.scan
+        self._partition.scan = lambda *_: iter(rows)  # type: ignore[method-assign]
+        try:
+            original(self, index, backfill, lanes)
+        finally:
+            self._partition.scan = scan  # type: ignore[method-assign]
+
+    with _patched(Feeder, "_read_chunk", late):
+        yield
+
+
+def forget_the_greeting() -> AbstractContextManager[None]:
+    """A new leader's feeder believes that lanes have everything that was there when it began."""
+
+    def bold(self: Feeder, lane: Any, through: int) -> None:
+        lane.greeted = True
+        lane.queue.clear()
+
+    return _patched(Feeder, "_greeted", bold)
+
+
+FAULTS: list[Callable[[], AbstractContextManager[None]]] = [
+    take_any_batch,
+    delete_records_too_early,
+    backfill_old_rows,
+    forget_the_greeting,
+]
+
+
+@pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
+def test_a_planted_fault_is_found(plant: Callable[[], AbstractContextManager[None]]) -> None:
+    with plant():
+        found = next((seed for seed in range(40) if simulate(seed, CONFIGS["index-crashes"]).violation), None)
+    assert found is not None
+    assert simulate(found, CONFIGS["index-crashes"]).violation == ""
+
+
+# --- the checker
+
+
+def _state(*rows: Any, projected: tuple[str, ...] | None = ()) -> IndexState:
+    return IndexState("t", "i", (("g", "S"),), projected, list(rows))
+
+
+def test_the_checker_tells_what_is_missing_stale_or_twice() -> None:
+    item = {"pk": {"S": "a"}, "g": {"S": "x"}, "v": {"N": "1"}}
+    entry = {"pk": {"S": "a"}, "g": {"S": "x"}}
+    assert wrong_index(("pk",), [item], _state(entry)) is None
+    assert wrong_index(("pk",), [item], _state(item, projected=None)) is None
+    assert wrong_index(("pk",), [{"pk": {"S": "a"}}, {"pk": {"S": "b"}, "g": {"N": "1"}}], _state()) is None
+    assert wrong_index(("pk",), [item], _state()) is not None
+    assert wrong_index(("pk",), [], _state(entry)) is not None
+    assert wrong_index(("pk",), [item], _state(item)) is not None
+    assert wrong_index(("pk",), [item], _state(entry, entry)) is not None
