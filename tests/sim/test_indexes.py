@@ -1,20 +1,25 @@
-"""Indexes follow their table under crashes, lost messages and changes of leader, while one comes and goes; and the check
-that says so can fail: faults planted in the feeder and in the index's partitions are found."""
+"""Indexes follow their table under crashes, lost messages and changes of leader, while one comes and goes.
+
+And the check that says so can fail: faults planted in the feeder and in the index's partitions are found.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import gramme.node.feeder as feeder_module
 import gramme.node.table_evaluator as evaluator_module
+from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.node.feeder import Feeder, _Lane
 from gramme.sim.checkers.indexes import IndexState, wrong_index
-from gramme.sim.configs import CONFIGS
+from gramme.sim.configs import CONFIGS, SimConfig
 from gramme.sim.run import simulate
+from gramme.tables.requests import IndexApplied
 
 
 @contextmanager
@@ -50,7 +55,7 @@ def take_any_batch() -> AbstractContextManager[None]:
         return original(request, lambda _key: None, context) if request.seq == 0 else _forced(request, read, context)
 
     def _forced(request: Any, read: Any, context: Any) -> Any:
-        cursor = evaluator_module.IndexApplied(request.epoch, request.seq - 1, 0)
+        cursor = IndexApplied(request.epoch, request.seq - 1, 0)
         return original(request, lambda _key: evaluator_module._encode_cursor(cursor), context)
 
     return _patched(evaluator_module, "_apply_index", careless)
@@ -96,20 +101,23 @@ def forget_the_greeting() -> AbstractContextManager[None]:
     return _patched(Feeder, "_greeted", bold)
 
 
-FAULTS: list[Callable[[], AbstractContextManager[None]]] = [
-    take_any_batch,
-    delete_records_too_early,
-    backfill_old_rows,
-    forget_the_greeting,
+CRASHES = CONFIGS["index-crashes"]
+BUSY = replace(CONFIGS["indexes"], faults={}, clients=8, think_ns=4 * MILLISECOND, safety_ns=3 * SECOND)
+
+FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], SimConfig]] = [
+    (take_any_batch, CRASHES),
+    (delete_records_too_early, CRASHES),
+    (backfill_old_rows, BUSY),
+    (forget_the_greeting, CRASHES),
 ]
 
 
-@pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
-def test_a_planted_fault_is_found(plant: Callable[[], AbstractContextManager[None]]) -> None:
+@pytest.mark.parametrize(("plant", "config"), FAULTS, ids=[plant.__name__ for plant, _ in FAULTS])
+def test_a_planted_fault_is_found(plant: Callable[[], AbstractContextManager[None]], config: SimConfig) -> None:
     with plant():
-        found = next((seed for seed in range(40) if simulate(seed, CONFIGS["index-crashes"]).violation), None)
+        found = next((seed for seed in range(40) if simulate(seed, config).violation), None)
     assert found is not None
-    assert simulate(found, CONFIGS["index-crashes"]).violation == ""
+    assert simulate(found, config).violation == ""
 
 
 # --- the checker

@@ -47,6 +47,7 @@ from gramme.tables.requests import (
     IndexApplied,
     Item,
     Page,
+    PutItem,
     Refused,
     ScanRange,
     TrimChanges,
@@ -93,6 +94,10 @@ class TableEvaluator:
         if type(request) in _COMMANDS:
             return self._command(request, read, context, schema)
         row = _ITEMS + request.key
+        if schema.indexes and type(request) is PutItem:
+            refused = _refused_keys(schema, decode_item(request.item), row)  # before any condition, as the service
+            if refused is not None:
+                return refused
         stored = read(row)
         decision = evaluate(request, stored)
         if isinstance(decision, Nothing | Fail):
@@ -168,11 +173,9 @@ def _with_indexes(
     if stored is not None and not is_tombstone(stored):
         old_json = item_json(stored)
         old = (decode_item(old_json), old_json)
-    if new is not None:
-        try:
-            check_index_keys(schema.indexes, new[0])
-        except InvalidInput as error:
-            return Answer(Refused(str(error)), (_ITEMS + key,))
+    refused = None if new is None else _refused_keys(schema, new[0], _ITEMS + key)
+    if refused is not None:
+        return refused
     changed = replacements(schema, key, old, new)
     local = [replacement for replacement in changed if replacement.by.kind == "LOCAL"]
     _local_rows(local, change, context)
@@ -186,6 +189,14 @@ def _with_indexes(
     reply = msgspec.structs.replace(change.reply, indexes=units, collection_bytes=total)
     fed = len(local) != len(changed)
     return change._replace(reply=reply, changes=(ChangeRecord(key, old and old[1], json),) if fed else ())
+
+
+def _refused_keys(schema: PartitionSchema, item: Item, row: bytes) -> Answer | None:
+    try:
+        check_index_keys(schema.indexes, item)
+    except InvalidInput as error:
+        return Answer(Refused(str(error)), (row,))
+    return None
 
 
 def _image(image: Image | None) -> Image:

@@ -20,11 +20,12 @@ from gramme.api.dynamodb.large import Budget
 from gramme.api.dynamodb.models import WRITE_REQUEST
 from gramme.api.dynamodb.shapes import ListShape, MapShape
 from gramme.api.dynamodb.table_lookup import with_fresh_tables
-from gramme.api.tasks import Gather
+from gramme.api.tasks import Gather, Waiter
 from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.indexes import check_index_keys
 from gramme.tables.item import encode_item
-from gramme.tables.requests import DeleteItem, Failed, FailureKind, PutItem, Refused, Reply, WriteRequest, Written
-from gramme.tables.schema import check_item_size
+from gramme.tables.requests import DeleteItem, Failed, FailureKind, Item, PutItem, Refused, Reply, WriteRequest, Written
+from gramme.tables.schema import InvalidItem, check_item_size
 from gramme.tables.values import TWO_TYPES, normalise_item
 
 MAX_ITEMS: Final = 25
@@ -102,15 +103,31 @@ async def _writes_of(call: Call, name: str, table: TableDescriptor, budget: Budg
             raise validation("Provided list of item keys contains duplicates")
         seen[write.request.key] = None
         writes.append(write)
+        if table.indexes and "PutRequest" in element:
+            await _check_index_keys(call, table, element["PutRequest"]["Item"])
         await budget.spend(size // _COST_DIVISOR)
     return writes
+
+
+async def _check_index_keys(call: Call, table: TableDescriptor, item: Item) -> None:
+    """Refuse the batch whole for a wrong key of an index, which the partition would find too late. The cached
+    descriptor may know an index that is gone: then the catalog's word counts."""
+    try:
+        check_index_keys(table.indexes, item)
+    except InvalidItem:
+        waiter: Waiter[TableDescriptor | Failed] = Waiter()
+        call.env.backend.lookup(table.name, call.deadline, waiter)
+        newest = await waiter
+        if isinstance(newest, Failed):
+            raise call.failure(newest) from None
+        check_index_keys(newest.indexes, item)
 
 
 def _request(table: TableDescriptor, element: dict[str, Any], size: int) -> WriteRequest:
     put = element.get("PutRequest")
     if put is None:
         return DeleteItem(request_key(table.key, element["DeleteRequest"]["Key"]))
-    key = item_key(table, put["Item"])
+    key = item_key(table.key, put["Item"])
     return PutItem(key, encode_item(put["Item"], table.key.names), size)
 
 

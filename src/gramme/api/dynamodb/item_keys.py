@@ -6,20 +6,17 @@ from typing import Any
 
 from gramme.api.dynamodb.errors import validation
 from gramme.kernel.errors import InvalidInput
-from gramme.tables.descriptor import KeySchema, TableDescriptor
-from gramme.tables.indexes import check_index_keys
+from gramme.tables.descriptor import KeySchema
 from gramme.tables.keys import key_of
 from gramme.tables.requests import Item
 from gramme.tables.schema import check_item, check_key
 from gramme.tables.values import WrongJsonType, normalise_item
 
 
-def item_key(table: TableDescriptor, item: Item) -> bytes:
-    """The encoded key of a normalised item to put, whose index keys are checked too. Raises InvalidItem."""
-    check_item(table.key, item)
-    if table.indexes:
-        check_index_keys(table.indexes, item)
-    return key_of(table.key, item)
+def item_key(schema: KeySchema, item: Item) -> bytes:
+    """The encoded key of a normalised item to put. Raises InvalidItem."""
+    check_item(schema, item)
+    return key_of(schema, item)
 
 
 def request_key(schema: KeySchema, attributes: Item) -> bytes:

@@ -35,7 +35,7 @@ def start(call: Call) -> None:
 
 def _located(call: Call, table: TableDescriptor) -> None:
     expressions, item, size, returned = call.parsed
-    key = item_key(table, item)
+    key = item_key(table.key, item)
     condition = None if expressions is None else expressions.condition()
     encoded = encode_item(item, table.key.names)
     send(call, table, PutItem(key, encoded, size, condition, returned, returns_on_failure(call.body)))
