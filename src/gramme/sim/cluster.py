@@ -122,7 +122,7 @@ class SimCluster:
         machine.node = Node(self._settings(node, boot), ports)
         machine.node.start()
         api_settings = ApiSettings(request_deadline_ms=self.config.request_deadline_ns // MILLISECOND)
-        machine.api = DynamoDbApi(machine.node.router, machine.clock, rng, api_settings)
+        machine.api = DynamoDbApi(machine.node.router, machine.clock, rng, api_settings, defer=process.call_soon)
 
     def _settings(self, node: NodeId, boot: BootId) -> NodeSettings:
         config = self.config
