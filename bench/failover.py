@@ -75,8 +75,9 @@ def _leader(three: Cluster) -> int:
 
 
 def _leads_elsewhere(three: Cluster, before: int) -> bool:
-    leader = three.leaders(_TABLE)[0]
-    return leader is not None and leader != before
+    """No node may answer in time for a moment: then there are no leaders to be seen."""
+    leaders = three.leaders(_TABLE)
+    return bool(leaders) and leaders[0] is not None and leaders[0] != before
 
 
 def _wait(condition: Callable[[], bool], what: str) -> None:
