@@ -28,6 +28,8 @@ from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.evaluate import Fail, Nothing, Put, evaluate
 from gramme.tables.item import encode_stored, item_json, stored_size
 from gramme.tables.requests import (
+    Counted,
+    CountRows,
     Failed,
     FailureKind,
     Found,
@@ -132,6 +134,9 @@ class MemoryBackend:
         if rows is None:
             return Failed(FailureKind.NO_TABLE)
         place = table.partition_of(key)
+        if isinstance(request, CountRows):
+            held = [stored for row, stored in rows.items() if table.partition_of(row) is place]
+            return Counted(((0, len(held), sum(map(stored_size, held))),))
         if isinstance(request, ScanRange):
             return _page(rows, place, request)
         assert place is table.partition_of(request.key)
@@ -192,8 +197,7 @@ class MemoryBackend:
         return self._reply(table)
 
     def _reply(self, table: TableDescriptor) -> TableReply:
-        rows = self.rows[table.table_id]
-        return TableReply(table, len(rows), sum(map(stored_size, rows.values())))
+        return TableReply(table)
 
 
 def _tile(count: int) -> tuple[Partition, ...]:

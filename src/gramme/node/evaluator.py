@@ -11,19 +11,21 @@ from typing import Any, NamedTuple, Protocol
 
 from gramme.kernel.time import Stamp, Timestamp
 from gramme.node.mutation import ChangeRecord
+from gramme.node.totals import Growth
 
 Read = Callable[[bytes], bytes | None]
 """Newest value of a space-prefixed key, or None."""
 
 
 class Change(NamedTuple):
-    """Rows to put and delete (space-prefixed keys), the answer once that is applied, and records of what changed, for
-    those who consume them."""
+    """Rows to put and delete (space-prefixed keys), the answer once that is applied, records of what changed for those
+    who consume them, and by how much the partition grew."""
 
     puts: list[tuple[bytes, bytes]]
     deletes: list[bytes]
     reply: Any
     changes: tuple[ChangeRecord, ...] = ()
+    grown: tuple[Growth, ...] = ()
 
 
 class Answer(NamedTuple):

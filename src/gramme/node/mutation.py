@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from gramme.node.totals import Growth
 from gramme.storage.engine.rows import Space
 
 
@@ -31,6 +32,7 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     deletes: list[bytes]
     reply: bytes
     changes: list[ChangeRecord] = []
+    grown: tuple[Growth, ...] = ()  # `gramme.node.totals`
 
 
 CHANGES: Final = bytes((Space.CHANGES,))

@@ -25,6 +25,7 @@ from gramme.node.messages import GroupSpec
 from gramme.node.mutation import ChangeRecord, Mutation, change_key, decode_mutation, encode_change, encode_mutation
 from gramme.node.outcomes import Outcomes
 from gramme.node.ports import NodeSettings
+from gramme.node.totals import TOTALS_ROW, Totals
 from gramme.node.wire import decode_reply, encode_reply
 from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark
 from gramme.paxos.outputs import BecameLeader, Chosen, LostLeadership
@@ -32,11 +33,21 @@ from gramme.paxos.replica import GroupReplica, NotLeader
 from gramme.storage.engine.contract import Batch, Engine, View
 from gramme.storage.engine.rows import PREFIX_BYTES, Space, row_key, space_range
 from gramme.tables.catalog import DescribeTable, ListTables
-from gramme.tables.requests import DeleteItem, Failed, FailureKind, GetItem, PutItem, ScanRange, UpdateItem
+from gramme.tables.requests import (
+    PARTITION_READS,
+    CountRows,
+    DeleteItem,
+    Failed,
+    FailureKind,
+    GetItem,
+    PutItem,
+    ScanRange,
+    UpdateItem,
+)
 
 _APPLIED: Final = struct.Struct(">QIQ")  # slot, chain CRC, stamp
 _APPLIED_KEY: Final = b"applied"
-_READS: Final = (GetItem, ScanRange, DescribeTable, ListTables)
+_READS: Final = (GetItem, ScanRange, CountRows, DescribeTable, ListTables)
 _ITEM_WRITES: Final = (PutItem, UpdateItem, DeleteItem)
 _INDEX_THROTTLED: Final = "IndexWriteKeyRangeThroughputExceeded"
 _APPLY_RETRY_NS: Final = 5_000_000
@@ -124,6 +135,7 @@ class PartitionReplica:
         self._by_command: dict[CommandId, _Pending | _Held] = {}
         self._held_answers: deque[_Held] = deque()
         self._unapplied: deque[Entry] = deque()
+        self._totals: Totals | None = None  # as of `applied`; None: in the engine only
         self._applying = False
         self._timer = DeadlineTimer(host, replica.next_deadline, self._tick)
 
@@ -205,7 +217,7 @@ class PartitionReplica:
 
     def _read(self, request: Any, on_reply: OnReply) -> None:
         now = self._host.now()
-        eventual = isinstance(request, GetItem | ScanRange) and not request.consistent
+        eventual = isinstance(request, PARTITION_READS) and not request.consistent
         if self.serves_reads(now) or (eventual and self.fresh(now)):
             on_reply(self.read_now(request))
         else:
@@ -244,7 +256,7 @@ class PartitionReplica:
             self._hold_answer(plan, command_id, on_reply)
 
     def _propose(self, plan: Change, command_id: CommandId, wall: Any, on_reply: OnReply) -> None:
-        mutation = Mutation(plan.puts, plan.deletes, encode_reply(plan.reply), list(plan.changes))
+        mutation = Mutation(plan.puts, plan.deletes, encode_reply(plan.reply), list(plan.changes), plan.grown)
         command = Command(CommandKind.MUTATIONS, command_id, encode_mutation(mutation))
         try:
             slot, effects = self.replica.propose(command, wall, self._host.now())
@@ -334,6 +346,7 @@ class PartitionReplica:
         batch = Batch()
         prefix = self._prefix
         mutations: list[Mutation | None] = []
+        grew = False
         for entry in entries:
             mutation = self._mutation(entry)
             mutations.append(mutation)
@@ -344,11 +357,19 @@ class PartitionReplica:
                     batch.delete(prefix + key)
                 for index, change in enumerate(mutation.changes):
                     batch.put(prefix + change_key(entry.slot, index), encode_change(change))
+                if mutation.grown:
+                    if self._totals is None:
+                        self._totals = Totals(self._get(TOTALS_ROW))
+                    self._totals.add(mutation.grown)
+                    grew = True
+        if grew and self._totals is not None:
+            batch.put(prefix + TOTALS_ROW, self._totals.row())
         last = entries[-1]
         batch.put(applied_row(self.extent), _APPLIED.pack(last.slot, last.crc, last.stamp))
         try:
             self._engine.write(batch)
         except Stalled:
+            self._totals = None  # the same entries come again
             return None
         self._host.engine_bytes += batch.size_bytes
         self.applied = last.mark
@@ -474,6 +495,7 @@ class PartitionReplica:
         self._outcome_rows = 2 if outcomes else 0
         self._outcomes_known_at = Instant(0)
         self._prefix = extent.to_bytes(8, "big")
+        self._totals = None
         self.evaluator.reset()
         self._unapplied = deque(entry for entry in self._unapplied if entry.slot > applied.slot)
 

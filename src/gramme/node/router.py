@@ -21,7 +21,7 @@ from gramme.node.partition import Elsewhere, PartitionReplica
 from gramme.node.ports import Member, NodeSettings
 from gramme.tables.catalog import CatalogReply, CatalogRequest, DeleteTable, DescribeTable, TableReply
 from gramme.tables.descriptor import Partition, TableDescriptor
-from gramme.tables.requests import Failed, FailureKind, GetItem, Reply, Request, ScanRange
+from gramme.tables.requests import PARTITION_READS, Failed, FailureKind, Reply, Request
 
 _ATTEMPT_NS: Final = 700 * MILLISECOND
 _BACKOFF_NS: Final = (5 * MILLISECOND, 10 * MILLISECOND, 20 * MILLISECOND, 40 * MILLISECOND)
@@ -57,7 +57,7 @@ class _Call:
         self.unknown_at: list[NodeId] = []
         self.due: Instant = deadline
         self.done = False
-        self.eventual = isinstance(request, GetItem | ScanRange) and not request.consistent
+        self.eventual = isinstance(request, PARTITION_READS) and not request.consistent
 
 
 class Router:
@@ -117,7 +117,7 @@ class Router:
         """See `Backend`. The common case, a leader on this node, allocates no call and no timer for a read."""
         place = table.partition_of(key)
         partition = self._partitions.get(place.group)
-        if partition is not None and isinstance(request, GetItem | ScanRange):
+        if partition is not None and isinstance(request, PARTITION_READS):
             now = self._host.now()
             if partition.serves_reads(now) or (not request.consistent and partition.fresh(now)):
                 on_reply(partition.read_now(request))
@@ -296,7 +296,7 @@ class Router:
 
     def _attempt_failed(self, call: _Call) -> None:
         """No answer: a write may have been applied, so only a later answer for the same command id can tell."""
-        if call.outstanding and not isinstance(call.request, GetItem | ScanRange | DescribeTable):
+        if call.outstanding and not isinstance(call.request, (*PARTITION_READS, DescribeTable)):
             call.maybe_applied = True
         call.outstanding = False
         if self._hints.get(call.group) == call.target:

@@ -15,6 +15,7 @@ import msgspec
 from gramme.kernel.errors import InvalidInput, Invariant
 from gramme.node.evaluator import Answer, Change, Context, Read, Scan
 from gramme.node.mutation import CHANGES, ChangeRecord
+from gramme.node.totals import TOTALS_ROW, Growth, decode_totals
 from gramme.storage.engine.rows import Space
 from gramme.tables.descriptor import KeySchema
 from gramme.tables.evaluate import Fail, Nothing, Put, evaluate
@@ -42,6 +43,8 @@ from gramme.tables.requests import (
     CollectionFull,
     Configured,
     ConfigurePartition,
+    Counted,
+    CountRows,
     Found,
     GetItem,
     IndexApplied,
@@ -108,9 +111,9 @@ class TableEvaluator:
             puts.append((row, encode_stored(decision.item, decision.size, context.stamp)))
         else:
             deletes.append(row)
+        change = Change(puts, deletes, decision.reply, (), _growth(decision.reply))
         if not schema.indexes:
-            return Change(puts, deletes, decision.reply)
-        change = Change(puts, deletes, decision.reply)
+            return change
         json = decision.item if type(decision) is Put else None
         return _with_indexes(schema, request.key, stored, json, change, read, context)
 
@@ -138,13 +141,15 @@ class TableEvaluator:
 
     # --- reads ------------------------------------------------------------------------------------------------------
 
-    def read(self, request: Any, get: Read, scan: Scan) -> Found | Page | Written:
+    def read(self, request: Any, get: Read, scan: Scan) -> Found | Page | Counted:
         """One item, or one page of a range; stored JSON goes out untouched."""
         if type(request) is GetItem:
             stored = get(_ITEMS + request.key)
             return _ABSENT if stored is None else Found(item_json(stored), stored_size(stored))
         if type(request) is ScanRange:
             return _page(request, get, scan)
+        if type(request) is CountRows:
+            return Counted(decode_totals(get(TOTALS_ROW)))
         raise Invariant(f"not a table read: {type(request).__name__}")
 
 
@@ -158,6 +163,12 @@ def _filled_row(index: int) -> bytes:
 def is_filled(read: Read, index: int) -> bool:
     """Whether the backfill of this index (by number) is done, in a base partition."""
     return read(_filled_row(index)) is not None
+
+
+def _growth(reply: Written) -> tuple[Growth, ...]:
+    """What an item write adds to the partition's totals."""
+    old, new = reply.old_size, reply.new_size
+    return () if old == new else ((0, (new > 0) - (old > 0), new - old),)
 
 
 # --- item writes with indexes
@@ -188,7 +199,15 @@ def _with_indexes(
     units = tuple((replacement.by.name, replacement.units) for replacement in changed)
     reply = msgspec.structs.replace(change.reply, indexes=units, collection_bytes=total)
     fed = len(local) != len(changed)
-    return change._replace(reply=reply, changes=(ChangeRecord(key, old and old[1], json),) if fed else ())
+    records = (ChangeRecord(key, old and old[1], json),) if fed else ()
+    grown = (*change.grown, *(_index_growth(replacement) for replacement in local))
+    return change._replace(reply=reply, changes=records, grown=grown)
+
+
+def _index_growth(replacement: Replacement) -> Growth:
+    by, old, new = replacement
+    size = (0 if new is None else new.size) - (0 if old is None else old.size)
+    return by.number, (new is not None) - (old is not None), size
 
 
 def _refused_keys(schema: PartitionSchema, item: Item, row: bytes) -> Answer | None:
@@ -245,12 +264,16 @@ def _apply_index(request: ApplyIndex, read: Read, context: Context) -> Change | 
         newest[key] = (json, size)
     puts = [(row, _encode_cursor(cursor))]
     deletes = []
+    rows = total = 0
     for key, (json, size) in newest.items():
+        before = read(_ITEMS + key)
+        rows += (json is not None) - (before is not None)
+        total += (0 if json is None else size) - (0 if before is None else stored_size(before))
         if json is None:
             deletes.append(_ITEMS + key)
         else:
             puts.append((_ITEMS + key, encode_stored(json, size, context.stamp)))
-    return Change(puts, deletes, cursor)
+    return Change(puts, deletes, cursor, (), ((0, rows, total),) if rows or total else ())
 
 
 # --- pages

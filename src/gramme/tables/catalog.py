@@ -91,11 +91,9 @@ CatalogRequest = CreateTable | DeleteTable | DescribeTable | ListTables | TableC
 
 
 class TableReply(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """The table as it stands after the command. `item_count` and `size_bytes` are those of the last count."""
+    """The table as it stands after the command."""
 
     table: TableDescriptor
-    item_count: int = 0
-    size_bytes: int = 0
 
 
 class TableNames(msgspec.Struct, frozen=True, tag=True, array_like=True):

@@ -98,6 +98,16 @@ class ScanRange(_Wire, tag="ScanRange", frozen=True):
     fetch: KeySchema | None = None  # with `index`: answer whole items of this key instead of what the index projects
 
 
+class CountRows(_Wire, tag="CountRows", frozen=True):
+    """How many rows the partition holds, and how large they are."""
+
+    consistent: bool = False
+
+
+PARTITION_READS = (GetItem, ScanRange, CountRows)
+"""What a replica may answer from its applied rows; an eventual one if not `consistent`."""
+
+
 class ApplyIndex(_Wire, tag="ApplyIndex", frozen=True):
     """From the leader of a base partition to a partition of a global index: rows to put (JSON and item size) and to
     delete (None), in order.
@@ -137,8 +147,8 @@ class BackfillDone(_Wire, tag="BackfillDone", frozen=True):
 PartitionCommand = ApplyIndex | ConfigurePartition | TrimChanges | BackfillDone
 """Writes that nodes send to partitions; no client's request becomes one."""
 
-ReadRequest = GetItem | ScanRange
-Request = PutItem | DeleteItem | UpdateItem | GetItem | ScanRange
+ReadRequest = GetItem | ScanRange | CountRows
+Request = PutItem | DeleteItem | UpdateItem | GetItem | ScanRange | CountRows
 
 
 class Found(_Wire, tag="Found", frozen=True):
@@ -199,6 +209,12 @@ class Failed(_Wire, tag="Failed", frozen=True):
     index: str = ""  # of THROTTLED by an index: its name
 
 
+class Counted(_Wire, tag="Counted", frozen=True):
+    """Answer to CountRows: (0 for items or a global index's entries, else the number of a local index; rows; bytes)."""
+
+    totals: tuple[tuple[int, int, int], ...]
+
+
 class IndexApplied(_Wire, tag="IndexApplied", frozen=True):
     """Answer to ApplyIndex: where the feeder's cursor stands now. Another `epoch` or `seq` than sent: nothing was
     done."""
@@ -220,4 +236,6 @@ class CollectionFull(_Wire, tag="CollectionFull", frozen=True):
     """The item collection of a table with local indexes would grow past 10 GB: nothing was written."""
 
 
-Reply = Found | Written | Page | ConditionFailed | Refused | Failed | IndexApplied | Configured | CollectionFull
+Reply = (
+    Found | Written | Page | ConditionFailed | Refused | Failed | Counted | IndexApplied | Configured | CollectionFull
+)

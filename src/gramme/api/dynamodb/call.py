@@ -37,6 +37,7 @@ from gramme.tables.values import WrongJsonType
 
 if TYPE_CHECKING:
     from gramme.api.backend import Backend
+    from gramme.api.dynamodb.counts import Counts
     from gramme.api.dynamodb.shapes import InputShape
     from gramme.kernel.ports import Clock, Randomness
 
@@ -54,7 +55,7 @@ class TableGone(Exception):
 class Environment:
     """What every call needs of the endpoint."""
 
-    __slots__ = ("_defer", "backend", "clock", "deadline_ns", "log", "rng", "settings")
+    __slots__ = ("_defer", "backend", "clock", "counts", "deadline_ns", "log", "rng", "settings")
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Environment:
         self.settings = settings
         self.log = log
         self.deadline_ns = settings.request_deadline_ms * MILLISECOND
+        self.counts: dict[str, Counts] = {}  # the last sums of a table (by TableId)
 
     async def breathe(self) -> None:
         """Let the event loop serve others before going on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.control import described
+from gramme.api.dynamodb.counts import count
 from gramme.api.dynamodb.table_description import describe
 from gramme.kernel.time import MILLISECOND
 from gramme.tables.catalog import TableReply
@@ -11,12 +12,13 @@ from gramme.tables.catalog import TableReply
 
 def start(call: Call) -> None:
     """Begin DescribeTable."""
-    described(call, call.body["TableName"], _described)
+    described(call, call.body["TableName"], lambda call, reply: call.run(_described(call, reply)))
 
 
-def _described(call: Call, reply: TableReply) -> None:
+async def _described(call: Call, reply: TableReply) -> None:
+    counts = await count(call, reply.table)
     now = call.env.clock.timestamp()
-    call.answer([b'{"Table":', describe(reply, _status(call, reply), call.env.settings, now), b"}"])
+    call.answer([b'{"Table":', describe(reply, _status(call, reply), call.env.settings, now, counts), b"}"])
 
 
 def _status(call: Call, reply: TableReply) -> str:

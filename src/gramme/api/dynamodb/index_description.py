@@ -5,17 +5,22 @@ Source: API reference, LocalSecondaryIndexDescription and GlobalSecondaryIndexDe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gramme.tables.descriptor import Index, TableDescriptor
 from gramme.tables.table_changes import ON_DEMAND_READS, ON_DEMAND_WRITES
 
 
-def describe_indexes(table: TableDescriptor, table_status: str, table_arn: str) -> dict[str, list[dict[str, Any]]]:
-    """The members of a table's description that list its indexes; none for a table without."""
+def describe_indexes(
+    table: TableDescriptor, table_status: str, table_arn: str, counts: Mapping[str, tuple[int, int]]
+) -> dict[str, list[dict[str, Any]]]:
+    """The members of a table's description that list its indexes; none for a table without. `counts` are entries and
+    bytes by name."""
     members: dict[str, list[dict[str, Any]]] = {}
     for index in table.indexes:
         described = _described(index, table_arn)
+        described["ItemCount"], described["IndexSizeBytes"] = counts.get(index.name, (0, 0))
         if index.kind == "LOCAL":
             members.setdefault("LocalSecondaryIndexes", []).append(described)
         else:
@@ -33,8 +38,6 @@ def _described(index: Index, table_arn: str) -> dict[str, Any]:
         "KeySchema": [{"AttributeName": name, "KeyType": "HASH"} for name, _ in index.hash]
         + [{"AttributeName": name, "KeyType": "RANGE"} for name, _ in index.range],
         "Projection": projection,
-        "IndexSizeBytes": 0,
-        "ItemCount": 0,
         "IndexArn": f"{table_arn}/index/{index.name}",
     }
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gramme.api.dynamodb.counts import NO_COUNTS, Counts
 from gramme.api.dynamodb.index_description import describe_indexes
 from gramme.api.dynamodb.settings import ApiSettings
 from gramme.kernel.time import SECOND, Timestamp
@@ -20,7 +21,9 @@ from gramme.tables.table_changes import decreases_today, warm_throughput
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def describe(reply: TableReply, status: str, settings: ApiSettings, now: Timestamp) -> bytes:
+def describe(
+    reply: TableReply, status: str, settings: ApiSettings, now: Timestamp, counts: Counts = NO_COUNTS
+) -> bytes:
     """JSON of the description, with `status` as TableStatus."""
     table = reply.table
     description: dict[str, Any] = {
@@ -32,8 +35,8 @@ def describe(reply: TableReply, status: str, settings: ApiSettings, now: Timesta
         "TableStatus": status,
         "CreationDateTime": _seconds(table.created),
         "ProvisionedThroughput": _throughput(table, now),
-        "TableSizeBytes": reply.size_bytes,
-        "ItemCount": reply.item_count,
+        "TableSizeBytes": counts.table[1],
+        "ItemCount": counts.table[0],
         "TableArn": settings.table_arn(table.name),
         "TableId": table.table_id,
     }
@@ -51,7 +54,7 @@ def describe(reply: TableReply, status: str, settings: ApiSettings, now: Timesta
     if "OnDemandThroughput" in stored:
         description["OnDemandThroughput"] = stored["OnDemandThroughput"]
     description["WarmThroughput"] = _warm_throughput(table, status)
-    description.update(describe_indexes(table, status, settings.table_arn(table.name)))
+    description.update(describe_indexes(table, status, settings.table_arn(table.name), counts.indexes))
     description["DeletionProtectionEnabled"] = bool(stored.get("DeletionProtectionEnabled", False))
     return _encode(description)
 
