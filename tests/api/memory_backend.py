@@ -97,6 +97,7 @@ class MemoryBackend:
         command_id: CommandId | None,
         deadline: Instant,
         on_reply: Callable[[Reply], None],
+        repeated: bool = False,
     ) -> None:
         self.requests.append(request)
         self.command_ids.append(command_id)

@@ -34,11 +34,13 @@ class Backend(Protocol):
         command_id: CommandId | None,
         deadline: Instant,
         on_reply: Callable[[Reply], None],
+        repeated: bool = False,
     ) -> None:
         """Send one request to the partition of `table` that holds the encoded `key`.
 
         Leader changes and stale maps are handled inside, until `deadline`. A write is applied at most once per
-        `command_id` (None: the router draws one). Failed(NO_TABLE) if this incarnation (TableId) of the table is gone.
+        `command_id` (None: the router draws one); `repeated` says that the client has sent it before. Failed(NO_TABLE)
+        if this incarnation (TableId) of the table is gone.
         """
 
     def catalog(self, request: CatalogRequest, deadline: Instant, on_reply: Callable[[CatalogReply], None]) -> None:

@@ -72,19 +72,19 @@ class CatalogService:
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    def submit(self, request: Any, command_id: CommandId, on_reply: OnReply) -> None:
+    def submit(self, request: Any, command_id: CommandId, on_reply: OnReply, repeated: bool = False) -> None:
         """Serve one catalog command here, or answer `Elsewhere`."""
         partition = self._partition()
         if partition is None:
             on_reply(Elsewhere(self._settings.members[0].node))
         elif isinstance(request, CreateTable):
-            partition.submit(request, command_id, lambda reply: self._created(reply, on_reply))
+            partition.submit(request, command_id, lambda reply: self._created(reply, on_reply), repeated)
         elif isinstance(request, DeleteTable):
-            partition.submit(request, command_id, lambda reply: self._deleted(reply, on_reply))
+            partition.submit(request, command_id, lambda reply: self._deleted(reply, on_reply), repeated)
         elif isinstance(request, UpdateTable):
-            partition.submit(request, command_id, lambda reply: self._updated(reply, on_reply))
+            partition.submit(request, command_id, lambda reply: self._updated(reply, on_reply), repeated)
         else:
-            partition.submit(request, command_id, on_reply)
+            partition.submit(request, command_id, on_reply, repeated)
 
     def _updated(self, reply: Any, on_reply: OnReply) -> None:
         """The caller does not wait for indexes to come or go: it hears UPDATING and polls."""

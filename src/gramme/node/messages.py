@@ -18,12 +18,15 @@ class _Wire(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Forward(_Wire, tag="Forward", frozen=True):
-    """A request for the leader of `group`; at most one forward per request (row A13's rule, kept for tables too)."""
+    """A request for the leader of `group`; at most one forward per request (row A13's rule, kept for tables too).
+
+    `repeated`: an earlier attempt of the same command may still be on its way somewhere."""
 
     id: int
     group: GroupId
     command_id: CommandId
     request: Request | PartitionCommand | CatalogCommand
+    repeated: bool = False
 
 
 class Forwarded(_Wire, tag="Forwarded", frozen=True):

@@ -177,14 +177,15 @@ class PartitionReplica:
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    def submit(self, request: Any, command_id: CommandId, on_reply: OnReply) -> None:
-        """Serve `request` if this replica may, else answer `Elsewhere`; perhaps before this returns."""
+    def submit(self, request: Any, command_id: CommandId, on_reply: OnReply, repeated: bool = False) -> None:
+        """Serve `request` if this replica may, else answer `Elsewhere`; perhaps before this returns. `repeated`: an
+        earlier attempt of the same command may still be on its way to any replica."""
         if isinstance(request, _READS):
             self._read(request, on_reply)
         elif not self.leading:
             on_reply(self._elsewhere())
         else:
-            self._write(request, command_id, on_reply)
+            self._write(request, command_id, on_reply, repeated)
 
     def serves_reads(self, now: Instant) -> bool:
         """Whether strong reads may be answered here at `now` (sampled after the request was read)."""
@@ -223,7 +224,7 @@ class PartitionReplica:
         else:
             on_reply(self._elsewhere())
 
-    def _write(self, request: Any, command_id: CommandId, on_reply: OnReply) -> None:
+    def _write(self, request: Any, command_id: CommandId, on_reply: OnReply, repeated: bool) -> None:
         known = self.outcomes.get(command_id)
         if known is not None:
             on_reply(decode_reply(known))
@@ -249,6 +250,10 @@ class PartitionReplica:
         except Exception as error:  # noqa: BLE001 - as in `read_now`
             on_reply(self._bug(request, error))
             return
+        if repeated and type(plan) is Answer:
+            # The earlier attempt may arrive when the condition has come to hold, at a leader that never heard this
+            # answer, and be applied after the client was told that it was not. So the log remembers the answer.
+            plan = Change([], [], plan.reply)
         if type(plan) is Change:
             self._propose(plan, command_id, wall, on_reply)
         else:

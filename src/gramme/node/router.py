@@ -36,14 +36,15 @@ class _Call:
 
     __slots__ = (
         "attempt", "command_id", "deadline", "done", "due", "eventual", "group", "id", "maybe_applied", "on_reply",
-        "outstanding", "replicas", "request", "target", "unknown_at",
+        "outstanding", "repeated", "replicas", "request", "target", "unknown_at",
     )  # fmt: skip
 
     def __init__(
         self, id_: int, group: GroupId, replicas: Sequence[NodeId], request: Any, command_id: CommandId,
-        deadline: Instant, on_reply: Callable[[Any], None],
+        deadline: Instant, on_reply: Callable[[Any], None], repeated: bool,
     ) -> None:  # fmt: skip
         self.id = id_
+        self.repeated = repeated
         self.group = group
         self.replicas = replicas
         self.request = request
@@ -69,7 +70,7 @@ class Router:
         settings: NodeSettings,
         partitions: dict[GroupId, PartitionReplica],
         catalog_members: tuple[NodeId, ...],
-        serve_catalog: Callable[[Any, CommandId, Callable[[Any], None]], None],
+        serve_catalog: Callable[[Any, CommandId, Callable[[Any], None], bool], None],
         alive: Callable[[NodeId], bool],
     ) -> None:
         self._host = host
@@ -113,6 +114,7 @@ class Router:
         command_id: CommandId | None,
         deadline: Instant,
         on_reply: Callable[[Reply], None],
+        repeated: bool = False,
     ) -> None:
         """See `Backend`. The common case, a leader on this node, allocates no call and no timer for a read."""
         place = table.partition_of(key)
@@ -122,7 +124,7 @@ class Router:
             if partition.serves_reads(now) or (not request.consistent and partition.fresh(now)):
                 on_reply(partition.read_now(request))
                 return
-        call = self._new_call(place.group, place.replicas, request, command_id, deadline, on_reply)
+        call = self._new_call(place.group, place.replicas, request, command_id, deadline, on_reply, repeated)
         if call is not None:
             self._attempt(call)
 
@@ -177,14 +179,14 @@ class Router:
 
     def _new_call(
         self, group: GroupId, replicas: Sequence[NodeId], request: Any, command_id: CommandId | None,
-        deadline: Instant, on_reply: Callable[[Any], None],
+        deadline: Instant, on_reply: Callable[[Any], None], repeated: bool = False,
     ) -> _Call | None:  # fmt: skip
         if len(self._calls) >= self._settings.request_limit:
             on_reply(_THROTTLED)
             return None
         self._next_id += 1
         drawn = CommandId(self._host.ports.rng.randbytes(16)) if command_id is None else command_id
-        call = _Call(self._next_id, group, replicas, request, drawn, deadline, on_reply)
+        call = _Call(self._next_id, group, replicas, request, drawn, deadline, on_reply, repeated)
         self._calls[call.id] = call
         return call
 
@@ -198,6 +200,7 @@ class Router:
         if call.attempt:
             self.retries += 1
         target = self._choose(call)
+        call.repeated = call.repeated or call.attempt > 0
         call.attempt += 1
         call.target = target
         call.outstanding = True
@@ -207,7 +210,7 @@ class Router:
             if call.done or not call.outstanding or call.attempt != attempt:
                 return
         else:
-            message = Forward(call.id, call.group, call.command_id, call.request)
+            message = Forward(call.id, call.group, call.command_id, call.request, call.repeated)
             self._host.send(target, message)
         self._arm(call, min(Instant(now + _ATTEMPT_NS), call.deadline))
 
@@ -231,13 +234,13 @@ class Router:
     def _serve_local(self, call: _Call, attempt: int) -> None:
         answer = partial(self._answered, call, attempt)
         if call.group == CATALOG_GROUP:
-            self._serve_catalog(call.request, call.command_id, answer)
+            self._serve_catalog(call.request, call.command_id, answer, call.repeated)
             return
         partition = self._partitions.get(call.group)
         if partition is None:
             self._misdirected(call, call.target, NO_NODE, False, unknown_group=True)
         else:
-            partition.submit(call.request, call.command_id, answer)
+            partition.submit(call.request, call.command_id, answer, call.repeated)
 
     def _answered(self, call: _Call, attempt: int, reply: Any) -> None:
         if call.done:
@@ -345,13 +348,13 @@ class Router:
         """Serve a request that another node's router sent here. It is not sent on."""
         answer = partial(self._answer_forward, source, message.id)
         if message.group == CATALOG_GROUP:
-            self._serve_catalog(message.request, message.command_id, answer)
+            self._serve_catalog(message.request, message.command_id, answer, message.repeated)
             return
         partition = self._partitions.get(message.group)
         if partition is None:
             self._host.send(source, Misdirected(message.id, NO_NODE, False, unknown_group=True))
         else:
-            partition.submit(message.request, message.command_id, answer)
+            partition.submit(message.request, message.command_id, answer, message.repeated)
 
     def _answer_forward(self, source: NodeId, id_: int, reply: Any) -> None:
         if type(reply) is Elsewhere:

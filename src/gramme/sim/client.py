@@ -95,14 +95,14 @@ class _Call:
         self._attempts = 0
         self._attempt_open = 0
         self._maybe_applied = False
-        headers = {
+        self._headers = {
             b"host": b"localhost:8000",
             b"content-type": b"application/x-amz-json-1.0",
             b"x-amz-target": b"DynamoDB_20120810." + operation.encode(),
             b"amz-sdk-invocation-id": rng.randbytes(16).hex().encode(),
             b"authorization": b"AWS4-HMAC-SHA256 Credential=sim/20261120/us-east-1/dynamodb/aws4_request",
         }
-        self._request = HttpRequest("POST", "/", "", headers, msgspec.json.encode(body))
+        self._body = msgspec.json.encode(body)
 
     def attempt(self) -> None:
         """Send the request once more."""
@@ -110,7 +110,9 @@ class _Call:
         number = self._attempt_open = self._attempts
         nodes = self._endpoint.nodes
         node = self._node if self._node is not None else nodes[self._rng.randrange(len(nodes))]
-        self._endpoint.request(node, self._request, lambda response: self._answered(number, response))
+        headers = {**self._headers, b"amz-sdk-request": b"attempt=%d; max=9" % number}
+        request = HttpRequest("POST", "/", "", headers, self._body)
+        self._endpoint.request(node, request, lambda response: self._answered(number, response))
         self._world.after(self._client.timeout_ns, lambda: self._answered(number, None))
 
     def _answered(self, number: int, response: HttpResponse | None) -> None:

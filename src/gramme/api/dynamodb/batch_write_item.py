@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gramme.api.dynamodb.call import Call, TableGone
+from gramme.api.dynamodb.call import Call, TableGone, is_repeated
 from gramme.api.dynamodb.capacity import Usage, collection
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.item_keys import item_key, request_key
@@ -135,7 +135,8 @@ def _send(call: Call, table: TableDescriptor, write: _Write, index: int, on_repl
     request = write.request
     content = request.item if isinstance(request, PutItem) else request.key
     command_id = call.command_id(content, index + 1)
-    call.env.backend.submit(table, request.key, request, command_id, call.deadline, on_reply)
+    repeated = is_repeated(call.request.headers)
+    call.env.backend.submit(table, request.key, request, command_id, call.deadline, on_reply, repeated)
 
 
 def _answer(call: Call, writes: list[_Write], replies: list[Reply], tables: dict[str, TableDescriptor]) -> None:

@@ -254,6 +254,12 @@ class Call:
         return CommandId(digest.digest())
 
 
+def is_repeated(headers: dict[bytes, bytes]) -> bool:
+    """Whether the SDK says that it has sent this request before (`amz-sdk-request: attempt=2; max=3`)."""
+    attempt = headers.get(b"amz-sdk-request")
+    return attempt is not None and not attempt.startswith(b"attempt=1;")
+
+
 def access_key(headers: dict[bytes, bytes]) -> bytes:
     """The access key id of the Authorization header (SigV4), empty if there is none."""
     authorization = headers.get(b"authorization")

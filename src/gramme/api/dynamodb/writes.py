@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gramme.api.dynamodb.call import Call, guarded
+from gramme.api.dynamodb.call import Call, guarded, is_repeated
 from gramme.api.dynamodb.capacity import Usage, collection
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import Reply, ReturnValues, WriteRequest, Written
@@ -40,7 +40,8 @@ def returns_on_failure(body: dict[str, Any]) -> bool:
 def send(call: Call, table: TableDescriptor, request: WriteRequest) -> None:
     """Have the partition evaluate `request`, then answer the client."""
     command_id = call.command_id(call.request.body)
-    call.env.backend.submit(table, request.key, request, command_id, call.deadline, _on_reply(call))
+    repeated = is_repeated(call.request.headers)
+    call.env.backend.submit(table, request.key, request, command_id, call.deadline, _on_reply(call), repeated)
 
 
 def _answered(call: Call, reply: Reply) -> None:

@@ -1,0 +1,106 @@
+"""An attempt that arrives late must not be applied after the client had its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gramme.kernel.ids import CommandId, NodeId
+from gramme.kernel.time import SECOND, Instant
+from gramme.node.node import Node
+from gramme.sim.cluster import SimCluster
+from gramme.sim.configs import CONFIGS
+from gramme.sim.world import World
+from gramme.tables.catalog import CreateTable, DescribeTable
+from gramme.tables.descriptor import KeySchema, TableDescriptor
+from gramme.tables.keys import encode_key
+from gramme.tables.requests import Condition, ConditionFailed, DeleteItem, Found, GetItem, PutItem, Request, Written
+
+_ONE = NodeId(0)
+_LATE = CommandId(b"sent first, late")
+
+
+class _Single:
+    """A simulated cluster of one with one table."""
+
+    def __init__(self) -> None:
+        self.world = World(1)
+        self.cluster = SimCluster(self.world, CONFIGS["single"])
+        self.start()
+        key = KeySchema("pk", "S")
+        self._call(lambda done: self.node.router.catalog(_CREATE, self._deadline(), done))
+        reply = self._call(lambda done: self.node.router.catalog(DescribeTable("Carts"), self._deadline(), done))
+        self.table: TableDescriptor = reply.table
+        self.key = encode_key(key, {"S": "a"})
+
+    @property
+    def node(self) -> Node:
+        node = self.cluster.machines[_ONE].node
+        assert node is not None
+        return node
+
+    def start(self) -> None:
+        self.cluster.start(_ONE)
+        while not self.node.ready:
+            self.world.run(self.world.now_ns + SECOND // 100)
+
+    def restart(self) -> None:
+        self.cluster.crash(_ONE, power=False)
+        self.start()
+
+    def submit(self, request: Request, command_id: CommandId | None = None, repeated: bool = False) -> Any:
+        router, deadline = self.node.router, self._deadline()
+        return self._call(
+            lambda done: router.submit(self.table, self.key, request, command_id, deadline, done, repeated)
+        )
+
+    def _deadline(self) -> Instant:
+        return Instant(self.node.host.now() + 5 * SECOND)
+
+    def _call(self, send: Callable[[Callable[[Any], None]], None]) -> Any:
+        replies: list[Any] = []
+        send(replies.append)
+        while not replies:
+            self.world.run(self.world.now_ns + SECOND // 100)
+        return replies[0]
+
+
+_CREATE = CreateTable("Carts", KeySchema("pk", "S"), (("pk", "S"),), "PROVISIONED", 1, 1)
+
+
+def _item(single: _Single) -> PutItem:
+    return PutItem(single.key, b'{"pk":{"S":"a"}}', 3)
+
+
+def test_a_delete_that_found_nothing_stays_answered() -> None:
+    """Simulation seed 100290 (before the fix): the first attempt of a delete was slow; the second found no item and was
+    answered; two seconds later the first reached a new leader and deleted what had been written since."""
+    single = _Single()
+    assert single.submit(DeleteItem(single.key), _LATE, repeated=True) == Written(None, 0, 0)
+    single.submit(_item(single))
+    single.restart()  # a leader that knows only what the log tells
+    assert single.submit(DeleteItem(single.key), _LATE) == Written(None, 0, 0)
+    assert single.submit(GetItem(single.key, consistent=True)) == Found(b'{"pk":{"S":"a"}}', 3)
+
+
+def test_a_condition_that_failed_stays_failed() -> None:
+    """The client was told that its write is not applied; it may do something else for that reason."""
+    single = _Single()
+    only_over = Condition("attribute_exists(pk)")
+    late = DeleteItem(single.key, only_over)
+    assert isinstance(single.submit(late, _LATE, repeated=True), ConditionFailed)
+    single.submit(_item(single))
+    single.restart()
+    assert isinstance(single.submit(late, _LATE), ConditionFailed)
+    assert single.submit(GetItem(single.key, consistent=True)) == Found(b'{"pk":{"S":"a"}}', 3)
+
+
+def test_an_answer_that_changes_nothing_costs_no_slot_when_it_is_the_first_attempt() -> None:
+    """Only what may still be under way twice is worth an fsync."""
+    single = _Single()
+    partition = single.node.groups.partitions[single.table.partitions[0].group]
+    before = partition.replica.last_slot
+    single.submit(DeleteItem(single.key), _LATE)
+    assert partition.replica.last_slot == before
+    single.submit(DeleteItem(single.key), CommandId(b"sent once again!"), repeated=True)
+    assert partition.replica.last_slot == before + 1
