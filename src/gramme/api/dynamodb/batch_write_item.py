@@ -16,7 +16,7 @@ from gramme.api.dynamodb.call import Call, TableGone, is_repeated
 from gramme.api.dynamodb.capacity import Usage, collection
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.item_keys import item_key, request_key
-from gramme.api.dynamodb.large import Budget
+from gramme.api.dynamodb.large import STEP_BYTES, Budget
 from gramme.api.dynamodb.models import WRITE_REQUEST
 from gramme.api.dynamodb.shapes import ListShape, MapShape
 from gramme.api.dynamodb.table_lookup import with_fresh_tables
@@ -92,6 +92,11 @@ async def _run(call: Call, tables: dict[str, TableDescriptor]) -> None:
         _send(call, tables[write.name], write, index, replies.slot(index))
         await budget.spend(write.size // _COST_DIVISOR)
     _answer(call, writes, await replies, tables)
+    writes.clear()
+    for elements in wanted.values():
+        while elements:  # one at a time: to free megabytes of small values takes time, too
+            elements.pop()
+            await budget.spend(STEP_BYTES // 2)
 
 
 async def _writes_of(call: Call, name: str, table: TableDescriptor, budget: Budget) -> list[_Write]:

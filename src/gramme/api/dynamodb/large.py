@@ -7,6 +7,7 @@ the same as in one go. One attribute of an item is never split. Source: DESIGN.m
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 LARGE_BYTES: Final = 128 << 10
 STEP_BYTES: Final = 128 << 10  # of JSON, decoded in one step: 3 ms where it is all small values
 _SPLIT_COST: Final = 16  # splitting a body into raw parts is so many times cheaper than decoding it
-_MAX_SPLITS: Final = 5  # the body, RequestItems, a table's list, a request in it, its item
+_MAX_SPLITS: Final = 8  # the body, RequestItems, a table's list, a request, Item, an attribute, its map, an entry
+_SMALL_BYTES: Final = 4 << 10
+_SMALL_COST: Final = 32  # of one part more, in bytes of JSON decoded
 _SLICE: Final = 1000  # attributes checked in one step
 _COST_OF_ATTRIBUTE: Final = 100  # in bytes of JSON
 
@@ -60,10 +63,26 @@ async def decode(raw: bytes | msgspec.Raw, budget: Budget, splits: int = 0) -> A
     if first == b"{":
         members = _members(raw)
         await budget.spend(size // _SPLIT_COST)
-        return {name: await decode(part, budget, splits + 1) for name, part in members.items()}
+        return dict(zip(members, await _decode_parts(members.values(), budget, splits), strict=True))
     elements = _elements(raw)
     await budget.spend(size // _SPLIT_COST)
-    return [await decode(part, budget, splits + 1) for part in elements]
+    return await _decode_parts(elements, budget, splits)
+
+
+async def _decode_parts(parts: Iterable[msgspec.Raw], budget: Budget, splits: int) -> list[Any]:
+    values: list[Any] = []
+    done = 0
+    for part in parts:
+        size = len(memoryview(part))
+        if size > _SMALL_BYTES:
+            values.append(await decode(part, budget, splits + 1))
+            continue
+        values.append(_decode(part))
+        done += size + _SMALL_COST
+        if done > _SMALL_BYTES:
+            await budget.spend(done)
+            done = 0
+    return values
 
 
 async def check_types(shape: InputShape, body: dict[str, Any], budget: Budget) -> None:
