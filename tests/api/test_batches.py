@@ -185,7 +185,23 @@ def test_a_batch_of_which_nothing_was_done_fails(
     assert caller.raw(operation, json.dumps({"RequestItems": items}).encode()).status == status
 
 
-def test_responses_stop_at_sixteen_megabytes(caller: Caller) -> None:
+def test_responses_stop_at_one_megabyte_of_a_partition(caller: Caller) -> None:
+    names = [f"k{index:02}" for index in range(20)]
+    for name in names:
+        caller.call("PutItem", {"TableName": "users", "Item": {"pk": {"S": name}, "x": {"S": "y" * 400_000}}})
+    wanted = _keys(*names)
+    rounds = []
+    while wanted["Keys"]:
+        answer = caller.call("BatchGetItem", {"RequestItems": {"users": wanted}})
+        rounds.append([item["pk"]["S"] for item in answer["Responses"]["users"]])
+        wanted = answer["UnprocessedKeys"].get("users", {"Keys": []})
+    assert len(rounds[0]) == 2 * 4  # two items of 400,008 bytes from each of four partitions
+    assert sorted(name for read in rounds for name in read) == names
+
+
+def test_responses_stop_at_sixteen_megabytes() -> None:
+    caller = Caller(partitions=1000)  # so many that no two of the items share one
+    caller.create_tables()
     names = [f"k{index:02}" for index in range(50)]
     for name in names:
         caller.call("PutItem", {"TableName": "users", "Item": {"pk": {"S": name}, "x": {"S": "y" * 400_000}}})

@@ -1,12 +1,13 @@
 """BatchGetItem: up to 100 keys of any tables. Source: API reference, BatchGetItem.
 
-Rule: what cannot be read by the deadline, or does not fit into 16 MB, comes back as UnprocessedKeys; the call fails
-only if nothing at all was read. Reads go out in windows, so that the 16 MB bound holds without reading far beyond it.
+Rule: what cannot be read by the deadline, or does not fit into 16 MB (1 MB from any one partition), comes back as
+UnprocessedKeys; the call fails only if nothing at all was read. Reads go out in windows, so that the 16 MB bound holds
+without reading far beyond it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,7 @@ from gramme.api.dynamodb.large import Budget
 from gramme.api.dynamodb.legacy import with_projection
 from gramme.api.dynamodb.table_lookup import with_fresh_tables
 from gramme.api.tasks import Gather
+from gramme.kernel.ids import GroupId
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.item import encode_attributes
 from gramme.tables.requests import Failed, FailureKind, Found, GetItem, Reply
@@ -28,6 +30,7 @@ from gramme.tables.values import normalise_item
 
 MAX_KEYS: Final = 100
 MAX_BYTES: Final = 16 << 20
+MAX_PARTITION_BYTES: Final = 1 << 20
 _WINDOW: Final = 25
 
 _RULES: Final = Rules(("ProjectionExpression",), ("AttributesToGet",))
@@ -53,6 +56,7 @@ class _Batch:
     usages: dict[str, Usage]
     unprocessed: dict[str, list[dict[str, Any]]]
     size: int = 0
+    by_partition: dict[GroupId, int] = field(default_factory=dict)  # bytes read
     read: int = 0
     failure: tuple[Failed, TableDescriptor] | None = None
 
@@ -131,12 +135,16 @@ def _take(call: Call, batch: _Batch, read: _Read, reply: Reply) -> None:
         batch.unprocessed.setdefault(read.name, []).append(read.attributes)
         return
     assert isinstance(reply, Found)
-    if reply.item is not None and batch.size + reply.size > MAX_BYTES:
-        batch.size = MAX_BYTES
+    place = batch.usages[read.name].table.partition_of(read.key).group
+    of_partition = batch.by_partition.get(place, 0) + reply.size
+    full = batch.size + reply.size > MAX_BYTES
+    if reply.item is not None and (full or of_partition > MAX_PARTITION_BYTES):
+        batch.size = MAX_BYTES if full else batch.size
         batch.unprocessed.setdefault(read.name, []).append(read.attributes)
         return
     batch.read += 1
     batch.size += reply.size
+    batch.by_partition[place] = of_partition
     batch.usages[read.name].add(read_halves(reply.size, read.consistent))
     if reply.item is not None:
         prepared = call.parsed[read.name]
