@@ -16,7 +16,7 @@ _SYNCS = 2_000
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Cores, memory and kernel, versions, and how fast the disk makes a kilobyte durable."""
+    """Cores, memory and kernel, versions, how fast the disk makes a kilobyte durable, and what else was running."""
 
     cpu: str
     cores: int
@@ -26,10 +26,12 @@ class Machine(msgspec.Struct, frozen=True):
     packages: dict[str, str]
     commit: str
     syncs_per_s: int
+    load: float  # one-minute load average before anything was measured
 
 
 def describe(directory: Path) -> Machine:
     """This machine; `directory` is where the data under test will be."""
+    load = os.getloadavg()[0]
     return Machine(
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)),
@@ -39,6 +41,7 @@ def describe(directory: Path) -> Machine:
         packages={name: version(name) for name in _PACKAGES},
         commit=_commit(),
         syncs_per_s=_syncs(directory / "sync-probe"),
+        load=round(load, 1),
     )
 
 

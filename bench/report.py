@@ -16,6 +16,8 @@ from bench.plot import Bar, Dots, draw
 from bench.throughput import CEILING, Measured
 from bench.wrk import Load
 
+_BUSY_LOAD: Final = 0.5
+_BUSY: Final = " (other programs were competing for the cores and the disk: read the figures as lower bounds)"
 _FLOORS: Final = {"embedded: GetItem": 10_000, "embedded: PutItem": 3_000}
 
 
@@ -128,6 +130,7 @@ def _machine(machine: Machine) -> list[str]:
         f"- {machine.cpu}, {machine.cores} cores, {machine.memory_gib:g} GiB of memory, {machine.kernel}",
         f"- disk: {machine.syncs_per_s:,} sequential writes of 1 KiB with fdatasync in a second",
         f"- Python {machine.python}, {packages}; commit {machine.commit}",
+        f"- load average before the run: {machine.load:g}{_BUSY if machine.load > _BUSY_LOAD else ''}",
         "",
     ]
 
