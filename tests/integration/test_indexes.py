@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.integration.support import eventually
 
-from gramme.testing import Cluster
+from gramme.testing import Cluster, Server
 
 _DEFINED = (("pk", "S"), ("sk", "S"), ("place", "S"), ("score", "N"))
 
@@ -225,6 +225,66 @@ def test_an_index_comes_to_a_live_table_and_goes(client: Any) -> None:
 def _status(client: Any, name: str) -> str:
     status: str = client.describe_table(TableName=name)["Table"]["TableStatus"]
     return status
+
+
+def test_a_snapshot_for_tests_brings_indexes_back(node: Server, client: Any) -> None:
+    _create(client, "kept", LocalSecondaryIndexes=[BY_SCORE], GlobalSecondaryIndexes=[BY_PLACE])
+    _put(client, "kept", "p", "s", place="here", score=1)
+    node.snapshot("indexed")
+    client.delete_table(TableName="kept")
+    node.restore("indexed")
+    described = client.describe_table(TableName="kept")["Table"]
+    assert [index["IndexName"] for index in described["GlobalSecondaryIndexes"]] == ["by-place"]
+    here = {":h": {"S": "here"}}
+    eventually("fed again", lambda: len(_query(client, "kept", "by-place", "place = :h", here)) == 1)
+    assert len(_query(client, "kept", "by-score", "pk = :h", {":h": {"S": "p"}}, ConsistentRead=True)) == 1
+
+
+def test_throughput_of_indexes_goes_with_the_billing_mode(client: Any) -> None:
+    _create(client, "billed", GlobalSecondaryIndexes=[BY_PLACE])
+    units = {"ReadCapacityUnits": 3, "WriteCapacityUnits": 2}
+    change: dict[str, Any] = {"TableName": "billed", "BillingMode": "PROVISIONED", "ProvisionedThroughput": units}
+    text = "One or more parameter values were invalid: ProvisionedThroughput must be specified for index: by-place"
+    assert _message(client.update_table, **change) == text
+    update = {"Update": {"IndexName": "by-place", "ProvisionedThroughput": units}}
+    client.update_table(**change, GlobalSecondaryIndexUpdates=[update])
+    (index,) = client.describe_table(TableName="billed")["Table"]["GlobalSecondaryIndexes"]
+    assert index["ProvisionedThroughput"] == {**units, "NumberOfDecreasesToday": 0}
+    again = [{"Update": {"IndexName": "by-place", "ProvisionedThroughput": units}}]
+    refused = _message(client.update_table, TableName="billed", GlobalSecondaryIndexUpdates=again)
+    assert refused.startswith("The provisioned throughput for the index by-place will not change.")
+    client.update_table(TableName="billed", BillingMode="PAY_PER_REQUEST")
+    (index,) = client.describe_table(TableName="billed")["Table"]["GlobalSecondaryIndexes"]
+    assert index["ProvisionedThroughput"]["ReadCapacityUnits"] == 0
+    two = [{"Delete": {"IndexName": name}} for name in ("by-place", "other")]
+    refused = _message(client.update_table, TableName="billed", GlobalSecondaryIndexUpdates=two)
+    assert refused.startswith("Subscriber limit exceeded: Only 1 online index")
+    gone = [{"Delete": {"IndexName": "other"}}]
+    assert _message(client.update_table, TableName="billed", GlobalSecondaryIndexUpdates=gone) == (
+        "Requested resource not found"
+    )
+
+
+def test_what_is_older_than_an_index_and_does_not_fit_stays_out_of_it(client: Any) -> None:
+    _create(client, "older")
+    client.put_item(TableName="older", Item={"pk": {"S": "p"}, "sk": {"S": "s"}, "place": {"N": "1"}})
+    _put(client, "older", "q", "s", place="here")
+    index = {"IndexName": "late", "KeySchema": _schema("place"), "Projection": _projected("ALL")}
+    client.update_table(
+        TableName="older",
+        AttributeDefinitions=[{"AttributeName": "place", "AttributeType": "S"}],
+        GlobalSecondaryIndexUpdates=[{"Create": index}],
+    )
+    eventually("the index is there", lambda: _status(client, "older") == "ACTIVE")
+    assert [i["pk"]["S"] for i in client.scan(TableName="older", IndexName="late")["Items"]] == ["q"]
+    key = {"pk": {"S": "p"}, "sk": {"S": "s"}}
+    one = {":one": {"N": "1"}}
+    client.update_item(TableName="older", Key=key, UpdateExpression="SET n = :one", ExpressionAttributeValues=one)
+    change = {"TableName": "older", "Key": key, "UpdateExpression": "SET place = :v"}
+    two = {":v": {"N": "2"}}
+    assert "Type mismatch for Index Key place" in _message(client.update_item, **change, ExpressionAttributeValues=two)
+    client.update_item(**change, ExpressionAttributeValues={":v": {"S": "here"}})
+    eventually("it entered", lambda: client.scan(TableName="older", IndexName="late")["Count"] == 2)
 
 
 def test_an_index_with_several_key_attributes(client: Any) -> None:

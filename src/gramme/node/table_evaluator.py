@@ -98,7 +98,7 @@ class TableEvaluator:
             return self._command(request, read, context, schema)
         row = _ITEMS + request.key
         if schema.indexes and type(request) is PutItem:
-            refused = _refused_keys(schema, decode_item(request.item), row)  # before any condition, as the service
+            refused = _refused_keys(schema, decode_item(request.item), row)  # before the condition, as the service does
             if refused is not None:
                 return refused
         stored = read(row)
@@ -184,9 +184,12 @@ def _with_indexes(
     if stored is not None and not is_tombstone(stored):
         old_json = item_json(stored)
         old = (decode_item(old_json), old_json)
-    refused = None if new is None else _refused_keys(schema, new[0], _ITEMS + key)
-    if refused is not None:
-        return refused
+    if new is not None:  # what an update leaves as it was may be older than an index, which then passes over it
+        before: Item = {} if old is None else old[0]
+        touched = {name: value for name, value in new[0].items() if before.get(name) != value}
+        refused = _refused_keys(schema, touched, _ITEMS + key, updated=True)
+        if refused is not None:
+            return refused
     changed = replacements(schema, key, old, new)
     local = [replacement for replacement in changed if replacement.by.kind == "LOCAL"]
     _local_rows(local, change, context)
@@ -210,9 +213,9 @@ def _index_growth(replacement: Replacement) -> Growth:
     return by.number, (new is not None) - (old is not None), size
 
 
-def _refused_keys(schema: PartitionSchema, item: Item, row: bytes) -> Answer | None:
+def _refused_keys(schema: PartitionSchema, item: Item, row: bytes, updated: bool = False) -> Answer | None:
     try:
-        check_index_keys(schema.indexes, item)
+        check_index_keys(schema.indexes, item, updated)
     except InvalidInput as error:
         return Answer(Refused(str(error)), (row,))
     return None

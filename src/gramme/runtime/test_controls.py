@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from gramme.api import tasks
 from gramme.api.backend import ControlRefused
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
@@ -21,7 +23,7 @@ from gramme.tables.catalog import (
     TableNames,
     TableReply,
 )
-from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.descriptor import Index, TableDescriptor
 from gramme.tables.item import decode_item
 from gramme.tables.keys import key_after, key_of
 from gramme.tables.requests import Failed, Page, PutItem, ScanRange, Written
@@ -71,7 +73,7 @@ class NodeTestControls:
 
         async def run() -> None:
             descriptor = await self._describe(table)
-            self._node.fail_over([partition.group for partition in descriptor.partitions])
+            self._node.fail_over([partition.group for partition in descriptor.all_partitions])
 
         self._run(run(), done)
 
@@ -175,7 +177,7 @@ class NodeTestControls:
         await self._catalog(
             CreateTable(
                 old.name, old.key, old.attribute_definitions, old.billing_mode, old.read_units, old.write_units,
-                old.settings,
+                old.settings, tuple(_defined(index) for index in old.indexes if index.status != "DELETING"),
             )
         )  # fmt: skip
         table = await self._describe(old.name)
@@ -191,3 +193,8 @@ class NodeTestControls:
         if isinstance(reply, Failed):
             raise ControlFailed(f"table {table.name}: {reply.kind.name} {reply.detail}")
         return reply
+
+
+def _defined(index: Index) -> Index:
+    """An index as CreateTable gives it."""
+    return replace(index, number=0, status="ACTIVE", backfill=False, partitions=())

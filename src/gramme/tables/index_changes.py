@@ -24,13 +24,19 @@ _INVALID: Final = "One or more parameter values were invalid: "
 
 def indexes_changed(table: TableDescriptor, request: UpdateTable) -> TableDescriptor | Refused:
     """The descriptor after the index parts of `request`; a new index has no partitions yet."""
+    on_demand = (request.billing_mode or table.billing_mode) == "PAY_PER_REQUEST"
     for units in request.resize:
-        resized = _resized(table, units)
+        resized = _resized(table, units, on_demand)
         if isinstance(resized, Refused):
             return resized
         table = resized
+    if request.billing_mode is not None:
+        switched = _switched(table, on_demand)
+        if isinstance(switched, Refused):
+            return switched
+        table = switched
     if request.add is not None:
-        return _added(table, request.add, request.attribute_definitions)
+        return _added(table, request.add, request.attribute_definitions, on_demand)
     if request.drop is not None:
         return _dropped(table, request.drop)
     return table
@@ -42,10 +48,32 @@ def missing_index(table: TableDescriptor, request: UpdateTable) -> bool:
     return any((index := table.index(name)) is None or index.kind == "LOCAL" for name in names)
 
 
-def _resized(table: TableDescriptor, units: IndexUnits) -> TableDescriptor | Refused:
+def _switched(table: TableDescriptor, on_demand: bool) -> TableDescriptor | Refused:
+    """The indexes under the billing mode that the table has from now on."""
+    if on_demand:
+        return replace(table, indexes=tuple(replace(index, read_units=0, write_units=0) for index in table.indexes))
+    for index in table.indexes:
+        if index.kind == "GLOBAL" and not index.read_units:
+            return Refused(no_units(index.name))
+    return table
+
+
+def no_units(name: str) -> str:
+    """The text for a global index without throughput in a provisioned table."""
+    return f"{_INVALID}ProvisionedThroughput must be specified for index: {name}"
+
+
+def needless_units(name: str) -> str:
+    """The text for a global index with throughput in a table on demand."""
+    return (
+        f"{_INVALID}ProvisionedThroughput should not be specified for index: {name} when BillingMode is PAY_PER_REQUEST"
+    )
+
+
+def _resized(table: TableDescriptor, units: IndexUnits, on_demand: bool) -> TableDescriptor | Refused:
     index = table.index(units.name)
     assert index is not None  # see `missing_index`
-    if units.read_units is not None and table.billing_mode == "PAY_PER_REQUEST":
+    if units.read_units is not None and on_demand:
         return Refused(
             f"{_INVALID}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified for index: {index.name} when "
             "BillingMode is PAY_PER_REQUEST"
@@ -67,9 +95,13 @@ def _resized(table: TableDescriptor, units: IndexUnits) -> TableDescriptor | Ref
     return _with(table, index, changed)
 
 
-def _added(table: TableDescriptor, index: Index, definitions: tuple[tuple[str, str], ...]) -> TableDescriptor | Refused:
+def _added(
+    table: TableDescriptor, index: Index, definitions: tuple[tuple[str, str], ...], on_demand: bool
+) -> TableDescriptor | Refused:
+    if bool(index.read_units) == on_demand:
+        return Refused(needless_units(index.name) if on_demand else no_units(index.name))
     if table.index(index.name) is not None:
-        return Refused(f"{_INVALID}Duplicate index name: {index.name}")
+        return Refused("Attempting to create an index which already exists")
     if sum(i.kind == "GLOBAL" for i in table.indexes) >= MAX_GLOBAL:
         return Refused(f"{_INVALID}GlobalSecondaryIndex count exceeds the per-table limit of {MAX_GLOBAL}")
     if len(index.included) + sum(len(i.included) for i in table.indexes) > MAX_PROJECTED:

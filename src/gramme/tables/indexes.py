@@ -175,10 +175,10 @@ def replacements(
 # --- checks of items
 
 
-def check_index_keys(indexes: tuple[Index, ...], item: Item) -> None:
+def check_index_keys(indexes: tuple[Index, ...], item: Item, updated: bool = False) -> None:
     """Refuse an item to be written with a key attribute of an index that is of another type, empty or too large.
 
-    Raises InvalidItem with the service's text.
+    `updated`: the attributes are those that an update changed. Raises InvalidItem with the service's text.
     """
     for index in indexes:
         if index.status == "DELETING":
@@ -187,10 +187,10 @@ def check_index_keys(indexes: tuple[Index, ...], item: Item) -> None:
             for name, kind in attributes:
                 value = item.get(name)
                 if value is not None:
-                    _check_index_key(index, name, kind, value, limit)
+                    _check_index_key(index, name, kind, value, limit, updated)
 
 
-def _check_index_key(index: Index, name: str, kind: str, value: AttributeValue, limit: int) -> None:
+def _check_index_key(index: Index, name: str, kind: str, value: AttributeValue, limit: int, updated: bool) -> None:
     if kind not in value:
         raise InvalidItem(
             f"{_INVALID}Type mismatch for Index Key {name} Expected: {kind} Actual: {type_of(value)} "
@@ -200,6 +200,12 @@ def _check_index_key(index: Index, name: str, kind: str, value: AttributeValue, 
         return
     if value[kind] == "":
         what = "string" if kind == "S" else "binary"
+        if updated:
+            raise InvalidItem(
+                "One or more parameter values are not valid. The update expression attempted to update a secondary "
+                "index key to a value that is not supported. The AttributeValue for a key attribute cannot contain an "
+                f"empty {what} value."
+            )
         raise InvalidItem(
             "One or more parameter values are not valid. A value specified for a secondary index key is not supported. "
             f"The AttributeValue for a key attribute cannot contain an empty {what} value. "

@@ -195,7 +195,9 @@ class Call:
                 raise self.failure(found)
             if found.status not in _READY:
                 raise table_not_found()
-            if self.table is not None and self.table.table_id == found.table_id:
+            known = self.table
+            # The same table in a newer version may have lost the index that was asked for: begin again with that.
+            if known is not None and (known.table_id, known.version) == (found.table_id, found.version):
                 raise unreachable()  # it exists, so "not found" would be a lie; nothing was applied
             self.table = found
             assert self._then is not None

@@ -21,7 +21,14 @@ from gramme.api.dynamodb.shapes import (
 )
 from gramme.tables.catalog import IndexUnits
 from gramme.tables.descriptor import Index, KeySchema
-from gramme.tables.index_changes import MAX_GLOBAL, MAX_LOCAL, MAX_PROJECTED, too_many_projected
+from gramme.tables.index_changes import (
+    MAX_GLOBAL,
+    MAX_LOCAL,
+    MAX_PROJECTED,
+    needless_units,
+    no_units,
+    too_many_projected,
+)
 
 _INVALID: Final = "One or more parameter values were invalid: "
 _MAX_PARTS: Final = 4
@@ -170,12 +177,9 @@ def global_index(entry: Mapping[str, Any], definitions: Mapping[str, str], on_de
     projection, included = _projection(entry)
     throughput = entry.get("ProvisionedThroughput")
     if on_demand and throughput is not None:
-        raise validation(
-            f"{_INVALID}ProvisionedThroughput should not be specified for index: {name} when BillingMode is "
-            "PAY_PER_REQUEST"
-        )
+        raise validation(needless_units(name))
     if not on_demand and throughput is None:
-        raise validation(f"{_INVALID}ProvisionedThroughput must be specified for index: {name}")
+        raise validation(no_units(name))
     reads, writes = _units(throughput)
     return Index(
         name=name,
@@ -284,7 +288,7 @@ def index_updates(
             resize.append(IndexUnits(entry["IndexName"], *_units(entry.get("ProvisionedThroughput")), _settings(entry)))
     named = [index.name for index in add] + drop + [units.name for units in resize]
     if len(dict.fromkeys(named)) != len(named):
-        raise validation(f"{_INVALID}Only one global secondary index update per index is allowed simultaneously")
+        raise validation("Only one global secondary index update per index is allowed simultaneously.")
     if len(add) + len(drop) > 1:
         raise ApiError(
             "LimitExceededException",

@@ -106,7 +106,7 @@ def checked(source: Source, body: Mapping[str, Any], prepared: Prepared | None) 
     if index is None:
         return source
     held = projected_names(index, source.table.key)
-    wanted = _wanted(prepared)
+    wanted = _projected(prepared)
     everything = body.get("Select") == "ALL_ATTRIBUTES"
     if index.kind == "LOCAL":
         lacking = held is not None and (everything or any(name not in held for name in wanted))
@@ -125,13 +125,26 @@ def checked(source: Source, body: Mapping[str, Any], prepared: Prepared | None) 
     return source
 
 
-def _wanted(prepared: Prepared | None) -> list[str]:
-    """The attributes that the projection and the filter look at."""
-    if prepared is None:
+def check_query_filter(source: Source, prepared: Prepared) -> None:
+    """A Query's filter on an index looks at what the index holds only. (A Scan's may name anything: what an entry
+    lacks is absent.) Raises ApiError."""
+    index, parsed = source.index, prepared.parsed
+    held = None if index is None else projected_names(index, source.table.key)
+    if index is None or held is None or parsed.filter is None:
+        return
+    lost = [name for name in dict.fromkeys(top_level_names(parsed.filter.root)) if name not in held]
+    if lost:
+        raise validation(
+            f"{_INVALID}Secondary index {index.name} does not project one or more filter attributes: "
+            f"[{', '.join(lost)}]"
+        )
+
+
+def _projected(prepared: Prepared | None) -> list[str]:
+    """The attributes that the projection asks for."""
+    if prepared is None or prepared.parsed.projection is None:
         return []
-    parsed = prepared.parsed
-    projected = [] if parsed.projection is None else [str(path.steps[0]) for path in parsed.projection.paths]
-    return projected + ([] if parsed.filter is None else top_level_names(parsed.filter.root))
+    return [str(path.steps[0]) for path in prepared.parsed.projection.paths]
 
 
 # --- key conditions

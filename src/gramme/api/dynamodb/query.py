@@ -8,7 +8,7 @@ from typing import Final
 from gramme.api.dynamodb.call import Call, TableGone
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Prepared, Rules, check_filter, prepare
-from gramme.api.dynamodb.indexes import Source, checked, index_bounds, with_source
+from gramme.api.dynamodb.indexes import Source, check_query_filter, checked, index_bounds, with_source
 from gramme.api.dynamodb.item_keys import normalise_start_key
 from gramme.api.dynamodb.legacy import key_terms, with_filter, with_projection
 from gramme.api.dynamodb.selection import check_select, reader
@@ -44,6 +44,7 @@ def _planned(call: Call, source: Source) -> None:
     source = checked(source, call.body, prepared)
     start, end = _bounds(source, terms, prepared.values)
     check_filter(prepared, source.condition_names)
+    check_query_filter(source, prepared)
     if call.body.get("ExclusiveStartKey") is not None:
         start, end = _resume(call, source, len(terms) > 1, start, end)
     call.run(_read(call, source, prepared, start, end))

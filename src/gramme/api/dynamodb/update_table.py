@@ -35,7 +35,7 @@ def start(call: Call) -> None:
     call.table_name = name = call.env.settings.table_name(body["TableName"])
     call.refuse_enabled("StreamSpecification", "StreamEnabled")
     call.refuse_enabled("SSESpecification", "Enabled")
-    if all(body.get(member) is None for member in _CHANGES):
+    if all(body.get(member) in (None, []) for member in _CHANGES):
         raise validation(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
             "SSESpecification or ReplicaUpdates is required"
