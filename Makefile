@@ -8,12 +8,14 @@ STAMP := $(VENV)/.locked-packages-installed
 NODES ?= 3
 PORT ?= 8000
 RUNS ?= 1000
+FUZZ_COUNT ?= 2000000
+FUZZ_ARGS ?=
 PYTEST_ARGS ?=
 # Directories that hold Python files now: mypy refuses an empty one.
 SOURCES := $(foreach d,src tests bench,$(if $(shell find $(d) -name '*.py' -print -quit 2>/dev/null),$(d)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test up down status sim bench clients lock clean
+.PHONY: help setup check format test up down status sim bench fuzz clients lock clean
 
 help:
 	@echo "make up     set up everything, start a local cluster of $(NODES) nodes, print endpoints and a program to try"
@@ -22,6 +24,7 @@ help:
 	@echo "make test   set up everything, check and test"
 	@echo "make check  lint, format, types, layers"
 	@echo "make sim    simulate $(RUNS) runs with faults (RUNS=n)"
+	@echo "make fuzz   send $(FUZZ_COUNT) strange requests (FUZZ_COUNT=n, FUZZ_ARGS=--seed n)"
 	@echo "make bench  measure"
 	@echo "make clients programs written with other DynamoDB clients (installs them into .clients)"
 	@echo "make setup  only the environment: $(VENV), with $(BIN)/gramme"
@@ -62,6 +65,9 @@ status: setup
 
 sim: setup
 	$(BIN)/gramme sim --runs $(RUNS) --jobs $$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)')
+
+fuzz: setup
+	$(BIN)/python -m tests.fuzz.main --count $(FUZZ_COUNT) $(FUZZ_ARGS)
 
 bench: setup
 	$(BIN)/python -m bench

@@ -1,0 +1,109 @@
+"""Valid requests for every operation on items and some on tables: what the fuzzer starts from."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tests.api.caller import HASH_TABLE, event
+
+_KEY: Final = {"TableName": "events", "Key": event("a", 1)}
+_VALUES: Final = {":a": {"S": "a"}, ":n": {"N": "1"}}
+_EVERYTHING: Final = event(
+    "a", 1, s={"S": "é"}, n={"N": "-1.5e3"}, b={"B": "AAEC"}, t={"BOOL": True}, z={"NULL": True}, ss={"SS": ["a", "b"]},
+    ns={"NS": ["1", "2"]}, bs={"BS": ["AAEC"]}, l={"L": [{"S": "a"}, {"M": {"x": {"N": "1"}}}]},
+    m={"M": {"y": {"L": []}}},
+)  # fmt: skip
+_FILTER: Final = {
+    "a": {"ComparisonOperator": "BETWEEN", "AttributeValueList": [{"N": "1"}, {"N": "2"}]},
+    "s": {"ComparisonOperator": "IN", "AttributeValueList": [{"S": "a"}, {"S": "b"}]},
+    "z": {"ComparisonOperator": "NOT_NULL"},
+}
+_EXPECTED: Final = {
+    "x": {"Exists": False},
+    "y": {"Value": {"N": "1"}},
+    "s": {"ComparisonOperator": "CONTAINS", "AttributeValueList": [{"S": "a"}]},
+}
+
+REQUESTS: Final[list[tuple[str, dict[str, Any]]]] = [
+    ("PutItem", {"TableName": "events", "Item": _EVERYTHING, "ReturnValues": "ALL_OLD"}),
+    ("PutItem", {"TableName": "users", "Item": {"pk": {"S": "k"}}, "ConditionExpression": "attribute_not_exists(pk)"}),
+    ("PutItem", {"TableName": "events", "Item": event("a", 2), "Expected": _EXPECTED, "ConditionalOperator": "OR"}),
+    ("GetItem", {**_KEY, "ProjectionExpression": "l[1].x, m.#y", "ExpressionAttributeNames": {"#y": "y"}}),
+    ("GetItem", {**_KEY, "AttributesToGet": ["s", "n"], "ConsistentRead": True, "ReturnConsumedCapacity": "INDEXES"}),
+    ("DeleteItem", {**_KEY, "ConditionExpression": "s = :a OR size(b) > :n", "ExpressionAttributeValues": _VALUES}),
+    ("DeleteItem", {**_KEY, "Expected": {"n": {"ComparisonOperator": "GE", "Value": {"N": "1"}}}}),
+    (
+        "UpdateItem",
+        {
+            **_KEY,
+            "UpdateExpression": "SET s = if_not_exists(q, :a), l = list_append(l, l), n = n + :n REMOVE m.y ADD c :n",
+            "ConditionExpression": "NOT (s IN (:a) AND n BETWEEN :n AND :n) OR begins_with(s, :a)",
+            "ExpressionAttributeValues": _VALUES,
+            "ReturnValues": "UPDATED_NEW",
+        },
+    ),
+    (
+        "UpdateItem",
+        {
+            **_KEY,
+            "AttributeUpdates": {
+                "n": {"Action": "ADD", "Value": {"N": "1"}},
+                "ss": {"Action": "DELETE", "Value": {"SS": ["a"]}},
+                "s": {"Value": {"S": "x"}},
+                "gone": {"Action": "DELETE"},
+            },
+            "Expected": _EXPECTED,
+            "ReturnValues": "ALL_OLD",
+        },
+    ),
+    (
+        "Query",
+        {
+            "TableName": "events",
+            "KeyConditionExpression": "pk = :a AND sk BETWEEN :n AND :n",
+            "FilterExpression": "contains(l, :a) AND attribute_type(s, :a) OR s <> :a",
+            "ExpressionAttributeValues": {":a": {"S": "S"}, ":n": {"N": "1"}},
+            "ExclusiveStartKey": event("S", 1),
+            "ScanIndexForward": False,
+            "Limit": 2,
+        },
+    ),
+    (
+        "Query",
+        {
+            "TableName": "events",
+            "KeyConditions": {
+                "pk": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": "a"}]},
+                "sk": {"ComparisonOperator": "GT", "AttributeValueList": [{"N": "0"}]},
+            },
+            "QueryFilter": _FILTER,
+            "ConditionalOperator": "AND",
+            "AttributesToGet": ["s"],
+        },
+    ),
+    ("Scan", {"TableName": "events", "Segment": 0, "TotalSegments": 2, "Select": "COUNT", "ScanFilter": _FILTER}),
+    ("Scan", {"TableName": "events", "FilterExpression": "s = :a", "ExpressionAttributeValues": {":a": {"S": "a"}}}),
+    (
+        "BatchGetItem",
+        {
+            "RequestItems": {
+                "events": {"Keys": [event("a", 1), event("a", 2)], "AttributesToGet": ["s"]},
+                "users": {"Keys": [{"pk": {"S": "k"}}], "ProjectionExpression": "pk"},
+            }
+        },
+    ),
+    (
+        "BatchWriteItem",
+        {
+            "RequestItems": {
+                "events": [{"PutRequest": {"Item": _EVERYTHING}}, {"DeleteRequest": {"Key": event("c", 1)}}],
+                "users": [{"PutRequest": {"Item": {"pk": {"S": "k"}}}}],
+            },
+            "ReturnItemCollectionMetrics": "SIZE",
+        },
+    ),
+    ("CreateTable", HASH_TABLE),
+    ("DescribeTable", {"TableName": "users"}),
+    ("ListTables", {"Limit": 3, "ExclusiveStartTableName": "aaa"}),
+    ("UpdateTable", {"TableName": "events", "BillingMode": "PAY_PER_REQUEST"}),
+]
