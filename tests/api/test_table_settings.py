@@ -66,6 +66,7 @@ def test_billing_mode_changes_both_ways() -> None:
     assert back["ProvisionedThroughput"]["WriteCapacityUnits"] == 4
     assert back["WarmThroughput"] == {"ReadUnitsPerSecond": 3, "WriteUnitsPerSecond": 4, "Status": "ACTIVE"}
     # the mode that the table has already is no error
+    assert _update(caller, "events", BillingMode="PROVISIONED")["ProvisionedThroughput"]["ReadCapacityUnits"] == 3
     assert _update(caller, "users", BillingMode="PAY_PER_REQUEST")["TableId"]
 
 
@@ -95,7 +96,11 @@ def test_settings_are_changed_one_by_one() -> None:
         ),
         ("events", _units(5, 6), "The provisioned throughput for the table will not change. "),
         ("events", {**_units(5, 6), "BillingMode": "PROVISIONED"}, "The provisioned throughput for the table will not"),
-        ("events", {"BillingMode": "PROVISIONED"}, f"{_INVALID}ReadCapacityUnits and WriteCapacityUnits must both"),
+        (
+            "users",
+            {"OnDemandThroughput": {"MaxReadRequestUnits": 0}},
+            "Given value 0 for MaxReadRequestUnits is out of",
+        ),
         ("events", {**_units(9, 9), "BillingMode": "PAY_PER_REQUEST"}, f"{_INVALID}Neither ReadCapacityUnits nor"),
         ("users", _units(9, 9), f"{_INVALID}Neither ReadCapacityUnits nor"),
         ("users", {"BillingMode": "PROVISIONED"}, f"{_INVALID}ReadCapacityUnits and WriteCapacityUnits must both"),

@@ -89,7 +89,7 @@ def _billing_fault(table: TableDescriptor, request: UpdateTable) -> str | None:
     if mode == "PAY_PER_REQUEST":
         return NO_UNITS if given else None
     if not given:
-        return BOTH_UNITS if request.billing_mode == "PROVISIONED" else None
+        return BOTH_UNITS if table.billing_mode == "PAY_PER_REQUEST" else None
     same = (request.read_units, request.write_units) == (table.read_units, table.write_units)
     if same and table.billing_mode == "PROVISIONED":
         return (

@@ -34,6 +34,7 @@ def start(call: Call) -> None:
     indexes = created_indexes(body, key, dict(definitions), mode == "PAY_PER_REQUEST")
     check_definitions_used(key, indexes, [name for name, _ in definitions])
     _check_tags(body.get("Tags") or [])
+    check_on_demand(body.get("OnDemandThroughput"))
     call.table_name = name = call.env.settings.table_name(body["TableName"])
     stored = {member: body[member] for member in _STORED if body.get(member) is not None}
     command = CreateTable(name, key, definitions, mode, reads, writes, stored, indexes)
@@ -73,6 +74,13 @@ def check_throughput(throughput: dict[str, Any]) -> None:
     for member in ("ReadCapacityUnits", "WriteCapacityUnits"):
         if throughput[member] > _MAX_UNITS:
             raise validation(f"Given value {throughput[member]} for {member} is out of bounds")
+
+
+def check_on_demand(maximum: dict[str, Any] | None) -> None:
+    """Refuse an OnDemandThroughput whose limits are neither positive nor -1, which lifts a limit. Raises ApiError."""
+    for member, units in (maximum or {}).items():
+        if units == 0 or units < -1 or units > _MAX_UNITS:
+            raise validation(f"Given value {units} for {member} is out of bounds")
 
 
 def _check_tags(tags: list[dict[str, Any]]) -> None:

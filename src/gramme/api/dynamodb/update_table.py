@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.control import ask
-from gramme.api.dynamodb.create_table import check_throughput
+from gramme.api.dynamodb.create_table import check_on_demand, check_throughput
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.index_definitions import index_updates
 from gramme.api.dynamodb.table_description import describe
@@ -49,6 +49,7 @@ def _command(name: str, body: dict[str, Any]) -> UpdateTable:
         if body.get("BillingMode") == "PAY_PER_REQUEST":
             raise validation(NO_UNITS)
         check_throughput(throughput)
+    check_on_demand(body.get("OnDemandThroughput"))
     return UpdateTable(
         name,
         body.get("BillingMode"),
