@@ -6,6 +6,7 @@ Each program creates its table, works with it, checks what it reads and prints `
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from gramme.testing import Server
 
 _HERE = Path(__file__).parent
 _CLIENTS = Path(os.environ["FOREIGN_CLIENTS"])
+_BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 
 
-def _run(gramme: Server, command: list[str]) -> None:
+def _run(gramme: Server, command: list[str], **variables: str) -> None:
     environment = {
         "PATH": f"{_CLIENTS / 'bin'}:{os.environ['PATH']}",
         "HOME": str(_CLIENTS),  # nobody's credentials or settings
@@ -29,6 +31,7 @@ def _run(gramme: Server, command: list[str]) -> None:
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_PAGER": "",
+        **variables,
     }
     done = subprocess.run(command, env=environment, cwd=_CLIENTS, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -43,6 +46,11 @@ def test_python(gramme: Server, program: str) -> None:
 @pytest.mark.parametrize("program", ["with_sdk_v3.cjs", "with_toolbox.cjs", "with_electrodb.cjs"])
 def test_javascript(gramme: Server, program: str) -> None:
     _run(gramme, ["node", str(_HERE / program)])
+
+
+@pytest.mark.skipif(_BROWSER is None, reason="there is no Chromium")
+def test_admin_in_a_browser(gramme: Server) -> None:
+    _run(gramme, ["node", str(_HERE / "with_admin_in_browser.cjs")], CHROMIUM=str(_BROWSER))
 
 
 def test_command_line(gramme: Server) -> None:
