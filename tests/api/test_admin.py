@@ -35,6 +35,14 @@ class _Controls:
         self.asked.append(("snapshot", name))
         done(None)
 
+    def throttle(self, table: str, rate: float, reason: str, index: str, done: Done) -> None:
+        self.asked.append(("throttle", (table, rate, reason, index)))
+        done(None)
+
+    def unprocessed(self, table: str, rate: float, done: Done) -> None:
+        self.asked.append(("unprocessed", (table, rate)))
+        done(None)
+
     def restore(self, name: str, done: Done) -> None:
         raise ControlRefused(f"there is no snapshot {name}")
 

@@ -4,7 +4,9 @@ Owns the paths and their formats; what they show is injected. Rule: reading neve
 `/test-controls/…` does, and only where test controls were switched on. Source: DESIGN.md §6, issue 2 items 5 and 6.
 
 Test controls take a JSON object and answer `{}`, or 400 with `{"message": …}`:
-`clock` {"advance_ms": n}, `fail-over` {"table": t}, `reset` {}, `snapshot` {"name": s}, `restore` {"name": s}.
+`clock` {"advance_ms": n}, `fail-over` {"table": t},
+`throttle` {"table": t, "rate": 0 to 1, "reason": r, "index": i}, `unprocessed` {"table": t, "rate": 0 to 1},
+`reset` {}, `snapshot` {"name": s}, `restore` {"name": s}.
 """
 
 from __future__ import annotations
@@ -36,6 +38,18 @@ class _Clock(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):
     table: str
+
+
+class _Throttle(msgspec.Struct, forbid_unknown_fields=True):
+    table: str
+    rate: float
+    reason: str
+    index: str = ""
+
+
+class _Unprocessed(msgspec.Struct, forbid_unknown_fields=True):
+    table: str
+    rate: float
 
 
 class _Name(msgspec.Struct, forbid_unknown_fields=True):
@@ -126,6 +140,14 @@ def _fail_over(controls: TestControls, parameters: _Table, done: Done) -> None:
     controls.fail_over(parameters.table, done)
 
 
+def _throttle(controls: TestControls, parameters: _Throttle, done: Done) -> None:
+    controls.throttle(parameters.table, parameters.rate, parameters.reason, parameters.index, done)
+
+
+def _unprocessed(controls: TestControls, parameters: _Unprocessed, done: Done) -> None:
+    controls.unprocessed(parameters.table, parameters.rate, done)
+
+
 def _reset(controls: TestControls, _parameters: _Nothing, done: Done) -> None:
     controls.reset(done)
 
@@ -148,6 +170,8 @@ def _snapshot_name(parameters: _Name) -> str:
 _CONTROLS: Final[dict[str, tuple[type[msgspec.Struct], Callable[[TestControls, Any, Done], None]]]] = {
     "clock": (_Clock, _clock),
     "fail-over": (_Table, _fail_over),
+    "throttle": (_Throttle, _throttle),
+    "unprocessed": (_Unprocessed, _unprocessed),
     "reset": (_Nothing, _reset),
     "snapshot": (_Name, _snapshot),
     "restore": (_Name, _restore),

@@ -66,8 +66,15 @@ class TestControls(Protocol):
     def fail_over(self, table: str, done: Callable[[str | None], None]) -> None:
         """Make every partition of `table` that this node leads change its leader."""
 
+    def throttle(self, table: str, rate: float, reason: str, index: str, done: Callable[[str | None], None]) -> None:
+        """Refuse a share `rate` (0 to 1; 0 ends it) of the reads or writes that this node is sent for `table`, as
+        `reason` says (`TableReadProvisionedThroughputExceeded`, …); `index` is the name in a reason about an index."""
+
+    def unprocessed(self, table: str, rate: float, done: Callable[[str | None], None]) -> None:
+        """Leave a share `rate` (0 to 1; 0 ends it) of the parts of batches on `table` undone."""
+
     def reset(self, done: Callable[[str | None], None]) -> None:
-        """Drop all tables."""
+        """Drop all tables and end all throttling."""
 
     def snapshot(self, name: str, done: Callable[[str | None], None]) -> None:
         """Keep the present contents under `name`, replacing an earlier snapshot of that name."""

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gramme.api.admin import AdminApi
+from gramme.api.backend import Backend
 from gramme.api.dynamodb.service import DynamoDbApi
 from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import Handler, HttpRequest, HttpResponse, Respond
 from gramme.runtime.metrics import CONTENT_TYPE, Counter, Histogram, Metrics
 from gramme.runtime.test_controls import NodeTestControls
+from gramme.runtime.throttles import ThrottledBackend
 
 if TYPE_CHECKING:
     from gramme.node.node import Node
@@ -33,10 +35,21 @@ def tables_handler(process: NodeProcess) -> Handler:
     )
 
     ports = process.node.ports
-    api = DynamoDbApi(
-        process.node.router, process.clock, ports.rng, api_settings, process.log_error, ports.scheduler.call_soon
-    )
-    return _measured(api.handle, process.metrics)
+
+    def handler(backend: Backend) -> Handler:
+        call_soon = ports.scheduler.call_soon
+        return DynamoDbApi(backend, process.clock, ports.rng, api_settings, process.log_error, call_soon).handle
+
+    router = process.node.router
+    if not settings.test_controls:
+        return _measured(handler(router), process.metrics)
+    single = handler(ThrottledBackend(router, process.throttles, batches=False))
+    batches = handler(ThrottledBackend(router, process.throttles, batches=True))
+
+    def serve(request: HttpRequest, respond: Respond) -> None:
+        (batches if b".Batch" in request.headers.get(b"x-amz-target", b"") else single)(request, respond)
+
+    return _measured(serve, process.metrics)
 
 
 class _Bound:
@@ -89,7 +102,7 @@ def admin_handler(process: NodeProcess) -> Handler:
     """Health, metrics, cluster view, console, and test controls where they are switched on."""
     node = process.node
     encode = msgspec.json.Encoder().encode
-    controls = NodeTestControls(node, process.clock) if process.settings.test_controls else None
+    controls = NodeTestControls(node, process.clock, process.throttles) if process.settings.test_controls else None
     return AdminApi(
         ready=lambda: readiness(node),
         metrics=process.metrics.render,

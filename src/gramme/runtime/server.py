@@ -32,6 +32,7 @@ from gramme.runtime.frames import MAX_PAYLOAD_BYTES
 from gramme.runtime.http import HttpLimits, HttpServer
 from gramme.runtime.logging import configure, event_logger
 from gramme.runtime.network import PeerNetwork
+from gramme.runtime.throttles import Throttles
 from gramme.storage.engine.contract import Engine
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class NodeProcess:
         self.log_event = event_logger(self.logger)
         self.clock = SystemClock()
         self.metrics = measured.Metrics()
+        self.throttles = Throttles()
         self.failure: str | None = None
         self._stopping: asyncio.Event | None = None
         self._disk: Any = None

@@ -32,6 +32,7 @@ from gramme.tables.values import item_size
 if TYPE_CHECKING:
     from gramme.node.node import Node
     from gramme.runtime.server import SystemClock
+    from gramme.runtime.throttles import Throttles
 
 _DEADLINE_NS: Final = 10 * SECOND
 _PAGE_BYTES: Final = 1 << 20
@@ -54,7 +55,8 @@ class ControlFailed(Exception):
 class NodeTestControls:
     """See `gramme.api.backend.TestControls`. Snapshots are kept in memory, by name."""
 
-    def __init__(self, node: Node, clock: SystemClock) -> None:
+    def __init__(self, node: Node, clock: SystemClock, throttles: Throttles) -> None:
+        self._throttles = throttles
         self._node = node
         self._clock = clock
         self._saved: dict[str, list[_Saved]] = {}
@@ -77,8 +79,19 @@ class NodeTestControls:
 
         self._run(run(), done)
 
+    def throttle(self, table: str, rate: float, reason: str, index: str, done: Done) -> None:
+        """Refuse a share of a table's reads or writes."""
+        self._throttles.throttle(table, rate, reason, index)
+        done(None)
+
+    def unprocessed(self, table: str, rate: float, done: Done) -> None:
+        """Leave a share of the parts of batches undone."""
+        self._throttles.unprocessed(table, rate)
+        done(None)
+
     def reset(self, done: Done) -> None:
-        """Drop all tables, all at once."""
+        """Drop all tables, all at once, and end all throttling."""
+        self._throttles.clear()
         self._run(self._drop_all(), done)
 
     def snapshot(self, name: str, done: Done) -> None:

@@ -72,9 +72,25 @@ class Endpoint(ABC):
         for port in self._admin_ports():
             post_control(port, "fail-over", {"table": table})
 
+    def throttle(self, table: str, rate: float, reason: str, index: str = "") -> None:
+        """Throttle a share `rate` (0 to 1; 0 ends it) of the reads or writes of `table`, as `reason` says.
+
+        `reason` is the service's, for example `TableWriteProvisionedThroughputExceeded`; one that begins with `Index`
+        needs the name of the index. At each node every n-th request is refused. Raises `ControlRefused`.
+        """
+        for port in self._admin_ports():
+            post_control(port, "throttle", {"table": table, "rate": rate, "reason": reason, "index": index})
+
+    def unprocessed(self, table: str, rate: float) -> None:
+        """Leave a share `rate` (0 to 1; 0 ends it) of the parts of batches on `table` undone: UnprocessedItems and
+        UnprocessedKeys. Raises `ControlRefused`."""
+        for port in self._admin_ports():
+            post_control(port, "unprocessed", {"table": table, "rate": rate})
+
     def reset(self) -> None:
-        """Drop all tables, at once: much faster than DeleteTable for each."""
-        post_control(self._admin_ports()[0], "reset", {})
+        """Drop all tables, at once: much faster than DeleteTable for each. Ends all throttling."""
+        for port in self._admin_ports():
+            post_control(port, "reset", {})
 
     def snapshot(self, name: str) -> None:
         """Keep all tables and items under `name`, in the memory of the first node that runs."""
