@@ -52,11 +52,9 @@ def take_any_batch() -> AbstractContextManager[None]:
     original = evaluator_module._apply_index
 
     def careless(request: Any, read: Any, context: Any) -> Any:
-        return original(request, lambda _key: None, context) if request.seq == 0 else _forced(request, read, context)
-
-    def _forced(request: Any, read: Any, context: Any) -> Any:
-        cursor = IndexApplied(request.epoch, request.seq - 1, 0)
-        return original(request, lambda _key: evaluator_module._encode_cursor(cursor), context)
+        before = IndexApplied(request.epoch, request.seq - 1, 0)
+        cursor = evaluator_module._encode_cursor(before) if request.seq else None
+        return original(request, lambda key: cursor if key.startswith(evaluator_module._CURSOR) else read(key), context)
 
     return _patched(evaluator_module, "_apply_index", careless)
 
@@ -101,6 +99,12 @@ def forget_the_greeting() -> AbstractContextManager[None]:
     return _patched(Feeder, "_greeted", bold)
 
 
+def count_only_new_items() -> AbstractContextManager[None]:
+    """A write that replaces an item by a larger one does not count."""
+    original = evaluator_module._growth
+    return _patched(evaluator_module, "_growth", lambda reply: () if reply.old_size else original(reply))
+
+
 CRASHES = CONFIGS["index-crashes"]
 BUSY = replace(CONFIGS["indexes"], faults={}, clients=8, think_ns=4 * MILLISECOND, safety_ns=3 * SECOND)
 
@@ -109,6 +113,7 @@ FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], SimConfig]] = [
     (delete_records_too_early, CRASHES),
     (backfill_old_rows, BUSY),
     (forget_the_greeting, CRASHES),
+    (count_only_new_items, CRASHES),
 ]
 
 

@@ -1,4 +1,5 @@
-"""From a cluster's replicas to what the checker of indexes reads: items and rows in plain values."""
+"""From a cluster's replicas to what the checker of indexes reads: items and rows in plain values; and a recount of the
+totals that partitions keep."""
 
 from __future__ import annotations
 
@@ -8,10 +9,11 @@ from typing import Final
 from gramme.kernel.ids import CATALOG_GROUP, GroupId
 from gramme.node.catalog import all_tables
 from gramme.node.partition import PartitionReplica
+from gramme.node.totals import TOTALS_ROW, decode_totals
 from gramme.sim.checkers.indexes import IndexState, Item, wrong_index
 from gramme.storage.engine.rows import Space
 from gramme.tables.descriptor import Index, Partition, TableDescriptor
-from gramme.tables.item import decode_item, item_json
+from gramme.tables.item import decode_item, item_json, stored_size
 
 _ITEMS: Final = bytes((Space.ITEMS,))
 _LOCAL: Final = bytes((Space.LOCAL_INDEX,))
@@ -27,10 +29,29 @@ def wrong_rows(replicas: Mapping[GroupId, PartitionReplica]) -> str | None:
             wrong = wrong_index(table.key.names, items, _state(replicas, table, index))
             if wrong is not None:
                 return wrong
+        local = [index.number for index in table.indexes if index.kind == "LOCAL"]
         for place in table.all_partitions:
+            wrong = _wrong_totals(replicas[place.group], local)
+            if wrong is not None:
+                return f"group {place.group} of {table.name} {wrong}"
             if next(replicas[place.group].scan(bytes((Space.CHANGES,)), bytes((Space.CHANGES + 1,)), False), None):
                 return f"group {place.group} of {table.name} keeps change records"
     return None
+
+
+def _wrong_totals(replica: PartitionReplica, local: list[int]) -> str | None:
+    """What differs between the partition's totals and a recount of its rows; None if nothing does."""
+    kept = {number: (rows, size) for number, rows, size in decode_totals(replica.get(TOTALS_ROW))}
+    for number in (0, *local):
+        prefix = _LOCAL + bytes((number,)) if number else _ITEMS
+        sizes = [stored_size(stored) for _, stored in replica.scan(prefix, _above(prefix), False)]
+        if kept.get(number, (0, 0)) != (len(sizes), sum(sizes)):
+            return f"counts {kept.get(number)} for {number}, and holds {len(sizes)} rows of {sum(sizes)} bytes"
+    return None
+
+
+def _above(prefix: bytes) -> bytes:
+    return prefix[:-1] + bytes((prefix[-1] + 1,))
 
 
 def _state(replicas: Mapping[GroupId, PartitionReplica], table: TableDescriptor, index: Index) -> IndexState:
@@ -43,9 +64,8 @@ def _state(replicas: Mapping[GroupId, PartitionReplica], table: TableDescriptor,
 
 
 def _rows(replicas: Mapping[GroupId, PartitionReplica], partitions: tuple[Partition, ...], prefix: bytes) -> list[Item]:
-    end = prefix[:-1] + bytes((prefix[-1] + 1,))
     return [
         decode_item(item_json(stored))
         for place in partitions
-        for _, stored in replicas[place.group].scan(prefix, end, False)
+        for _, stored in replicas[place.group].scan(prefix, _above(prefix), False)
     ]
