@@ -432,6 +432,8 @@ class Feeders:
         feeder = self.running.get(group)
         if feeder is not None:
             feeder.configure(schema)
+        elif partition.replica.leader is None:
+            return  # leadership is lost in this very step; `role_changed` is about to say so
         elif schema.feeds or next(partition.scan(CHANGES, _CHANGES_END, False), None) is not None:
             self.running[group] = Feeder(self._host, self._send, partition, schema)
 

@@ -65,7 +65,7 @@ class Recorded(NamedTuple):
 
     slot: Slot
     changes: list[ChangeRecord]
-    state: bool  # rows of space STATE: a new schema, perhaps
+    state: bool  # its first row is of space STATE: a new schema, perhaps
 
 
 OnReply = Callable[[Any], None]

@@ -265,8 +265,8 @@ def _apply_index(request: ApplyIndex, read: Read, context: Context) -> Change | 
     newest: dict[bytes, tuple[bytes | None, int]] = {}
     for key, json, size in request.rows:
         newest[key] = (json, size)
-    puts = [(row, _encode_cursor(cursor))]
-    deletes = []
+    puts: list[tuple[bytes, bytes]] = []
+    deletes: list[bytes] = []
     rows = total = 0
     for key, (json, size) in newest.items():
         before = read(_ITEMS + key)
@@ -276,6 +276,7 @@ def _apply_index(request: ApplyIndex, read: Read, context: Context) -> Change | 
             deletes.append(_ITEMS + key)
         else:
             puts.append((_ITEMS + key, encode_stored(json, size, context.stamp)))
+    puts.append((row, _encode_cursor(cursor)))  # last: a first row of space STATE would tell of a new schema
     return Change(puts, deletes, cursor, (), ((0, rows, total),) if rows or total else ())
 
 
