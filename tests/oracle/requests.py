@@ -1,0 +1,188 @@
+"""Requests on items, most of them valid, some nearly: what the comparison sends to both."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+TABLES: Final[list[dict[str, Any]]] = [
+    {
+        "TableName": "hash-only",
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    },
+    {
+        "TableName": "with-range",
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        "AttributeDefinitions": [
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "N"},
+        ],
+        "BillingMode": "PAY_PER_REQUEST",
+    },
+]
+Body = dict[str, Any]
+Request = tuple[str, Body]
+
+_NUMBERS = st.sampled_from(["0", "1", "-1", "2.50", "1e3", "-0", "007", "12345678901234567890", "1E-5"])
+_WORDS = st.sampled_from(["", "a", "ab", "é", "S", "N", "zz"])
+_SCALARS = st.one_of(
+    st.builds(lambda text: {"S": text}, _WORDS),
+    st.builds(lambda text: {"N": text}, _NUMBERS),
+    st.sampled_from([{"B": "AAEC"}, {"B": ""}, {"BOOL": True}, {"BOOL": False}, {"NULL": True}]),
+    st.sampled_from([{"SS": ["a", "b"]}, {"SS": ["b"]}, {"NS": ["1", "2.0"]}, {"BS": ["AAEC"]}]),
+)
+_VALUES = st.one_of(
+    _SCALARS,
+    st.builds(lambda elements: {"L": elements}, st.lists(_SCALARS, max_size=3)),
+    st.builds(
+        lambda members: {"M": members}, st.dictionaries(st.sampled_from(["x", "y", "a.b"]), _SCALARS, max_size=2)
+    ),
+)
+_NAMES = st.sampled_from(["s", "n", "l", "m", "ss", "ns", "b", "q"])
+_PATHS = st.one_of(_NAMES, st.sampled_from(["m.x", "m.y", "l[0]", "l[1]", "l[7]", "m.x.z", "#p", "pk"]))
+_HASHES = st.sampled_from([{"S": "a"}, {"S": "b"}, {"S": "c"}])
+_RANGES = st.sampled_from([{"N": "1"}, {"N": "2"}, {"N": "3"}])
+
+
+@st.composite
+def _keys(draw: st.DrawFn, table: str) -> Body:
+    key = {"pk": draw(_HASHES)}
+    if table == "with-range":
+        key["sk"] = draw(_RANGES)
+    return key
+
+
+_OPERANDS = st.one_of(_PATHS, st.sampled_from([":v", ":w"]), st.builds("size({})".format, _PATHS))
+_COMPARISONS = st.one_of(
+    st.builds("{} {} {}".format, _OPERANDS, st.sampled_from(["=", "<>", "<", "<=", ">", ">="]), _OPERANDS),
+    st.builds("{} BETWEEN {} AND {}".format, _PATHS, _OPERANDS, _OPERANDS),
+    st.builds("{} IN ({}, {})".format, _PATHS, _OPERANDS, _OPERANDS),
+    st.builds("{}({})".format, st.sampled_from(["attribute_exists", "attribute_not_exists"]), _PATHS),
+    st.builds(
+        "{}({}, {})".format, st.sampled_from(["begins_with", "contains", "attribute_type"]), _PATHS, st.just(":v")
+    ),
+)
+_CONDITIONS = st.recursive(
+    _COMPARISONS,
+    lambda inner: st.one_of(
+        st.builds("{} AND {}".format, inner, inner),
+        st.builds("{} OR {}".format, inner, inner),
+        st.builds("NOT ({})".format, inner),
+    ),
+    max_leaves=3,
+)
+_SETS = st.one_of(
+    st.builds("{} = :v".format, _PATHS),
+    st.builds("{} = {} + :v".format, _PATHS, _PATHS),
+    st.builds("{} = if_not_exists({}, :v)".format, _PATHS, _PATHS),
+    st.builds("{} = list_append({}, :v)".format, _PATHS, _PATHS),
+    st.builds("{} = {}".format, _PATHS, _PATHS),
+)
+_UPDATES = st.one_of(
+    st.builds("SET {}".format, _SETS),
+    st.builds("SET {}, {}".format, _SETS, _SETS),
+    st.builds("REMOVE {}".format, _PATHS),
+    st.builds("ADD {} :v".format, _PATHS),
+    st.builds("DELETE {} :v".format, _PATHS),
+    st.builds("SET {} REMOVE {} ADD {} :w".format, _SETS, _PATHS, _PATHS),
+)
+_OPERATORS = st.sampled_from(
+    ["EQ", "NE", "LE", "LT", "GE", "GT", "CONTAINS", "NOT_CONTAINS", "BEGINS_WITH", "IN", "BETWEEN", "NULL", "NOT_NULL"]
+)
+_ARITY: Final = {"NULL": 0, "NOT_NULL": 0, "BETWEEN": 2}
+
+
+@st.composite
+def _legacy_conditions(draw: st.DrawFn) -> Body:
+    operator = draw(_OPERATORS)
+    count = _ARITY.get(operator, 1) if draw(st.integers(0, 9)) else 1
+    value = draw(_SCALARS)
+    return {"ComparisonOperator": operator, "AttributeValueList": [value] * count}
+
+
+def _placeholders(draw: st.DrawFn, body: Body, *texts: str) -> Body:
+    text = " ".join(texts)
+    values = {name: draw(_VALUES) for name in (":v", ":w") if name in text}
+    if values:
+        body["ExpressionAttributeValues"] = values
+    if "#p" in text:
+        body["ExpressionAttributeNames"] = {"#p": draw(_NAMES)}
+    return body
+
+
+def _guard(draw: st.DrawFn, body: Body, *texts: str) -> Body:
+    """With a condition, an expectation, or neither."""
+    choice = draw(st.integers(0, 3))
+    if choice == 0:
+        body["ConditionExpression"] = draw(_CONDITIONS)
+        return _placeholders(draw, body, body["ConditionExpression"], *texts)
+    if choice == 1 and not texts:
+        body["Expected"] = draw(st.dictionaries(_NAMES, _legacy_conditions(), min_size=1, max_size=2))
+        if len(body["Expected"]) > 1 or not draw(st.integers(0, 5)):
+            body["ConditionalOperator"] = draw(st.sampled_from(["AND", "OR"]))
+        return body
+    return _placeholders(draw, body, *texts) if texts else body
+
+
+@st.composite
+def writes(draw: st.DrawFn) -> Request:
+    """PutItem, UpdateItem, DeleteItem."""
+    table = draw(st.sampled_from(["hash-only", "with-range"]))
+    key = draw(_keys(table))
+    operation = draw(st.sampled_from(["PutItem", "PutItem", "UpdateItem", "UpdateItem", "DeleteItem"]))
+    modes = (
+        ["NONE", "ALL_OLD"]
+        if operation != "UpdateItem"
+        else ["NONE", "ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW"]
+    )
+    body: Body = {"TableName": table, "ReturnValues": draw(st.sampled_from(modes))}
+    if operation == "PutItem":
+        body["Item"] = {**draw(st.dictionaries(_NAMES, _VALUES, max_size=5)), **key}
+        return operation, _guard(draw, body)
+    body["Key"] = key
+    if operation == "DeleteItem":
+        return operation, _guard(draw, body)
+    if draw(st.integers(0, 2)):
+        body["UpdateExpression"] = draw(_UPDATES)
+        return operation, _guard(draw, body, body["UpdateExpression"])
+    edits = st.fixed_dictionaries({"Action": st.sampled_from(["PUT", "ADD", "DELETE"]), "Value": _VALUES})
+    body["AttributeUpdates"] = draw(st.dictionaries(_NAMES, edits, min_size=1, max_size=3))
+    return operation, _guard(draw, body)
+
+
+@st.composite
+def reads(draw: st.DrawFn) -> Request:
+    """GetItem, Query, Scan, BatchGetItem."""
+    table = draw(st.sampled_from(["hash-only", "with-range"]))
+    operation = draw(st.sampled_from(["GetItem", "Query", "Scan", "BatchGetItem"]))
+    body: Body = {"TableName": table, "ConsistentRead": True}
+    if operation == "BatchGetItem":
+        keys = draw(st.lists(_keys(table), min_size=1, max_size=3))
+        return operation, {"RequestItems": {table: {"Keys": keys, "ConsistentRead": True}}}
+    projection = draw(st.one_of(st.none(), _PATHS, st.builds("{}, {}".format, _PATHS, _PATHS)))
+    texts = [] if projection is None else [projection]
+    if projection is not None:
+        body["ProjectionExpression"] = projection
+    if operation == "GetItem":
+        body["Key"] = draw(_keys(table))
+        return operation, _placeholders(draw, body, *texts)
+    if draw(st.booleans()):
+        body["FilterExpression"] = draw(_CONDITIONS)
+        texts.append(body["FilterExpression"])
+    if operation == "Scan":
+        return operation, _placeholders(draw, body, *texts)
+    condition = "pk = :h"
+    operator = draw(st.sampled_from(["", "= :r", "< :r", "<= :r", "> :r", ">= :r", "BETWEEN :r AND :t"]))
+    if operator and table == "with-range":
+        condition += f" AND sk {operator}"
+    body["KeyConditionExpression"] = condition
+    body["ScanIndexForward"] = draw(st.booleans())
+    body["Limit"] = draw(st.integers(1, 4))
+    body = _placeholders(draw, body, *texts)
+    values = body.setdefault("ExpressionAttributeValues", {})
+    values.update({name: draw(_RANGES) for name in (":r", ":t") if name in condition})
+    values[":h"] = draw(_HASHES)
+    return operation, body
