@@ -369,15 +369,17 @@ class Node:
         """Give up every leadership first, so that a stop costs the cluster no lease wait (row F14); then `on_done`."""
         self.draining = True
         self.ready = False
-        if self.settings.peers:
-            self._hand_over_all()
         self._await_drain(on_done, Instant(self.host.now() + _DRAIN_LIMIT_NS))
 
     def _await_drain(self, on_done: Callable[[], None], limit: Instant) -> None:
-        waiting = (self.settings.peers and self._led()) or self.router.waiting
-        if not waiting or self.host.now() >= limit:
+        """Look again and again: a hand-over is given up when its target is slow for a moment (its disk, say), and
+        somebody may hand a group over to this node meanwhile. Asking during a hand-over changes nothing."""
+        led = bool(self.settings.peers) and bool(self._led())
+        if not (led or self.router.waiting) or self.host.now() >= limit:
             on_done()
             return
+        if led:
+            self._hand_over_all()
         when = Instant(self.host.now() + _DRAIN_POLL_NS)
         self.ports.scheduler.call_at(when, lambda: self._await_drain(on_done, limit))
 
