@@ -264,8 +264,13 @@ def _concerns(damage: Damage, group: GroupId) -> bool:
 
 
 def _may_hide(damage: Damage, group: GroupId, applied: Slot) -> bool:
-    """Whether lost records may have been promises or unapplied entries of `group`."""
+    """Whether lost records may have been promises or unapplied entries of `group`.
+
+    Only an entry on its own, below what is applied, was surely neither: an INSTALL names the slot before its suffix and
+    sets the log's ballot, a CHECKPOINT or BASE may be the last record of a promise.
+    """
     identifier = damage.identifier
     if identifier is None:
         return True
-    return identifier.group == group and not 0 < identifier.slot <= applied
+    entry_only = identifier.kind in (RecordKind.ACCEPT, RecordKind.LEARN)
+    return identifier.group == group and not (entry_only and identifier.slot <= applied)
