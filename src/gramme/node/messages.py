@@ -100,6 +100,7 @@ class SnapshotChunk(_Wire, tag="SnapshotChunk", frozen=True):
     """Rows of a group's state at `slot`, in chunks numbered from 0; the last one has `done`.
 
     `outcomes` are (command id, reply) of the writes of the last seconds: part of the replicated state.
+    `outcomes_known` is false where the sender has lost some of them to damage.
     """
 
     group: GroupId
@@ -112,6 +113,7 @@ class SnapshotChunk(_Wire, tag="SnapshotChunk", frozen=True):
     rows: list[tuple[bytes, bytes]]
     outcomes: list[tuple[CommandId, bytes]]
     done: bool
+    outcomes_known: bool = True
 
 
 class SnapshotAck(_Wire, tag="SnapshotAck", frozen=True):

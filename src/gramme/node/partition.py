@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import GrammeError, Invariant, Stalled
-from gramme.kernel.ids import NO_NODE, CommandId, ExtentId, NodeId, Slot
+from gramme.kernel.ids import NO_COMMAND_ID, NO_NODE, CommandId, ExtentId, NodeId, Slot
 from gramme.kernel.time import Instant, Stamp
 from gramme.node.deadline import DeadlineTimer
 from gramme.node.evaluator import Answer, Change, Context, Evaluator
@@ -427,12 +427,19 @@ class PartitionReplica:
         snapshot."""
         start, end = space_range(self.extent, Space.OUTCOMES)
         for key, reply in self._engine.scan(start, end):
-            self.outcomes.add(CommandId(key[PREFIX_BYTES:]), reply)
+            self._take_outcome(CommandId(key[PREFIX_BYTES:]), reply)
             self._outcome_rows = 2
         for entry in entries:
             if entry.slot <= self.applied.slot and entry.command.kind is CommandKind.MUTATIONS:
                 reply = decode_mutation(entry.command.body).reply
                 self.outcomes.add(entry.command.command_id, reply)
+
+    def _take_outcome(self, command_id: CommandId, reply: bytes) -> None:
+        """One that came with a snapshot; under no command's id, the word that the sender did not know them all."""
+        if command_id == NO_COMMAND_ID:
+            self.doubt_outcomes()
+        else:
+            self.outcomes.add(command_id, reply)
 
     def doubt_outcomes(self) -> None:
         """Part of the log is damaged: which commands it showed is unknown, so for one window nothing is judged here
@@ -496,9 +503,11 @@ class PartitionReplica:
         """A snapshot has become this replica's state; the rows of the old extent are no longer read."""
         self.extent = extent
         self.applied = applied
-        self.outcomes.replace(outcomes)
         self._outcome_rows = 2 if outcomes else 0
         self._outcomes_known_at = Instant(0)
+        self.outcomes.replace(())
+        for command_id, reply in outcomes:
+            self._take_outcome(command_id, reply)
         self._prefix = extent.to_bytes(8, "big")
         self._totals = None
         self.evaluator.reset()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from gramme.kernel.errors import Stalled
-from gramme.kernel.ids import CommandId, ExtentId, GroupId, NodeId
+from gramme.kernel.ids import NO_COMMAND_ID, CommandId, ExtentId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Stamp
 from gramme.node.extents import clear_extent, map_extent, next_extent
 from gramme.node.host import Host
@@ -104,6 +104,7 @@ class SnapshotSender:
         return SnapshotChunk(
             sending.partition.spec.group, sending.id, seq, mark.slot, mark.crc, mark.stamp,
             sending.partition.replica.acceptor.configuration, rows, outcomes, sending.sent_all,
+            not sending.partition.doubts_outcomes(self._host.now()),
         )  # fmt: skip
 
     def _end(self, sending: _Sending) -> None:
@@ -190,6 +191,9 @@ class SnapshotReceiver:
         for command_id, reply in chunk.outcomes:
             # The log that a restart would rebuild them from is not here.
             batch.put(row_key(receiving.extent, Space.OUTCOMES, command_id), reply)
+        if not chunk.outcomes_known:
+            receiving.outcomes.append((NO_COMMAND_ID, b""))
+            batch.put(row_key(receiving.extent, Space.OUTCOMES, NO_COMMAND_ID), b"")
         try:
             self._host.ports.engine.write(batch)
         except Stalled:
