@@ -174,7 +174,10 @@ class Groups:
         return group in self.partitions or group in self.lost
 
     def found_catalog(self, members: tuple[NodeId, ...]) -> None:
-        """Only called for an empty node that the founding configuration names."""
+        """Only called for a node that the founding configuration names and that has no replica of the catalog; one that
+        lost it to damage does not found it again."""
+        if self._may_have_hosted(CATALOG_GROUP):
+            return
         self._create(GroupSpec(CATALOG_GROUP, "", b"", b"", members))
 
     def drop(self, groups: Iterable[GroupId], requester: NodeId) -> None:
