@@ -16,13 +16,13 @@ from gramme.api.dynamodb.service import DynamoDbApi
 from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import HttpRequest, HttpResponse
 from gramme.kernel.errors import Corruption, Incompatible
-from gramme.kernel.ids import BootId, ClusterId, NodeId
+from gramme.kernel.ids import BootId, ClusterId, NodeId, ballot_node
 from gramme.kernel.time import MICROSECOND, MILLISECOND, SECOND
 from gramme.node.node import Node
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.wire import decode_frame, encode_frame
 from gramme.sim.configs import SimConfig
-from gramme.sim.disk import SimLogDisk
+from gramme.sim.disk import SECTOR_BYTES, SimLogDisk
 from gramme.sim.network import Network, SimTransport
 from gramme.sim.world import MachineClock, Process, World
 from gramme.storage.engine.memory import MemoryEngine
@@ -208,6 +208,46 @@ class SimCluster:
         """Undo one `cut`."""
         self.network.heal(source, target)
 
+    def slow_link(self, source: NodeId, target: NodeId, extra_ns: int) -> None:
+        """Frames from `source` to `target` take so much longer."""
+        self.network.slow(source, target, extra_ns)
+
+    def hold(self, source: NodeId, target: NodeId) -> None:
+        """Keep back what goes from `source` to `target`."""
+        self.network.hold(source, target)
+
+    def release(self, source: NodeId, target: NodeId) -> None:
+        """Deliver what was kept back."""
+        self.network.release(source, target)
+
+    def in_phase_one(self, node: NodeId) -> NodeId | None:
+        """Whom `node` has promised its newest group, while its log is still of an earlier ballot."""
+        production = self.machines[node].node
+        if production is None or not production.groups.partitions:
+            return None
+        acceptor = max(production.groups.partitions.items())[1].replica.acceptor
+        candidate = ballot_node(acceptor.promised)
+        return candidate if acceptor.promised > acceptor.log_ballot and candidate != node else None
+
+    def log_holder(self, node: NodeId) -> NodeId | None:
+        """Whose log `node` has adopted for its newest group, if it is not its own."""
+        production = self.machines[node].node
+        if production is None or not production.groups.partitions:
+            return None
+        holder = ballot_node(max(production.groups.partitions.items())[1].replica.acceptor.log_ballot)
+        return holder if holder != node else None
+
+    def leader(self) -> NodeId | None:
+        """The node that leads the newest group in the highest ballot, if any does."""
+        leading = [
+            (group, partition.replica.ballot, machine.id)
+            for machine in self.machines
+            if machine.node is not None
+            for group, partition in machine.node.groups.partitions.items()
+            if partition.leading
+        ]
+        return max(leading)[2] if leading else None
+
     def slow_disk(self, node: NodeId, slow: bool) -> None:
         """Every log job takes up to a hundred times as long, or not any more."""
         self.machines[node].slow = slow
@@ -225,22 +265,27 @@ class SimCluster:
         self._log_event(node, "log disk failed", {"reason": reason})
         self._stopped(self.machines[node])
 
-    def rot(self, node: NodeId) -> None:
-        """Damage what the machine's log disk holds for good: a bit, a sector, or the end of the newest segment."""
+    def rot(self, node: NodeId, tail: bool) -> None:
+        """Damage records on the machine's log disk for good: a bit, a sector, or the end of the newest segment.
+        With `tail`, that end for sure. The newest job alone is spared: see `SimLogDisk.marked_records`."""
         machine, rng = self.machines[node], self._rng
-        stored = machine.log_disk.stored()
-        if not stored:
+        disk = machine.log_disk
+        segments = [segment for segment in disk.stored() if len(disk.marked_records(segment)) > SECTOR_BYTES]
+        if not segments:
             return
-        machine.damaged = True
-        segment = stored[-1 - rng.randrange(min(2, len(stored)))]
-        size_bytes = machine.log_disk.size_bytes(segment)
-        match rng.randrange(3):
+        segment = segments[-1 - rng.randrange(min(2, len(segments)))]
+        records = disk.marked_records(segment)
+        offset = records[rng.randrange(len(records) - SECTOR_BYTES)]
+        match 2 if tail else rng.randrange(3):
             case 0:
-                machine.log_disk.flip(segment, rng.randrange(size_bytes), rng.randrange(8))
+                disk.flip(segment, offset, rng.randrange(8))
             case 1:
-                machine.log_disk.wipe(segment, rng.randrange(size_bytes))
+                disk.wipe(segment, offset)
+            case _ if segments[-1] == disk.stored()[-1]:
+                disk.truncate(segments[-1], disk.marked_records(segments[-1])[-1 - rng.randrange(SECTOR_BYTES)])
             case _:
-                machine.log_disk.truncate(stored[-1], max(0, size_bytes - 1 - rng.randrange(4096)))
+                return
+        machine.damaged = True
 
     def stall_engine(self, node: NodeId, stalled: bool) -> None:
         """The engine asks for back-pressure, or not any more."""

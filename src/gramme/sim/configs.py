@@ -46,7 +46,7 @@ class SimConfig:
 _CHAOS: Final = NetworkProfile(spike=0.03, loss=0.02, duplication=0.02, reordering=0.05)
 
 _STORM: Final = NetworkProfile(
-    jitter_ns=3 * MILLISECOND, spike=0.08, spike_ns=400 * MILLISECOND, loss=0.05, duplication=0.03, reordering=0.15
+    jitter_ns=2 * MILLISECOND, spike=0.003, spike_ns=300 * MILLISECOND, loss=0.01, duplication=0.03, reordering=0.3
 )
 
 _BASE: Final = SimConfig(
@@ -127,16 +127,23 @@ CONFIGS: Final[dict[str, SimConfig]] = {
         replace(
             _BASE,
             name="rot",
-            faults={FaultKind.ROT: 3, FaultKind.CRASH: 2, FaultKind.POWER: 1, FaultKind.CUT_WAY: 1},
+            grant_ns=300 * MILLISECOND,
+            renewal_ns=80 * MILLISECOND,
+            padding_bytes=60,
+            faults={FaultKind.ROT: 4, FaultKind.CRASH: 2, FaultKind.POWER: 1, FaultKind.CUT_WAY: 1},
             fault_length_ns=600 * MILLISECOND,
         ),
         SimConfig(
             # Short leases and short faults: as many changes of leader, with as much in flight, as fit into a run.
             "storm",
-            clients=10,
+            clients=14,
             keys=3,
-            think_ns=6 * MILLISECOND,
-            safety_ns=7 * SECOND,
+            think_ns=3 * MILLISECOND,
+            safety_ns=5 * SECOND,
+            reads=0.2,
+            conditional=0.1,
+            padding_bytes=40,
+            disk_delay_ns=4 * MILLISECOND,
             grant_ns=300 * MILLISECOND,
             renewal_ns=80 * MILLISECOND,
             network=_STORM,
@@ -150,22 +157,71 @@ CONFIGS: Final[dict[str, SimConfig]] = {
                 FaultKind.SLOW_DISK: 3,
                 FaultKind.CRASH_ALL: 1,
             },
-            fault_interval_ns=200 * MILLISECOND,
+            fault_interval_ns=500 * MILLISECOND,
+            fault_length_ns=200 * MILLISECOND,
+        ),
+        SimConfig(
+            # Leaders that have much in flight fall, and their successors right after them.
+            "coups",
+            clients=14,
+            keys=6,
+            think_ns=10 * MILLISECOND,
+            safety_ns=6 * SECOND,
+            reads=0.2,
+            conditional=0.1,
+            padding_bytes=40,
+            disk_delay_ns=3 * MILLISECOND,
+            grant_ns=250 * MILLISECOND,
+            renewal_ns=60 * MILLISECOND,
+            faults={FaultKind.COUP: 6, FaultKind.CUT_WAY: 1},
+            fault_interval_ns=900 * MILLISECOND,
+            fault_length_ns=350 * MILLISECOND,
+        ),
+        SimConfig(
+            # The messages of a leader arrive after others have promised to pass it over.
+            "stale",
+            clients=8,
+            keys=4,
+            think_ns=10 * MILLISECOND,
+            safety_ns=8 * SECOND,
+            reads=0.3,
+            conditional=0.1,
+            padding_bytes=40,
+            grant_ns=250 * MILLISECOND,
+            renewal_ns=60 * MILLISECOND,
+            faults={FaultKind.STALE: 1},
+            fault_interval_ns=700 * MILLISECOND,
+            fault_length_ns=350 * MILLISECOND,
+        ),
+        SimConfig(
+            # Leaders fall while the engines of their successors are stalled.
+            "lags",
+            clients=8,
+            keys=3,
+            think_ns=8 * MILLISECOND,
+            safety_ns=5 * SECOND,
+            grant_ns=200 * MILLISECOND,
+            renewal_ns=50 * MILLISECOND,
+            faults={FaultKind.LAG: 1},
+            fault_interval_ns=1_500 * MILLISECOND,
             fault_length_ns=300 * MILLISECOND,
         ),
         SimConfig(
             # The power goes everywhere at once, again and again, while fsyncs take long.
             "blackouts",
-            clients=8,
+            clients=10,
             keys=3,
-            think_ns=6 * MILLISECOND,
+            think_ns=4 * MILLISECOND,
             safety_ns=6 * SECOND,
+            reads=0.3,
+            padding_bytes=40,
+            disk_delay_ns=6 * MILLISECOND,
             grant_ns=200 * MILLISECOND,
             renewal_ns=50 * MILLISECOND,
-            disk_stall=0.4,
-            faults={FaultKind.BLACKOUT: 5, FaultKind.POWER: 2, FaultKind.SLOW_DISK: 3},
-            fault_interval_ns=450 * MILLISECOND,
-            fault_length_ns=60 * MILLISECOND,
+            disk_stall=0.05,
+            faults={FaultKind.BLACKOUT: 5, FaultKind.POWER: 1, FaultKind.CUT_WAY: 1, FaultKind.SLOW_DISK: 1},
+            fault_interval_ns=600 * MILLISECOND,
+            fault_length_ns=150 * MILLISECOND,
         ),
         SimConfig(
             # Mostly strong reads, few writes, links that break one way: who trusts a lease that is over is seen to.

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from gramme.kernel.ports import Randomness, SegmentWrite
 from gramme.kernel.time import MICROSECOND
+from gramme.storage.log.layout import IDENTIFIERS_AT
 
 SECTOR_BYTES: Final = 512
 
@@ -56,6 +57,8 @@ class SimLogDisk:
         self._failed = False
         self._fail_next = False
         self._submitted = False
+        self._newest = (0, 0)
+        self._first: dict[int, int] = {}
 
     # -- the port ---------------------------------------------------------------------------------------------------
 
@@ -132,6 +135,12 @@ class SimLogDisk:
         for writes, deletes in jobs:
             for write in writes:
                 _put(self._durable.setdefault(write.segment, bytearray()), write.offset, write.data)
+            if any(write.offset >= IDENTIFIERS_AT for write in writes):
+                # The records stand behind everything else that a job writes.
+                segment = min(write.segment for write in writes)
+                offset = max(write.offset for write in writes if write.segment == segment)
+                self._newest = segment, offset
+                self._first.setdefault(segment, offset)
             for segment in deletes:
                 self._durable.pop(segment, None)
 
@@ -178,6 +187,15 @@ class SimLogDisk:
         content = self._durable[segment]
         start = offset - offset % SECTOR_BYTES
         content[start : start + SECTOR_BYTES] = bytes(min(SECTOR_BYTES, len(content) - start))
+
+    def marked_records(self, segment: int) -> range:
+        """Offsets of the records of a segment that stand before the newest job that was synced, and so have a later
+        mark to testify for them: what of the newest job is lost cannot be told from a torn write (decision 0002)."""
+        newest, offset = self._newest
+        start = self._first.get(segment, 0)
+        if not start or segment > newest:
+            return range(0)
+        return range(start, offset if segment == newest else self.size_bytes(segment))
 
     def size_bytes(self, segment: int) -> int:
         """How long a segment is on the disk; 0 where there is none."""

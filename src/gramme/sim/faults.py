@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from random import Random
-from typing import Protocol
+from typing import Final, Protocol
 
 from gramme.kernel.ids import NodeId
-from gramme.kernel.time import SECOND
+from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.sim.world import World
+
+_WATCH_NS: Final = MILLISECOND
+_REIGN_NS: Final = 60 * MILLISECOND
+"""How long a new leader is left in peace by a coup, at most."""
 
 
 class FaultKind(StrEnum):
@@ -28,6 +32,10 @@ class FaultKind(StrEnum):
     PAUSE = "pause"  # SIGSTOP; the clock goes on
     CUT_NODE = "cut-node"  # one node from all others, both ways
     CUT_WAY = "cut-way"  # one node to one other, one way
+    SLOW_NODE = "slow-node"  # all that one node sends takes longer than a lease
+    COUP = "coup"  # a leader is cut off or slow; as soon as another one leads, that one falls and the first is back
+    STALE = "stale"  # a leader's frames are held back until another candidate has a promise, and arrive just then
+    LAG = "lag"  # the engines of all but the leader stall, then the leader falls
     SLOW_DISK = "slow-disk"
     FAIL_DISK = "fail-disk"  # an fsync fails: the node must stop; it is started again later
     FULL_DISK = "full-disk"  # free space below the reserve
@@ -72,6 +80,18 @@ class Cluster(Protocol):
 
     def heal(self, source: NodeId, target: NodeId) -> None: ...
 
+    def slow_link(self, source: NodeId, target: NodeId, extra_ns: int) -> None: ...
+
+    def hold(self, source: NodeId, target: NodeId) -> None: ...
+
+    def release(self, source: NodeId, target: NodeId) -> None: ...
+
+    def leader(self) -> NodeId | None: ...
+
+    def in_phase_one(self, node: NodeId) -> NodeId | None: ...
+
+    def log_holder(self, node: NodeId) -> NodeId | None: ...
+
     def slow_disk(self, node: NodeId, slow: bool) -> None: ...
 
     def fill_disk(self, node: NodeId, full: bool) -> None: ...
@@ -82,7 +102,7 @@ class Cluster(Protocol):
 
     def step_wall(self, node: NodeId, by_ns: int) -> None: ...
 
-    def rot(self, node: NodeId) -> None: ...
+    def rot(self, node: NodeId, tail: bool) -> None: ...
 
 
 def draw_plan(
@@ -144,6 +164,14 @@ class Nemesis:
                     self._cut(peer, fault.node, fault.length_ns)
             case FaultKind.CUT_WAY:
                 self._cut(fault.node, fault.peer, fault.length_ns)
+            case FaultKind.SLOW_NODE:
+                self._slow(fault.node, fault.length_ns)
+            case FaultKind.COUP:
+                self._coup(fault.length_ns)
+            case FaultKind.STALE:
+                self._stale(fault.length_ns)
+            case FaultKind.LAG:
+                self._lag(fault.length_ns)
             case FaultKind.SLOW_DISK:
                 self._cluster.slow_disk(fault.node, True)
                 self._later(fault.length_ns, lambda: self._cluster.slow_disk(fault.node, False))
@@ -167,13 +195,142 @@ class Nemesis:
     def _crash(self, nodes: tuple[NodeId, ...], down_ns: int, *, power: bool) -> None:
         for node in nodes:
             self._cluster.crash(node, power)
-            self._later(down_ns + self._rng.randrange(down_ns), partial(self._cluster.start, node))
+            # Up to five times as long, so that the others often go on without one of them.
+            self._later(
+                down_ns + self._rng.randrange(1 + self._rng.randrange(4 * down_ns)), partial(self._cluster.start, node)
+            )
 
     def _rot(self, down_ns: int) -> None:
-        """Damage strikes one node only: a majority with damaged logs cannot be expected to serve."""
-        victim = self._cluster.nodes[self._world.seed % len(self._cluster.nodes)]
-        self._crash((victim,), down_ns, power=True)
-        self._cluster.rot(victim)
+        """Damage strikes one node only: a majority with damaged logs cannot be expected to serve.
+
+        Half the time it strikes where it hurts: what the leader and the victim alone hold is chosen, then the leader
+        falls with the victim, and the victim is back first.
+        """
+        nodes = self._cluster.nodes
+        victim = nodes[self._world.seed % len(nodes)]
+        leader = self._cluster.leader()
+        if leader is None or leader == victim or self._rng.random() < 0.5:
+            self._crash((victim,), down_ns, power=True)
+            self._cluster.rot(victim, tail=False)
+            return
+        for third in nodes:
+            if third not in (leader, victim):
+                self._isolate(third, True)
+        self._later(100 * MILLISECOND, lambda: self._strike(victim, leader, down_ns))
+
+    def _strike(self, victim: NodeId, leader: NodeId, down_ns: int) -> None:
+        for third in self._cluster.nodes:
+            if third not in (leader, victim):
+                self._isolate(third, False)
+        self._crash((leader,), 4 * down_ns, power=False)
+        self._cluster.crash(victim, power=False)
+        self._cluster.rot(victim, tail=True)
+        self._later(MILLISECOND, lambda: self._cluster.start(victim))
+
+    def _lag(self, length_ns: int) -> None:
+        """What the old leader had acknowledged is chosen at the new one, and not applied."""
+        leader = self._cluster.leader()
+        if leader is None:
+            return
+        for node in self._cluster.nodes:
+            if node != leader:
+                self._cluster.stall_engine(node, True)
+                self._later(3 * length_ns, partial(self._cluster.stall_engine, node, False))
+        self._later(100 * MILLISECOND, lambda: self._crash((leader,), length_ns, power=False))
+
+    def _coup(self, length_ns: int) -> None:
+        """See `FaultKind.COUP`. What the first one proposed alone meets what the second one had chosen."""
+        first = self._cluster.leader()
+        if first is None:
+            return
+        if self._rng.random() < 0.5:
+            self._isolate(first, True)
+        else:
+            self._slow(first, 3 * length_ns)
+        early = self._rng.random() < 0.4
+        self._watch(first, early, length_ns, self._world.now_ns + 10 * length_ns)
+
+    def _successor(self, first: NodeId, early: bool) -> NodeId | None:
+        """Who leads now; with `early`, who has just made another node adopt its log and does not lead yet."""
+        if not early:
+            return self._cluster.leader()
+        holders = (self._cluster.log_holder(node) for node in self._cluster.nodes if node != first)
+        return next((holder for holder in holders if holder not in (None, first)), None)
+
+    def _watch(self, first: NodeId, early: bool, length_ns: int, until_ns: int) -> None:
+        second = self._successor(first, early)
+        if self._world.now_ns >= until_ns:
+            self._isolate(first, False)
+        elif second is None or second == first:
+            self._later(_WATCH_NS, lambda: self._watch(first, early, length_ns, until_ns))
+        elif early:
+            self._crash((second,), 2 * length_ns, power=False)
+            self._isolate(first, False)
+        else:
+            reign_ns = _REIGN_NS if self._rng.random() < 0.5 else _REIGN_NS // 20
+            self._later(self._rng.randrange(reign_ns), lambda: self._overthrow(first, second, length_ns))
+
+    def _overthrow(self, first: NodeId, second: NodeId, length_ns: int) -> None:
+        third = next((node for node in self._cluster.nodes if node not in (first, second)), first)
+        if self._rng.random() < 0.3:
+            self._crash((third,), 1 + length_ns // 20, power=True)
+        if self._rng.random() < 0.5:
+            self._crash((second,), length_ns, power=self._rng.random() < 0.5)
+        else:
+            self._isolate(second, True)
+            self._later(length_ns, lambda: self._isolate(second, False))
+        self._isolate(first, False)
+
+    def _stale(self, length_ns: int) -> None:
+        """See `FaultKind.STALE`. Between a promise and the new leader's log, only the promise keeps the old one out, so
+        neither of them hears of the other meanwhile."""
+        old = self._cluster.leader()
+        others = [node for node in self._cluster.nodes if node != old]
+        if old is None or len(others) < 2:
+            return
+        candidate = others.pop(self._rng.randrange(len(others)))
+        for node in (candidate, *others):
+            self._cluster.hold(old, node)
+        self._cluster.hold(candidate, old)
+        self._await_promise(old, candidate, others, length_ns, self._world.now_ns + 4 * length_ns)
+
+    def _await_promise(
+        self, old: NodeId, candidate: NodeId, others: list[NodeId], length_ns: int, until_ns: int
+    ) -> None:
+        promiser = next((node for node in others if self._cluster.in_phase_one(node) == candidate), None)
+        if promiser is not None:
+            for node in others:
+                self._cluster.hold(candidate, node)
+            self._later(2 * length_ns, lambda: self._release_all(candidate))
+            if self._rng.random() < 0.6:
+                self._cluster.crash(promiser, power=False)
+                self._later(MILLISECOND, lambda: self._cluster.start(promiser))
+            self._later(2 * MILLISECOND, lambda: self._release_all(old))
+        elif self._world.now_ns >= until_ns:
+            self._release_all(old)
+            self._release_all(candidate)
+        else:
+            self._later(MILLISECOND, lambda: self._await_promise(old, candidate, others, length_ns, until_ns))
+
+    def _release_all(self, source: NodeId) -> None:
+        for node in self._cluster.nodes:
+            self._cluster.release(source, node)
+
+    def _isolate(self, node: NodeId, cut: bool) -> None:
+        for peer in self._cluster.nodes:
+            if peer != node:
+                for source, target in ((node, peer), (peer, node)):
+                    if cut:
+                        self._cluster.cut(source, target)
+                    else:
+                        self._cluster.heal(source, target)
+
+    def _slow(self, node: NodeId, length_ns: int) -> None:
+        extra_ns = length_ns // 4 + self._rng.randrange(length_ns)
+        for peer in self._cluster.nodes:
+            if peer != node:
+                self._cluster.slow_link(node, peer, extra_ns)
+                self._later(length_ns, partial(self._cluster.slow_link, node, peer, 0))
 
     def _cut(self, source: NodeId, target: NodeId, length_ns: int) -> None:
         if source != target:

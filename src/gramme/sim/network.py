@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MICROSECOND, MILLISECOND
 from gramme.sim.world import Process, World
+
+_HELD_FRAMES: Final = 2_000
+"""How many frames a held way keeps; more are lost, as when a queue of the real transport overflows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Network:
         self._rng = world.randomness("network")
         self._cuts: dict[tuple[NodeId, NodeId], int] = {}
         self._last_ns: dict[tuple[NodeId, NodeId], int] = {}
+        self._slow_ns: dict[tuple[NodeId, NodeId], int] = {}
+        self._held: dict[tuple[NodeId, NodeId], list[bytes]] = {}
 
     def cut(self, source: NodeId, target: NodeId) -> None:
         """Lose everything from `source` to `target` (one way) until as many `heal` calls."""
@@ -66,8 +71,24 @@ class Network:
         else:
             self._cuts.pop((source, target), None)
 
+    def slow(self, source: NodeId, target: NodeId, extra_ns: int) -> None:
+        """Every frame from `source` to `target` takes so much longer; 0 ends it."""
+        self._slow_ns[source, target] = extra_ns
+
+    def hold(self, source: NodeId, target: NodeId) -> None:
+        """Keep back what goes from `source` to `target`, as a connection does that retransmits, until `release`."""
+        self._held.setdefault((source, target), [])
+
+    def release(self, source: NodeId, target: NodeId) -> None:
+        """Deliver what `hold` kept back, in order; nothing if nothing is held."""
+        for frame in self._held.pop((source, target), []):
+            self.send(source, target, frame)
+
     def heal_all(self) -> None:
-        """No way is cut, and the network is quiet from now on."""
+        """No way is cut, held or slow, and the network is quiet from now on."""
+        for source, target in list(self._held):
+            self.release(source, target)
+        self._slow_ns.clear()
         self._cuts.clear()
         self.profile = QUIET
 
@@ -78,6 +99,11 @@ class Network:
     def send(self, source: NodeId, target: NodeId, frame: bytes) -> None:
         """Send one frame; it arrives never, once or twice."""
         self.frames += 1
+        held = self._held.get((source, target))
+        if held is not None:
+            if len(held) < _HELD_FRAMES:
+                held.append(frame)
+            return
         profile, rng = self.profile, self._rng
         copies = 0 if rng.random() < profile.loss else 2 if rng.random() < profile.duplication else 1
         for copy in range(copies):
@@ -85,7 +111,7 @@ class Network:
 
     def _delay_ns(self, source: NodeId, target: NodeId, is_copy: bool) -> int:
         profile, rng = self.profile, self._rng
-        delay_ns = profile.delay_ns + rng.randrange(profile.jitter_ns + 1)
+        delay_ns = profile.delay_ns + rng.randrange(profile.jitter_ns + 1) + self._slow_ns.get((source, target), 0)
         if rng.random() < profile.spike:
             delay_ns += rng.randrange(profile.spike_ns + 1)
         arrival_ns = self._world.now_ns + delay_ns

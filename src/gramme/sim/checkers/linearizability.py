@@ -8,14 +8,19 @@ the operation at which that happened is its witness.
 
 What keeps it small, each without losing an answer:
 - nothing takes effect before a return demands it;
-- an operation of unknown outcome never returns and may never take effect, so of two configurations with one state
-  and the same known operations, the one that used fewer unknown ones can do all that the other can (dominance);
+- an operation may be *free* in a configuration: it may count as done, or still be used. Free are reads (and failed
+  conditions) of a state that the configuration has had while they were open, and writes without an answer to check
+  which were open when a blind write overwrote whatever they wrote;
+- an operation of unknown outcome never returns and may never take effect, so it is never an advantage to have used it;
+- so of two configurations with one state, the one whose done operations are fewer, and whose other operations are at
+  least as free, can do all that the other can (dominance);
 - equal unknown operations are used in the order of their invocation (symmetry).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -91,18 +96,18 @@ def _events(operations: Sequence[Operation]) -> Iterator[tuple[int, bool]]:
 
 
 class _Search:
-    """The set of possible configurations: state → known mask → minimal unknown masks.
-
-    Masks are over positions of operations; a bit says that the open operation has taken effect.
-    """
+    """The set of possible configurations, see the module. Masks are over positions of operations."""
 
     def __init__(self, operations: Sequence[Operation], limit: int) -> None:
         self.operations = operations
         self.open_known: list[int] = []
         self.open_unknown: list[int] = []
-        self.configurations = _Front()
-        self.configurations.add(ABSENT, 0, 0)
+        self.configurations = _Front(0)
+        self.configurations.add(_Configuration(ABSENT, 0, 0))
         self.states_before: tuple[Item | None, ...] = ()
+        self._known = 0  # the open operations of known outcome,
+        self._passive: list[int] = []  # those of them that change nothing,
+        self._hideable = 0  # and those that a blind write hides
         self._twin: dict[int, int] = {}  # unknown operation → the equal unknown one invoked just before it
         self._last_equal: dict[tuple[object, ...], int] = {}
         self._left = limit
@@ -110,88 +115,156 @@ class _Search:
     def open(self, position: int) -> None:
         """The operation may take effect from now on."""
         operation = self.operations[position]
-        if operation.outcome is not Outcome.UNKNOWN:
-            self.open_known.append(position)
+        if operation.outcome is Outcome.UNKNOWN:
+            self.open_unknown.append(position)
+            signature = (operation.kind, operation.value, operation.expected, operation.amount)
+            if signature in self._last_equal:
+                self._twin[position] = self._last_equal[signature]
+            self._last_equal[signature] = position
             return
-        self.open_unknown.append(position)
-        signature = (operation.kind, operation.value, operation.expected, operation.amount)
-        if signature in self._last_equal:
-            self._twin[position] = self._last_equal[signature]
-        self._last_equal[signature] = position
+        bit = 1 << position
+        self.open_known.append(position)
+        self._known |= bit
+        if _is_passive(operation):
+            self._passive.append(position)
+            self.configurations.free_where(bit, lambda state: effect(operation, state).consistent)
+        elif _always_fits(operation):
+            self._hideable |= bit
 
     def close(self, position: int) -> bool:
         """The operation has returned: keep the configurations in which it took effect; False if there is none."""
         self.states_before = self.configurations.states()
         bit = 1 << position
-        survivors = _Front()
-        todo = _Front()
-        pending = []
-        for state, known, unknown in self.configurations:
-            if known & bit:
-                survivors.add(state, known & ~bit, unknown)
-            elif todo.add(state, known, unknown):
-                pending.append((state, known, unknown))
+        survivors = _Front(self._known & ~bit)
+        todo = _Front(self._known)
+        pending: list[_Configuration] = []
+        passive = position in self._passive
+
+        def sort_out(configuration: _Configuration) -> None:
+            if (configuration.done | configuration.free) & bit:
+                survivors.add(configuration.without(bit))
+            # One that is free may still take effect, now or after others, instead of having been hidden.
+            counted = configuration.done | configuration.free if passive else configuration.done
+            if not counted & bit and todo.add(configuration):
+                pending.append(configuration)
+
+        for configuration in self.configurations:
+            sort_out(configuration)
         while pending:
             self._spend()
-            state, known, unknown = pending.pop()
-            for next_state, next_known, next_unknown in self._steps(state, known, unknown):
-                if next_known & bit:
-                    survivors.add(next_state, next_known & ~bit, next_unknown)
-                elif todo.add(next_state, next_known, next_unknown):
-                    pending.append((next_state, next_known, next_unknown))
-        self.open_known.remove(position)
+            for following in self._steps(pending.pop()):
+                sort_out(following)
+        self._forget(position)
         self.configurations = survivors
         return bool(survivors)
+
+    def _forget(self, position: int) -> None:
+        self.open_known.remove(position)
+        if position in self._passive:
+            self._passive.remove(position)
+        self._known &= ~(1 << position)
+        self._hideable &= ~(1 << position)
 
     def _spend(self) -> None:
         self._left -= 1
         if self._left < 0:
             raise Undecided("the linearizability search exceeded its limit")
 
-    def _steps(self, state: Item | None, known: int, unknown: int) -> Iterator[tuple[Item | None, int, int]]:
-        """Every configuration that one more open operation leads to."""
+    def _steps(self, before: _Configuration) -> Iterator[_Configuration]:
+        """Every configuration that one more effective open operation leads to."""
         for position in self.open_known:
-            if not known >> position & 1:
-                after, consistent = effect(self.operations[position], state)
+            if not before.done >> position & 1 and position not in self._passive:
+                after, consistent = effect(self.operations[position], before.state)
                 if consistent:
-                    yield after, known | 1 << position, unknown
+                    yield self._reach(before, position, after)
         for position in self.open_unknown:
-            if unknown >> position & 1:
+            if before.done >> position & 1:
                 continue
             twin = self._twin.get(position)
-            if twin is not None and not unknown >> twin & 1:
+            if twin is not None and not before.done >> twin & 1:
                 continue
-            after, _ = effect(self.operations[position], state)
-            if after != state:
-                yield after, known, unknown | 1 << position
+            after, _ = effect(self.operations[position], before.state)
+            if after != before.state:
+                yield self._reach(before, position, after)
+
+    def _reach(self, before: _Configuration, position: int, after: Item | None) -> _Configuration:
+        bit = 1 << position
+        done = before.done | bit
+        free = before.free
+        if _is_blind(self.operations[position]):
+            free |= self._hideable
+        for passive in self._passive:
+            if effect(self.operations[passive], after).consistent:
+                free |= 1 << passive
+        return _Configuration(after, done, free & ~done)
+
+
+class _Configuration(NamedTuple):
+    """A possible present. `done` have taken effect, `free` may count as if they had."""
+
+    state: Item | None
+    done: int
+    free: int
+
+    def without(self, bit: int) -> _Configuration:
+        """The same, once the operation of `bit` has returned."""
+        return _Configuration(self.state, self.done & ~bit, self.free & ~bit)
+
+
+def _is_passive(operation: Operation) -> bool:
+    """It changes nothing."""
+    return operation.kind is Kind.GET or operation.outcome is Outcome.FAILED
+
+
+def _always_fits(operation: Operation) -> bool:
+    """There is no answer that the state before could contradict."""
+    return operation.kind in (Kind.PUT, Kind.DELETE, Kind.ADD) and not operation.reports
+
+
+def _is_blind(operation: Operation) -> bool:
+    """What it leaves does not depend on the state before, nor does its answer."""
+    unchecked = operation.outcome is Outcome.UNKNOWN or not operation.reports
+    return operation.kind in (Kind.PUT, Kind.DELETE) and unchecked
 
 
 class _Front:
-    """Configurations without those that another one dominates."""
+    """Configurations without those that another one dominates. `known` masks the operations that must yet return."""
 
-    def __init__(self) -> None:
-        self._minimal: dict[tuple[Item | None, int], list[int]] = {}
+    def __init__(self, known: int) -> None:
+        self._known = known
+        self._by_state: dict[Item | None, list[_Configuration]] = {}
 
-    def add(self, state: Item | None, known: int, unknown: int) -> bool:
+    def add(self, new: _Configuration) -> bool:
         """Add one; False if a configuration that is here already can do all that it can."""
-        masks = self._minimal.setdefault((state, known), [])
-        for mask in masks:
-            if mask & unknown == mask:
+        kept = self._by_state.setdefault(new.state, [])
+        for old in kept:
+            if self._dominates(old, new):
                 return False
-        masks[:] = [mask for mask in masks if mask & unknown != unknown]
-        masks.append(unknown)
+        kept[:] = [old for old in kept if not self._dominates(new, old)]
+        kept.append(new)
         return True
 
-    def states(self) -> tuple[Item | None, ...]:
-        return tuple(dict.fromkeys(state for state, _ in self._minimal))
+    def _dominates(self, one: _Configuration, other: _Configuration) -> bool:
+        if one.done & ~other.done:
+            return False
+        return not (other.done | other.free) & ~(one.done | one.free) & self._known
 
-    def __iter__(self) -> Iterator[tuple[Item | None, int, int]]:
-        for (state, known), masks in self._minimal.items():
-            for mask in masks:
-                yield state, known, mask
+    def free_where(self, bit: int, fits: Callable[[Item | None], bool]) -> None:
+        """Make the operation of `bit` free in every configuration whose state `fits`."""
+        self._known |= bit
+        for state, kept in self._by_state.items():
+            if fits(state):
+                kept[:] = [_Configuration(state, old.done, old.free | bit) for old in kept]
+
+    def states(self) -> tuple[Item | None, ...]:
+        return tuple(self._by_state)
+
+    def __iter__(self) -> Iterator[_Configuration]:
+        for kept in self._by_state.values():
+            yield from kept
 
     def __bool__(self) -> bool:
-        return bool(self._minimal)
+        return bool(self._by_state)
 
 
 def _violation(operations: Sequence[Operation], position: int, search: _Search) -> Violation:
