@@ -52,3 +52,10 @@ def test_an_unknown_configuration_is_refused_with_the_names_that_exist() -> None
     written: list[str] = []
     assert run(1, "nonsense", write=written.append) == 2
     assert "no simulation configuration 'nonsense'; there are default, quiet" in written[0]
+
+
+def test_without_a_seed_one_is_drawn() -> None:
+    """`gramme sim` alone once failed to add 1 to no seed."""
+    command = [sys.executable, "-m", "gramme.runtime.cli", "sim", "--config", "quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert " ok, trace hash " in done.stdout

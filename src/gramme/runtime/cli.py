@@ -91,7 +91,7 @@ def node(
 
 @app.command()
 def sim(
-    seed: Annotated[int | None, typer.Option(help="The run to make; without it, the next of a fresh series.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The run to make; without it, one drawn at random.")] = None,
     config: Annotated[str | None, typer.Option(metavar="NAME", help="One configuration instead of the mix.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs, with the seeds that follow.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Processes to spread them over.")] = 1,
@@ -99,7 +99,8 @@ def sim(
     """Simulate whole clusters under faults; exit 1 and a line that replays the run on a violation."""
     # By name: `runtime` and `sim` stand side by side, and neither may depend on the other.
     run: Callable[..., int] = import_module("gramme.sim.main").run
-    raise typer.Exit(run(seed=seed, config=config, runs=runs, jobs=jobs))
+    first = int.from_bytes(os.urandom(4), "big") if seed is None else seed
+    raise typer.Exit(run(seed=first, config=config, runs=runs, jobs=jobs))
 
 
 @cluster_app.command()
