@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.errors import GrammeError
+from gramme.kernel.errors import GrammeError, Invariant
 from gramme.kernel.ids import NO_NODE, Ballot, GroupId, NodeId, Slot, ballot_node, ballot_round, make_ballot
 from gramme.kernel.ports import Randomness
 from gramme.kernel.record import Record
@@ -323,9 +323,16 @@ class GroupReplica:
 
     def snapshot_installed(self, slot: Slot, crc: int, stamp: Stamp, configuration: int, now: Instant) -> Effects:
         """The engine durably holds the state at `slot`, whose entry has `crc` and `stamp`; entries up to `slot` will
-        not be reported chosen. A snapshot that is not newer than what was reported changes nothing."""
+        not be reported chosen. A snapshot that is not newer than what was reported changes nothing.
+
+        This replica may have won a campaign since the snapshot was sent; its log then holds the slot, which is chosen,
+        and only the report of what is chosen skips ahead.
+        """
         out = Effects()
-        if self.leader is None and self.acceptor.install_base(Mark(slot, crc, stamp), configuration, out):
+        base = Mark(slot, crc, stamp)
+        if self.leader is not None and slot > self.acceptor.emitted and not self.acceptor.log.holds(base):
+            raise Invariant(f"group {self.group}: the leader's log lacks slot {slot}, of which it has a snapshot")
+        if self.acceptor.install_base(base, configuration, out):
             self._applied = max(self._applied, slot)
             holder = ballot_node(self.acceptor.promised)
             if holder != self.me:
