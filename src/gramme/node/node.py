@@ -62,6 +62,7 @@ from gramme.tables.descriptor import Partition
 _RECONCILE_NS: Final = 2 * SECOND
 _FIRST_RECONCILE_NS: Final = 100 * MILLISECOND
 _SPACE_CHECK_NS: Final = SECOND
+_DOUBT_NS: Final = 300 * MILLISECOND
 _DRAIN_POLL_NS: Final = 5 * MILLISECOND
 _DRAIN_LIMIT_NS: Final = 2 * SECOND
 STATUS_VERSION: Final = 1
@@ -243,7 +244,9 @@ class Node:
             self.router.hint(group, self.me)
             partition.refusing = self._low_space
             if partition.doubts_outcomes(self.host.now()):
-                self.ports.scheduler.call_soon(lambda: self.fail_over([group]))
+                # Not at once: where all doubt, leadership would go round and round.
+                when = Instant(self.host.now() + _DOUBT_NS)
+                self.ports.scheduler.call_at(when, lambda: None if self.host.stopped else self.fail_over([group]))
         if group == CATALOG_GROUP:
             if partition.leading:
                 self.catalog.lead()
