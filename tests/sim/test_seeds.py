@@ -15,6 +15,7 @@ REGRESSIONS: list[tuple[str, int, str]] = [
     ("laggards", 4, "a snapshot that came twice switched the extent back under the map of the engine"),
     ("disks", 31, "a boot was announced before it was durable, to a peer that asked"),
     ("blackouts", 7, "a follower that joined while the mark moved never learnt the last chosen slot"),
+    ("storm", 20013, "a snapshot arrived at a replica that had just won a campaign"),
     ("rot", 6, "a lost INSTALL counted as harmless, and two barriers were chosen for one slot"),
     ("rot", 37, "nodes that refused each other never heard of it, and one with a cut log went on"),
     ("rot", 60, "a replica whose log was cut below its chosen mark stopped its node"),

@@ -17,8 +17,11 @@ from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import HttpRequest, HttpResponse
 from gramme.kernel.errors import Corruption, Incompatible
 from gramme.kernel.ids import BootId, ClusterId, NodeId, ballot_node
+from gramme.kernel.record import RecordKind
 from gramme.kernel.time import MICROSECOND, MILLISECOND, SECOND
+from gramme.node.extents import read_extent
 from gramme.node.node import Node
+from gramme.node.partition import read_applied
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.wire import decode_frame, encode_frame
 from gramme.sim.configs import SimConfig
@@ -26,6 +29,7 @@ from gramme.sim.disk import SECTOR_BYTES, SimLogDisk
 from gramme.sim.network import Network, SimTransport
 from gramme.sim.world import MachineClock, Process, World
 from gramme.storage.engine.memory import MemoryEngine
+from gramme.storage.log.recovery import Damage, recover
 
 _RESERVE_BYTES: Final = 1 << 20
 _FREE_BYTES: Final = 1 << 40
@@ -267,12 +271,13 @@ class SimCluster:
 
     def rot(self, node: NodeId, tail: bool) -> None:
         """Damage records on the machine's log disk for good: a bit, a sector, or the end of the newest segment.
-        With `tail`, that end for sure. The newest job alone is spared: see `SimLogDisk.marked_records`."""
+        With `tail`, that end for sure. Only what recovery can know of: see `_is_silent`."""
         machine, rng = self.machines[node], self._rng
         disk = machine.log_disk
         segments = [segment for segment in disk.stored() if len(disk.marked_records(segment)) > SECTOR_BYTES]
         if not segments:
             return
+        before = disk.contents()
         segment = segments[-1 - rng.randrange(min(2, len(segments)))]
         records = disk.marked_records(segment)
         offset = records[rng.randrange(len(records) - SECTOR_BYTES)]
@@ -285,7 +290,10 @@ class SimCluster:
                 disk.truncate(segments[-1], disk.marked_records(segments[-1])[-1 - rng.randrange(SECTOR_BYTES)])
             case _:
                 return
-        machine.damaged = True
+        if _is_silent(before, disk.contents(), machine.engine):
+            disk.restore(before)
+        else:
+            machine.damaged = True
 
     def stall_engine(self, node: NodeId, stalled: bool) -> None:
         """The engine asks for back-pressure, or not any more."""
@@ -378,3 +386,27 @@ class SimCluster:
 def _receive(node: Node, source: NodeId, frame: bytes) -> None:
     boot, messages = decode_frame(frame)
     node.on_messages(source, boot, messages)
+
+
+def _is_silent(before: dict[int, bytes], after: dict[int, bytes], engine: MemoryEngine) -> bool:
+    """Whether damage takes records of a group of which nothing else that is missing tells.
+
+    For the last job before a crash no durable mark testifies yet, so its loss passes for a torn write: that window is
+    accepted (docs/decisions/0002-torn-tail.md). An entry that the engine has says nothing of what else is lost.
+    """
+    sound, damaged = recover(before.items()), recover(after.items())
+    kept = dict(damaged.records)
+    lost = [(lsn, record) for lsn, record in sound.records if lsn not in kept]
+    told = [damage for damage in damaged.damaged if not _is_applied(damage, engine)]
+    if any(damage.identifier is None for damage in told):
+        return False
+    groups = {damage.identifier.group for damage in told if damage.identifier is not None}
+    known = {lsn for damage in damaged.damaged for lsn in range(damage.lsn, damage.lsn + max(1, damage.records))}
+    return any(lsn not in known and record.group and record.group not in groups for lsn, record in lost)
+
+
+def _is_applied(damage: Damage, engine: MemoryEngine) -> bool:
+    identifier = damage.identifier
+    if identifier is None or identifier.kind not in (RecordKind.ACCEPT, RecordKind.LEARN):
+        return False
+    return identifier.slot <= read_applied(engine, read_extent(engine, identifier.group)).slot

@@ -201,6 +201,14 @@ class SimLogDisk:
         """How long a segment is on the disk; 0 where there is none."""
         return len(self._durable.get(segment, b""))
 
+    def contents(self) -> dict[int, bytes]:
+        """A copy of what is on the disk now."""
+        return {segment: bytes(content) for segment, content in sorted(self._durable.items())}
+
+    def restore(self, contents: dict[int, bytes]) -> None:
+        """Take back what was done to the disk since `contents`."""
+        self._durable = {segment: bytearray(content) for segment, content in contents.items()}
+
     def stored(self) -> list[int]:
         """Numbers of the segments on the disk now, ascending; for faults and checks."""
         return sorted(self._durable)
