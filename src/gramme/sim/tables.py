@@ -82,7 +82,12 @@ class Administrator:
         """Delete `table` unless it is gone, and wait until it is."""
 
         def deleted(answer: Answer) -> None:
-            if answer.body is not None or answer.error == "ResourceNotFoundException":
+            if answer.applied_before:
+                # An attempt without an answer may still wait in a router for its deadline, and would then delete the
+                # next table of that name: a name is all that it has.
+                wait_ns = self._config.request_deadline_ns + SECOND
+                self._world.after(wait_ns, lambda: self.delete(table, on_gone))
+            elif answer.body is not None or answer.error == "ResourceNotFoundException":
                 self._await_status(table, None, on_gone)
             else:
                 self._later(lambda: self.delete(table, on_gone))
