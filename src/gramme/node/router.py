@@ -80,6 +80,7 @@ class Router:
         self._serve_catalog = serve_catalog
         self._alive = alive
         self._tables: dict[str, TableDescriptor] = {}
+        self._outdated: dict[str, TableDescriptor] = {}  # better than nothing while the catalog cannot be asked
         self._hints: dict[GroupId, NodeId] = {}
         self._calls: dict[int, _Call] = {}
         self._next_id = host.ports.rng.randrange(1 << 48)
@@ -94,15 +95,19 @@ class Router:
         return self._tables.get(name)
 
     def lookup(self, name: str, deadline: Instant, on_reply: Callable[[TableDescriptor | Failed], None]) -> None:
-        """See `Backend`: the catalog is asked before anybody hears that a table does not exist."""
+        """See `Backend`: the catalog is asked before anybody hears that a table does not exist. A catalog that cannot
+        be asked takes nothing away: an eventual read of a minority still finds its table."""
 
         def answered(reply: CatalogReply) -> None:
+            outdated = self._tables.pop(name, None) or self._outdated.pop(name, None)
             if isinstance(reply, TableReply):
                 self._tables[name] = reply.table
                 on_reply(reply.table)
-                return
-            self._tables.pop(name, None)
-            on_reply(reply if isinstance(reply, Failed) else Failed(FailureKind.NO_TABLE))
+            elif isinstance(reply, Failed) and reply.kind is not FailureKind.NO_TABLE and outdated is not None:
+                self._tables[name] = outdated
+                on_reply(outdated)
+            else:
+                on_reply(reply if isinstance(reply, Failed) else Failed(FailureKind.NO_TABLE))
 
         self.catalog(DescribeTable(name), deadline, answered)
 
@@ -138,6 +143,7 @@ class Router:
         """See `Backend`."""
         if isinstance(request, DeleteTable):
             self._tables.pop(request.name, None)
+            self._outdated.pop(request.name, None)
         call = self._new_call(CATALOG_GROUP, self._catalog_members, request, None, deadline, on_reply)
         if call is not None:
             self._attempt(call)
@@ -155,7 +161,8 @@ class Router:
         return len(self._calls)
 
     def forget_tables(self) -> None:
-        """Drop the cached map."""
+        """Ask the catalog anew for every table, as soon as somebody names it."""
+        self._outdated |= self._tables
         self._tables.clear()
 
     def hint(self, group: GroupId, leader: NodeId) -> None:
