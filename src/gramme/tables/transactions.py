@@ -1,0 +1,100 @@
+"""What a transaction asks for, and what comes of it: the terms in which the API speaks with a transaction coordinator.
+
+Owns the values only. The coordinator (`gramme.node`) splits a transaction by partition, has it prepared, decided and
+committed; the API builds it and words the outcome. Order matters throughout: the n-th reason, reply or item belongs to
+the n-th action. Source: USENIX ATC 2023 ("Distributed Transactions at Scale in Amazon DynamoDB"), sections 3 and 4;
+API reference, TransactWriteItems and TransactGetItems.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.requests import (
+    CollectionFull,
+    Condition,
+    ConditionFailed,
+    DeleteItem,
+    Failed,
+    Found,
+    PutItem,
+    Refused,
+    UpdateItem,
+    Written,
+)
+
+
+class ConditionCheck(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="ConditionCheck"):
+    """The item under `key` must fulfil `condition` when the transaction commits; it is not changed."""
+
+    key: bytes
+    condition: Condition
+    return_on_failure: bool = False
+
+
+Action = PutItem | DeleteItem | UpdateItem | ConditionCheck
+
+
+class Token(NamedTuple):
+    """A client's ClientRequestToken. `id`: hash of account and token (16 bytes). `digest`: hash of what the request
+    asks for, so that the same token with another request is told apart (16 bytes)."""
+
+    id: bytes
+    digest: bytes
+
+
+class WriteTransaction(NamedTuple):
+    """All of `actions` or none. No two of them touch the same item (the API has checked)."""
+
+    actions: tuple[tuple[TableDescriptor, Action], ...]
+    token: Token | None
+
+
+class ReadTransaction(NamedTuple):
+    """The items under these keys, as of one moment."""
+
+    keys: tuple[tuple[TableDescriptor, bytes], ...]
+
+
+class Conflict(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="Conflict"):
+    """Another transaction holds the item: TransactionConflict(Exception). Nothing was done; also the answer to a plain
+    write of such an item."""
+
+
+Reason = ConditionFailed | Refused | CollectionFull | Conflict | Failed
+"""Why one action cannot be done; `Failed` only with THROTTLED."""
+
+
+class TransactionDone(msgspec.Struct, frozen=True, array_like=True, tag="TransactionDone"):
+    """Committed. `parts`: for each action its sizes and index units (for a check: the size of what was checked).
+    `replayed`: by an earlier request with this token; nothing was done now."""
+
+    parts: tuple[Written, ...]
+    replayed: bool = False
+
+
+class TransactionCanceled(msgspec.Struct, frozen=True, array_like=True, tag="TransactionCanceled"):
+    """Nothing was done. For each action its reason, None where it could have been done."""
+
+    reasons: tuple[Reason | None, ...]
+
+
+class TokenMismatch(msgspec.Struct, frozen=True, array_like=True, tag="TokenMismatch"):
+    """The token belongs to another request of the last ten minutes: IdempotentParameterMismatchException."""
+
+
+class TransactionInProgress(msgspec.Struct, frozen=True, array_like=True, tag="TransactionInProgress"):
+    """A transaction with this token is still running: TransactionInProgressException."""
+
+
+class ItemsRead(msgspec.Struct, frozen=True, array_like=True, tag="ItemsRead"):
+    """Answer to a `ReadTransaction`: the items in the order of its keys."""
+
+    items: tuple[Found, ...]
+
+
+WriteOutcome = TransactionDone | TransactionCanceled | TokenMismatch | TransactionInProgress | Failed
+ReadOutcome = ItemsRead | TransactionCanceled | Failed
