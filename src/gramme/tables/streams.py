@@ -1,9 +1,9 @@
 """Streams: how the changes of a table are named and numbered, and how they are asked for.
 
-Owns the values and the arithmetic. A *stream* is one incarnation: enabling, disabling and enabling again gives two, told
-apart by their label. A *shard* is the part of a stream that one partition wrote: the slots from `first` to `last` of its
-log. A change is identified by (partition, slot, index in the slot), which also gives its sequence number, so that no
-second log is written (row H1). Source: API reference, DynamoDB Streams.
+Owns the values. A *stream* is one incarnation: enabling, disabling and enabling again gives two, told apart by their
+label. A *shard* is the part of a stream that one partition wrote: the slots from `first` to `last` of its log. A change
+is identified by (partition, slot, index in the slot), which also gives its sequence number, so that no second log is
+written (row H1). Source: API reference, DynamoDB Streams.
 """
 
 from __future__ import annotations
