@@ -42,6 +42,7 @@ from gramme.tables.requests import (
     WriteRequest,
 )
 from gramme.tables.table_changes import changed
+from gramme.tables.transactions import ReadOutcome, ReadTransaction, WriteOutcome, WriteTransaction
 
 Rows = dict[bytes, bytes]
 
@@ -107,6 +108,16 @@ class MemoryBackend:
     def catalog(self, request: CatalogRequest, deadline: Instant, on_reply: Callable[[CatalogReply], None]) -> None:
         reply: CatalogReply = self.failures.pop(0) if self.failures else self._catalog(request)
         self._answer(lambda: on_reply(reply))
+
+    def transact_write(
+        self, request: WriteTransaction, deadline: Instant, on_reply: Callable[[WriteOutcome], None]
+    ) -> None:
+        raise NotImplementedError
+
+    def transact_get(
+        self, request: ReadTransaction, deadline: Instant, on_reply: Callable[[ReadOutcome], None]
+    ) -> None:
+        raise NotImplementedError
 
     def addresses(self, zone: str | None) -> list[str]:
         return {None: ["127.0.0.1", "127.0.0.2"], "z1": ["127.0.0.1"]}.get(zone, [])

@@ -15,6 +15,7 @@ from gramme.kernel.time import Instant
 from gramme.tables.catalog import CatalogReply, CatalogRequest
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import Failed, Reply, Request
+from gramme.tables.transactions import ReadOutcome, ReadTransaction, WriteOutcome, WriteTransaction
 
 
 class Backend(Protocol):
@@ -45,6 +46,18 @@ class Backend(Protocol):
 
     def catalog(self, request: CatalogRequest, deadline: Instant, on_reply: Callable[[CatalogReply], None]) -> None:
         """Have the catalog's leader evaluate `request`."""
+
+    def transact_write(
+        self, request: WriteTransaction, deadline: Instant, on_reply: Callable[[WriteOutcome], None]
+    ) -> None:
+        """Do all of `request` or nothing, and answer when every later read shows it. Failed(UNKNOWN) where nobody
+        could tell the outcome by `deadline`: the same token tells it later. Failed(NO_TABLE) if an incarnation
+        (TableId) of one of its tables is gone; nothing was done then."""
+
+    def transact_get(
+        self, request: ReadTransaction, deadline: Instant, on_reply: Callable[[ReadOutcome], None]
+    ) -> None:
+        """Read all items of `request` as of one moment between call and answer."""
 
     def addresses(self, zone: str | None) -> list[str]:
         """Addresses (without port, as clients reach them) of the live nodes of `zone`, or of all zones."""

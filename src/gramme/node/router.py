@@ -22,6 +22,7 @@ from gramme.node.ports import Member, NodeSettings
 from gramme.tables.catalog import CatalogReply, CatalogRequest, DeleteTable, DescribeTable, TableReply
 from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.requests import PARTITION_READS, Failed, FailureKind, Reply, Request
+from gramme.tables.transactions import ReadOutcome, ReadTransaction, WriteOutcome, WriteTransaction
 
 _ATTEMPT_NS: Final = 700 * MILLISECOND
 _BACKOFF_NS: Final = (5 * MILLISECOND, 10 * MILLISECOND, 20 * MILLISECOND, 40 * MILLISECOND)
@@ -147,6 +148,18 @@ class Router:
         call = self._new_call(CATALOG_GROUP, self._catalog_members, request, None, deadline, on_reply)
         if call is not None:
             self._attempt(call)
+
+    def transact_write(
+        self, request: WriteTransaction, deadline: Instant, on_reply: Callable[[WriteOutcome], None]
+    ) -> None:
+        """See `Backend`."""
+        on_reply(Failed(FailureKind.INTERNAL, "transactions are not served yet"))
+
+    def transact_get(
+        self, request: ReadTransaction, deadline: Instant, on_reply: Callable[[ReadOutcome], None]
+    ) -> None:
+        """See `Backend`."""
+        on_reply(Failed(FailureKind.INTERNAL, "transactions are not served yet"))
 
     def addresses(self, zone: str | None) -> list[str]:
         """See `Backend`."""

@@ -236,6 +236,21 @@ class CollectionFull(_Wire, tag="CollectionFull", frozen=True):
     """The item collection of a table with local indexes would grow past 10 GB: nothing was written."""
 
 
+class Conflict(_Wire, tag="Conflict", frozen=True):
+    """A transaction in progress holds the item: TransactionConflict(Exception). Nothing was done; also the answer to a
+    plain write of such an item."""
+
+
 Reply = (
-    Found | Written | Page | ConditionFailed | Refused | Failed | Counted | IndexApplied | Configured | CollectionFull
+    Found
+    | Written
+    | Page
+    | ConditionFailed
+    | Refused
+    | Failed
+    | Counted
+    | IndexApplied
+    | Configured
+    | CollectionFull
+    | Conflict
 )

@@ -17,6 +17,7 @@ from gramme.tables.requests import (
     CollectionFull,
     Condition,
     ConditionFailed,
+    Conflict,
     DeleteItem,
     Failed,
     Found,
@@ -57,11 +58,6 @@ class ReadTransaction(NamedTuple):
     """The items under these keys, as of one moment."""
 
     keys: tuple[tuple[TableDescriptor, bytes], ...]
-
-
-class Conflict(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="Conflict"):
-    """Another transaction holds the item: TransactionConflict(Exception). Nothing was done; also the answer to a plain
-    write of such an item."""
 
 
 Reason = ConditionFailed | Refused | CollectionFull | Conflict | Failed
