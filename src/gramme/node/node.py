@@ -322,6 +322,7 @@ class Node:
         self.router.hint(CATALOG_GROUP, source)
         self.ready = not self.draining
         if message.version == self._reconciled:
+            self.router.catalog_heard()
             return
         self._reconciled = message.version
         self.router.forget_tables()  # so that no cached descriptor is much older than the catalog

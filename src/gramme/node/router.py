@@ -29,6 +29,9 @@ _BACKOFF_NS: Final = (5 * MILLISECOND, 10 * MILLISECOND, 20 * MILLISECOND, 40 * 
 _SWEEP_NS: Final = 5 * MILLISECOND
 _SLOW_SWEEP_NS: Final = 50 * MILLISECOND
 _MANY_CALLS: Final = 500
+_MOST_OUTDATED: Final = 10_000
+"""Names of tables that others deleted are never asked for again: past so many, the oldest are forgotten."""
+_SERVED: Final = ("ACTIVE", "UPDATING")
 _THROTTLED: Final = Failed(FailureKind.THROTTLED, "the router's queue is full")
 
 
@@ -82,6 +85,7 @@ class Router:
         self._alive = alive
         self._tables: dict[str, TableDescriptor] = {}
         self._outdated: dict[str, TableDescriptor] = {}  # better than nothing while the catalog cannot be asked
+        self._unconfirmed: dict[str, None] = {}  # those of `_tables` that are in use because it could not be asked
         self._hints: dict[GroupId, NodeId] = {}
         self._calls: dict[int, _Call] = {}
         self._next_id = host.ports.rng.randrange(1 << 48)
@@ -100,13 +104,15 @@ class Router:
         be asked takes nothing away: an eventual read of a minority still finds its table."""
 
         def answered(reply: CatalogReply) -> None:
-            outdated = self._tables.pop(name, None) or self._outdated.pop(name, None)
+            known, outdated = self._tables.pop(name, None), self._outdated.pop(name, None)
+            table = known or outdated
             if isinstance(reply, TableReply):
                 self._tables[name] = reply.table
                 on_reply(reply.table)
-            elif isinstance(reply, Failed) and reply.kind is not FailureKind.NO_TABLE and outdated is not None:
-                self._tables[name] = outdated
-                on_reply(outdated)
+            elif isinstance(reply, Failed) and reply.kind is not FailureKind.NO_TABLE and table is not None:
+                self._tables[name] = table
+                self._unconfirmed[name] = None
+                on_reply(table)
             else:
                 on_reply(reply if isinstance(reply, Failed) else Failed(FailureKind.NO_TABLE))
 
@@ -174,9 +180,24 @@ class Router:
         return len(self._calls)
 
     def forget_tables(self) -> None:
-        """Ask the catalog anew for every table, as soon as somebody names it."""
-        self._outdated |= self._tables
-        self._tables.clear()
+        """The catalog has changed: ask it anew for every table, as soon as somebody names it."""
+        self._outdate(list(self._tables))
+
+    def catalog_heard(self) -> None:
+        """The catalog's leader answers: ask it anew for the tables that are in use because it could not be asked. It
+        may have changed before that, so that no other change would tell that they are gone."""
+        if self._unconfirmed:
+            self._outdate(list(self._unconfirmed))
+
+    def _outdate(self, names: list[str]) -> None:
+        for name in names:
+            table = self._tables.pop(name, None)
+            if table is not None and table.status in _SERVED:
+                self._outdated.pop(name, None)
+                self._outdated[name] = table
+        self._unconfirmed.clear()
+        while len(self._outdated) > _MOST_OUTDATED:
+            del self._outdated[next(iter(self._outdated))]
 
     def hint(self, group: GroupId, leader: NodeId) -> None:
         """Somebody credible says who leads `group`."""
