@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gramme.kernel.time import Stamp, Timestamp
-from gramme.node import table_evaluator
+from gramme.node import item_changes
 from gramme.node.evaluator import Answer, Change, Context
 from gramme.node.table_evaluator import TableEvaluator
 from gramme.storage.engine.rows import Space
@@ -153,7 +153,7 @@ def test_wrong_index_keys_come_before_conditions_and_change_nothing() -> None:
 
 
 def test_a_full_collection_takes_nothing_more_and_may_shrink(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_evaluator, "MAX_COLLECTION_BYTES", 60)
+    monkeypatch.setattr(item_changes, "MAX_COLLECTION_BYTES", 60)
     partition = _Partition()
     item: Item = {"pk": {"S": "p"}, "sk": {"S": "1"}, "b": {"S": "x" * 30}}
     assert isinstance(partition.put(item), Written)

@@ -15,6 +15,7 @@ import pytest
 import gramme.node.feeder as feeder_module
 import gramme.node.table_evaluator as evaluator_module
 from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.node import item_changes
 from gramme.node.feeder import Feeder, _Lane
 from gramme.sim.checkers.indexes import IndexState, wrong_index
 from gramme.sim.configs import CONFIGS, SimConfig
@@ -101,8 +102,8 @@ def forget_the_greeting() -> AbstractContextManager[None]:
 
 def count_only_new_items() -> AbstractContextManager[None]:
     """A write that replaces an item by a larger one does not count."""
-    original = evaluator_module._growth
-    return _patched(evaluator_module, "_growth", lambda reply: () if reply.old_size else original(reply))
+    original = item_changes._growth
+    return _patched(item_changes, "_growth", lambda reply: () if reply.old_size else original(reply))
 
 
 CRASHES = CONFIGS["index-crashes"]

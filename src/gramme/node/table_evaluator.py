@@ -12,27 +12,22 @@ from typing import Any, Final
 
 import msgspec
 
-from gramme.kernel.errors import InvalidInput, Invariant
+from gramme.kernel.errors import Invariant
 from gramme.node.evaluator import Answer, Change, Context, Read, Scan
-from gramme.node.mutation import CHANGES, ChangeRecord
-from gramme.node.totals import TOTALS_ROW, Growth, decode_totals
+from gramme.node.item_changes import ITEMS, LOCAL, item_change, refused_keys
+from gramme.node.mutation import CHANGES
+from gramme.node.totals import TOTALS_ROW, decode_totals
 from gramme.storage.engine.rows import Space
 from gramme.tables.descriptor import KeySchema
-from gramme.tables.evaluate import Fail, Nothing, Put, evaluate
+from gramme.tables.evaluate import Fail, Nothing, evaluate
 from gramme.tables.indexes import (
-    MAX_COLLECTION_BYTES,
     PartitionSchema,
-    Replacement,
-    check_index_keys,
-    collection_key,
     decode_schema,
-    replacements,
 )
 from gramme.tables.item import (
     HEADER_BYTES,
     decode_item,
     encode_stored,
-    is_tombstone,
     item_json,
     stored_size,
 )
@@ -40,7 +35,6 @@ from gramme.tables.keys import key_of
 from gramme.tables.requests import (
     ApplyIndex,
     BackfillDone,
-    CollectionFull,
     Configured,
     ConfigurePartition,
     Counted,
@@ -48,18 +42,13 @@ from gramme.tables.requests import (
     Found,
     GetItem,
     IndexApplied,
-    Item,
     Page,
     PutItem,
-    Refused,
     ScanRange,
     TrimChanges,
-    Written,
 )
 
-_ITEMS: Final = bytes((Space.ITEMS,))
 _ITEMS_END: Final = bytes((Space.ITEMS + 1,))
-_LOCAL: Final = bytes((Space.LOCAL_INDEX,))
 _STATE: Final = bytes((Space.STATE,))
 _SCHEMA: Final = _STATE + b"schema"
 _FILLED: Final = _STATE + b"filled/"  # + index number, 4 bytes
@@ -69,9 +58,6 @@ _TRIMMED: Final = Configured(0)
 
 _encode_cursor = msgspec.msgpack.Encoder().encode
 _decode_cursor = msgspec.msgpack.Decoder(IndexApplied).decode
-
-Image = tuple[Item, bytes]
-"""An item and its JSON."""
 
 
 class TableEvaluator:
@@ -96,26 +82,16 @@ class TableEvaluator:
             schema = self._schema = self.schema(read)
         if type(request) in _COMMANDS:
             return self._command(request, read, context, schema)
-        row = _ITEMS + request.key
+        row = ITEMS + request.key
         if schema.indexes and type(request) is PutItem:
-            refused = _refused_keys(schema, decode_item(request.item), row)  # before the condition, as the service does
+            refused = refused_keys(schema, decode_item(request.item), row)  # before the condition, as the service does
             if refused is not None:
                 return refused
         stored = read(row)
         decision = evaluate(request, stored)
         if isinstance(decision, Nothing | Fail):
             return Answer(decision.reply, (row,))
-        puts: list[tuple[bytes, bytes]] = []
-        deletes: list[bytes] = []
-        if type(decision) is Put:
-            puts.append((row, encode_stored(decision.item, decision.size, context.stamp)))
-        else:
-            deletes.append(row)
-        change = Change(puts, deletes, decision.reply, (), _growth(decision.reply))
-        if not schema.indexes:
-            return change
-        json = decision.item if type(decision) is Put else None
-        return _with_indexes(schema, request.key, stored, json, change, read, context)
+        return item_change(schema, request.key, stored, decision, context.stamp, read)
 
     # --- commands to the partition ----------------------------------------------------------------------------------
 
@@ -144,7 +120,7 @@ class TableEvaluator:
     def read(self, request: Any, get: Read, scan: Scan) -> Found | Page | Counted:
         """One item, or one page of a range; stored JSON goes out untouched."""
         if type(request) is GetItem:
-            stored = get(_ITEMS + request.key)
+            stored = get(ITEMS + request.key)
             return _ABSENT if stored is None else Found(item_json(stored), stored_size(stored))
         if type(request) is ScanRange:
             return _page(request, get, scan)
@@ -163,91 +139,6 @@ def _filled_row(index: int) -> bytes:
 def is_filled(read: Read, index: int) -> bool:
     """Whether the backfill of this index (by number) is done, in a base partition."""
     return read(_filled_row(index)) is not None
-
-
-def _growth(reply: Written) -> tuple[Growth, ...]:
-    """What an item write adds to the partition's totals."""
-    old, new = reply.old_size, reply.new_size
-    return () if old == new else ((0, (new > 0) - (old > 0), new - old),)
-
-
-# --- item writes with indexes
-
-
-def _with_indexes(
-    schema: PartitionSchema, key: bytes, stored: bytes | None, json: bytes | None, change: Change, read: Read,
-    context: Context,
-) -> Change | Answer:  # fmt: skip
-    """Add to `change` what the write does to the indexes: rows of local ones, a change record for global ones."""
-    new: Image | None = None if json is None else (decode_item(json), json)
-    old: Image | None = None
-    if stored is not None and not is_tombstone(stored):
-        old_json = item_json(stored)
-        old = (decode_item(old_json), old_json)
-    if new is not None:  # what an update leaves as it was may be older than an index, which then passes over it
-        before: Item = {} if old is None else old[0]
-        touched = {name: value for name, value in new[0].items() if before.get(name) != value}
-        refused = _refused_keys(schema, touched, _ITEMS + key, updated=True)
-        if refused is not None:
-            return refused
-    changed = replacements(schema, key, old, new)
-    local = [replacement for replacement in changed if replacement.by.kind == "LOCAL"]
-    _local_rows(local, change, context)
-    total = None
-    if any(index.kind == "LOCAL" for index in schema.indexes):
-        row = _LOCAL + collection_key(schema.key, new[0] if new is not None else _image(old)[0])
-        total, allowed = _collection(local, change.reply, row, change, read)
-        if not allowed:
-            return Answer(CollectionFull(), (_ITEMS + key, row))
-    units = tuple((replacement.by.name, replacement.units) for replacement in changed)
-    reply = msgspec.structs.replace(change.reply, indexes=units, collection_bytes=total)
-    fed = len(local) != len(changed)
-    records = (ChangeRecord(key, old and old[1], json),) if fed else ()
-    grown = (*change.grown, *(_index_growth(replacement) for replacement in local))
-    return change._replace(reply=reply, changes=records, grown=grown)
-
-
-def _index_growth(replacement: Replacement) -> Growth:
-    by, old, new = replacement
-    size = (0 if new is None else new.size) - (0 if old is None else old.size)
-    return by.number, (new is not None) - (old is not None), size
-
-
-def _refused_keys(schema: PartitionSchema, item: Item, row: bytes, updated: bool = False) -> Answer | None:
-    try:
-        check_index_keys(schema.indexes, item, updated)
-    except InvalidInput as error:
-        return Answer(Refused(str(error)), (row,))
-    return None
-
-
-def _image(image: Image | None) -> Image:
-    assert image is not None  # a change has an old or a new item
-    return image
-
-
-def _local_rows(changed: list[Replacement], change: Change, context: Context) -> None:
-    for _, old, new in changed:
-        if old is not None and (new is None or new.key != old.key):
-            change.deletes.append(_LOCAL + old.key)
-        if new is not None:
-            change.puts.append((_LOCAL + new.key, encode_stored(new.json, new.size, context.stamp)))
-
-
-def _collection(local: list[Replacement], reply: Written, row: bytes, change: Change, read: Read) -> tuple[int, bool]:
-    """Count the collection's bytes on; False where it would grow past its limit."""
-    stored = read(row)
-    before = 0 if stored is None else int.from_bytes(stored, "big")
-    total = before + reply.new_size - reply.old_size
-    for _, old, new in local:
-        total += (0 if new is None else new.size) - (0 if old is None else old.size)
-    if total > before and total > MAX_COLLECTION_BYTES:
-        return before, False
-    if total <= 0:
-        change.deletes.append(row)
-    else:
-        change.puts.append((row, total.to_bytes(8, "big")))
-    return max(0, total), True
 
 
 # --- partitions of global indexes
@@ -269,13 +160,13 @@ def _apply_index(request: ApplyIndex, read: Read, context: Context) -> Change | 
     deletes: list[bytes] = []
     rows = total = 0
     for key, (json, size) in newest.items():
-        before = read(_ITEMS + key)
+        before = read(ITEMS + key)
         rows += (json is not None) - (before is not None)
         total += (0 if json is None else size) - (0 if before is None else stored_size(before))
         if json is None:
-            deletes.append(_ITEMS + key)
+            deletes.append(ITEMS + key)
         else:
-            puts.append((_ITEMS + key, encode_stored(json, size, context.stamp)))
+            puts.append((ITEMS + key, encode_stored(json, size, context.stamp)))
     puts.append((row, _encode_cursor(cursor)))  # last: a first row of space STATE would tell of a new schema
     return Change(puts, deletes, cursor, (), ((0, rows, total),) if rows or total else ())
 
@@ -289,10 +180,10 @@ def _page(request: ScanRange, get: Read, scan: Scan) -> Page:
     size = 0
     last: bytes | None = None
     if request.index:
-        prefix = _LOCAL + bytes((request.index,))
-        top = _LOCAL + bytes((request.index + 1,))
+        prefix = LOCAL + bytes((request.index,))
+        top = LOCAL + bytes((request.index + 1,))
     else:
-        prefix, top = _ITEMS, _ITEMS_END
+        prefix, top = ITEMS, _ITEMS_END
     end = prefix + request.end if request.end else top
     rows = scan(prefix + request.start, end, request.reverse)
     for key, stored in rows if request.fetch is None else _fetched(request.fetch, rows, get):
@@ -307,7 +198,7 @@ def _page(request: ScanRange, get: Read, scan: Scan) -> Page:
 def _fetched(schema: KeySchema, entries: Any, get: Read) -> Iterator[tuple[bytes, bytes]]:
     """Each entry's item in its stead."""
     for key, entry in entries:
-        stored = get(_ITEMS + key_of(schema, decode_item(item_json(entry))))
+        stored = get(ITEMS + key_of(schema, decode_item(item_json(entry))))
         if stored is None:
             raise Invariant("a local index has an entry without its item")
         yield key, stored

@@ -33,6 +33,7 @@ class Space(IntEnum):
     OUTCOMES = 5  # command id -> reply, so that a re-sent write is applied once
     CATALOG = 6  # rows of the catalog's state machine
     STATE = 7  # replicated state of the partition itself: its schema, progress of feeders and backfills
+    TRANSACTIONS = 8  # what transactions keep of a partition beside PENDING; a ledger's rows
 
 
 _SPACE_BYTES: Final = tuple(bytes((space,)) for space in Space)
