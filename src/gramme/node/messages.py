@@ -30,10 +30,11 @@ class Forward(_Wire, tag="Forward", frozen=True):
 
 
 class Forwarded(_Wire, tag="Forwarded", frozen=True):
-    """The answer to `Forward`."""
+    """The answer to `Forward`, from a replica that has applied the slots up to `applied`."""
 
     id: int
     reply: Reply | CatalogAnswer
+    applied: Slot = Slot(0)
 
 
 class Misdirected(_Wire, tag="Misdirected", frozen=True):

@@ -18,6 +18,7 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.errors import GrammeError, Invariant, Stalled
 from gramme.kernel.ids import NO_COMMAND_ID, NO_NODE, CommandId, ExtentId, NodeId, Slot
 from gramme.kernel.time import Instant, Stamp
+from gramme.node.accepted import AcceptedKeys
 from gramme.node.deadline import DeadlineTimer
 from gramme.node.evaluator import Answer, Change, Context, Evaluator
 from gramme.node.host import Host
@@ -137,6 +138,8 @@ class PartitionReplica:
         self._unapplied: deque[Entry] = deque()
         self._totals: Totals | None = None  # as of `applied`; None: in the engine only
         self._applying = False
+        self.seen = Slot(0)  # the newest state of any replica that this node has had an answer from
+        self._accepted_keys = AcceptedKeys()
         self._timer = DeadlineTimer(host, replica.next_deadline, self._tick)
 
     # --- the owner of the group's effects -------------------------------------------------------------------------
@@ -181,7 +184,7 @@ class PartitionReplica:
         """Serve `request` if this replica may, else answer `Elsewhere`; perhaps before this returns. `repeated`: an
         earlier attempt of the same command may still be on its way to any replica."""
         if isinstance(request, _READS):
-            self._read(request, on_reply)
+            self._read(request, on_reply, repeated)
         elif not self.leading:
             on_reply(self._elsewhere())
         else:
@@ -202,8 +205,24 @@ class PartitionReplica:
             and now - heard <= self._settings.eventual_read_max_lag_ns
         )
 
+    def current(self, request: Any, now: Instant) -> bool:
+        """Whether an eventual read is answered here without looking further: this replica is `fresh`, holds all of the
+        log that an answer to this node can have come from, and nothing that it holds and has not applied changes what
+        is read."""
+        if not self.fresh(now):
+            return False
+        applied = self.applied.slot
+        if self.leading or self.replica.last_slot == applied >= self.seen:
+            return True
+        entries = self.replica.accepted_after(applied)
+        return (
+            entries is not None
+            and self.replica.last_slot >= self.seen
+            and not self._accepted_keys.touched(request, entries)
+        )
+
     def read_now(self, request: Any) -> Any:
-        """Answer a read from what is applied here. The caller has checked `serves_reads` or `fresh` in this step, or
+        """Answer a read from what is applied here. The caller has checked `serves_reads` or `current` in this step, or
         reads stale rows as the last resort when nobody else answers an eventual read."""
         try:
             return self.evaluator.read(request, self._get, self._scan)
@@ -216,10 +235,11 @@ class PartitionReplica:
         self._host.ports.log_event("evaluation failed", {"request": type(request).__name__, "error": repr(error)})
         return Failed(FailureKind.INTERNAL, repr(error))
 
-    def _read(self, request: Any, on_reply: OnReply) -> None:
+    def _read(self, request: Any, on_reply: OnReply, repeated: bool) -> None:
+        """A first attempt goes on to the leader where that one may know better; a repeated one takes what is fresh."""
         now = self._host.now()
         eventual = isinstance(request, PARTITION_READS) and not request.consistent
-        if self.serves_reads(now) or (eventual and self.fresh(now)):
+        if self.serves_reads(now) or (eventual and (self.fresh(now) if repeated else self.current(request, now))):
             on_reply(self.read_now(request))
         else:
             on_reply(self._elsewhere())

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, CommandId, GroupId, NodeId
+from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, CommandId, GroupId, NodeId, Slot
 from gramme.kernel.ports import Timer
 from gramme.kernel.time import MILLISECOND, Instant
 from gramme.node.host import Host
@@ -32,6 +32,7 @@ _MANY_CALLS: Final = 500
 _MOST_OUTDATED: Final = 10_000
 """Names of tables that others deleted are never asked for again: past so many, the oldest are forgotten."""
 _SERVED: Final = ("ACTIVE", "UPDATING")
+_NO_SLOT: Final = Slot(0)
 _THROTTLED: Final = Failed(FailureKind.THROTTLED, "the router's queue is full")
 
 
@@ -133,7 +134,7 @@ class Router:
         partition = self._partitions.get(place.group)
         if partition is not None and isinstance(request, PARTITION_READS):
             now = self._host.now()
-            if partition.serves_reads(now) or (not request.consistent and partition.fresh(now)):
+            if partition.serves_reads(now) or (not request.consistent and partition.current(request, now)):
                 on_reply(partition.read_now(request))
                 return
         call = self._new_call(place.group, place.replicas, request, command_id, deadline, on_reply, repeated)
@@ -262,7 +263,7 @@ class Router:
         nobody else to ask, this node answers for itself: not the leader, try later."""
         me = self._settings.me
         local = self._partitions.get(call.group)
-        if local is not None and (local.leading or (call.eventual and local.fresh(self._host.now()))):
+        if local is not None and (local.leading or (call.eventual and self._answers(local, call))):
             return me
         hint = self._hints.get(call.group)
         if hint is None and local is not None and local.replica.leader_hint is not None:
@@ -271,6 +272,12 @@ class Router:
             return hint
         others = [node for node in call.replicas if node != me and self._alive(node)]
         return others[call.attempt % len(others)] if others else me
+
+    def _answers(self, local: PartitionReplica, call: _Call) -> bool:
+        """Whether this node's follower answers an eventual read. Once somebody who might know better was asked in vain,
+        it does as long as it is fresh."""
+        now = self._host.now()
+        return local.fresh(now) if call.attempt else local.current(call.request, now)
 
     def _serve_local(self, call: _Call, attempt: int) -> None:
         answer = partial(self._answered, call, attempt)
@@ -387,26 +394,29 @@ class Router:
 
     def on_forward(self, source: NodeId, message: Forward) -> None:
         """Serve a request that another node's router sent here. It is not sent on."""
-        answer = partial(self._answer_forward, source, message.id)
+        partition = self._partitions.get(message.group)
+        answer = partial(self._answer_forward, source, message.id, partition)
         if message.group == CATALOG_GROUP:
             self._serve_catalog(message.request, message.command_id, answer, message.repeated)
-            return
-        partition = self._partitions.get(message.group)
-        if partition is None:
+        elif partition is None:
             self._host.send(source, Misdirected(message.id, NO_NODE, False, unknown_group=True))
         else:
             partition.submit(message.request, message.command_id, answer, message.repeated)
 
-    def _answer_forward(self, source: NodeId, id_: int, reply: Any) -> None:
+    def _answer_forward(self, source: NodeId, id_: int, partition: PartitionReplica | None, reply: Any) -> None:
         if type(reply) is Elsewhere:
             self._host.send(source, Misdirected(id_, reply.hint, reply.maybe_applied))
         else:
-            self._host.send(source, Forwarded(id_, reply))
+            applied = _NO_SLOT if partition is None else partition.applied.slot
+            self._host.send(source, Forwarded(id_, reply, applied))
 
     def on_forwarded(self, message: Forwarded) -> None:
         """The answer to a forward; late ones of finished calls are dropped."""
         call = self._calls.get(message.id)
         if call is not None:
+            local = self._partitions.get(call.group)
+            if local is not None and message.applied > local.seen:
+                local.seen = message.applied
             self._settle(call, message.reply)
 
     def on_misdirected(self, source: NodeId, message: Misdirected) -> None:

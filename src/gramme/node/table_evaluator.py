@@ -174,24 +174,29 @@ def _apply_index(request: ApplyIndex, read: Read, context: Context) -> Change | 
 # --- pages
 
 
-def _page(request: ScanRange, get: Read, scan: Scan) -> Page:
-    """Rows until `limit` or `max_bytes` is reached; the row that crosses the byte bound is still part of the page."""
-    items: list[bytes] = []
-    size = 0
-    last: bytes | None = None
+def page_range(request: ScanRange) -> tuple[bytes, bytes]:
+    """The rows that `request` walks: [start, end)."""
     if request.index:
         prefix = LOCAL + bytes((request.index,))
         top = LOCAL + bytes((request.index + 1,))
     else:
         prefix, top = ITEMS, _ITEMS_END
-    end = prefix + request.end if request.end else top
-    rows = scan(prefix + request.start, end, request.reverse)
+    return prefix + request.start, prefix + request.end if request.end else top
+
+
+def _page(request: ScanRange, get: Read, scan: Scan) -> Page:
+    """Rows until `limit` or `max_bytes` is reached; the row that crosses the byte bound is still part of the page."""
+    items: list[bytes] = []
+    size = 0
+    last: bytes | None = None
+    start, end = page_range(request)
+    rows = scan(start, end, request.reverse)
     for key, stored in rows if request.fetch is None else _fetched(request.fetch, rows, get):
         items.append(stored[HEADER_BYTES:])
         size += stored_size(stored)
         last = key
         if len(items) == request.limit or size >= request.max_bytes:
-            return Page(items, last[len(prefix) :], size)
+            return Page(items, last[len(start) - len(request.start) :], size)
     return Page(items, None, size)
 
 

@@ -128,6 +128,11 @@ class GroupReplica:
         """The entries in memory, oldest first. Not to be changed."""
         return self.acceptor.log.entries
 
+    def accepted_after(self, slot: Slot) -> list[Entry] | None:
+        """Entries held after `slot`, chosen or not; None where a snapshot is about to replace what they were."""
+        log = self.acceptor.log
+        return log.between(slot, log.last_slot) if slot >= log.base.slot else None
+
     @property
     def serving(self) -> bool:
         """Whether this replica leads with its barrier chosen and is not handing over: it may propose."""
