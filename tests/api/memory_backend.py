@@ -25,11 +25,12 @@ from gramme.tables.catalog import (
     TableReply,
 )
 from gramme.tables.descriptor import Partition, TableDescriptor
-from gramme.tables.evaluate import Fail, Nothing, Put, evaluate
+from gramme.tables.evaluate import Decision, Fail, Nothing, Put, Remove, evaluate
 from gramme.tables.item import encode_stored, item_json, stored_size
 from gramme.tables.requests import (
     Counted,
     CountRows,
+    DeleteItem,
     Failed,
     FailureKind,
     Found,
@@ -38,11 +39,23 @@ from gramme.tables.requests import (
     Refused,
     Reply,
     Request,
+    ReturnValues,
     ScanRange,
     WriteRequest,
 )
 from gramme.tables.table_changes import changed
-from gramme.tables.transactions import ReadOutcome, ReadTransaction, WriteOutcome, WriteTransaction
+from gramme.tables.transactions import (
+    Action,
+    ConditionCheck,
+    ItemsRead,
+    ReadOutcome,
+    ReadTransaction,
+    TokenMismatch,
+    TransactionCanceled,
+    TransactionDone,
+    WriteOutcome,
+    WriteTransaction,
+)
 
 Rows = dict[bytes, bytes]
 
@@ -72,6 +85,10 @@ class MemoryBackend:
         self.rows: dict[str, Rows] = {}  # by table id
         self.failures: list[Failed] = []
         self.replies: list[Reply] = []  # said instead of evaluating
+        self.transactions: list[WriteTransaction | ReadTransaction] = []
+        self.outcomes: list[WriteOutcome] = []  # said instead of transacting
+        self.read_outcomes: list[ReadOutcome] = []
+        self.tokens: dict[bytes, tuple[bytes, TransactionDone]] = {}
         self.command_ids: list[CommandId | None] = []
         self.requests: list[Request] = []
         self.lookups = 0
@@ -112,12 +129,16 @@ class MemoryBackend:
     def transact_write(
         self, request: WriteTransaction, deadline: Instant, on_reply: Callable[[WriteOutcome], None]
     ) -> None:
-        raise NotImplementedError
+        self.transactions.append(request)
+        outcome = self.outcomes.pop(0) if self.outcomes else self._transact(request)
+        self._answer(lambda: on_reply(outcome))
 
     def transact_get(
         self, request: ReadTransaction, deadline: Instant, on_reply: Callable[[ReadOutcome], None]
     ) -> None:
-        raise NotImplementedError
+        self.transactions.append(request)
+        outcome = self.read_outcomes.pop(0) if self.read_outcomes else self._read(request)
+        self._answer(lambda: on_reply(outcome))
 
     def addresses(self, zone: str | None) -> list[str]:
         return {None: ["127.0.0.1", "127.0.0.2"], "z1": ["127.0.0.1"]}.get(zone, [])
@@ -153,9 +174,36 @@ class MemoryBackend:
             return _page(rows, place, request)
         assert place is table.partition_of(request.key)
         if isinstance(request, GetItem):
-            stored = rows.get(request.key)
-            return Found(None, 0) if stored is None else Found(item_json(stored), stored_size(stored))
+            return _found(rows.get(request.key))
         return _write(rows, request)
+
+    def _transact(self, request: WriteTransaction) -> WriteOutcome:
+        token = request.token
+        if token is not None and token.id in self.tokens:
+            digest, done = self.tokens[token.id]
+            return TransactionDone(done.parts, replayed=True) if digest == token.digest else TokenMismatch()
+        if any(table.table_id not in self.rows for table, _ in request.actions):
+            return Failed(FailureKind.NO_TABLE)
+        decisions = [
+            (self.rows[table.table_id], action.key, _decide(action, self.rows[table.table_id].get(action.key)))
+            for table, action in request.actions
+        ]
+        reasons = tuple(decision.reply if isinstance(decision, Fail) else None for _, _, decision in decisions)
+        if any(reason is not None for reason in reasons):
+            return TransactionCanceled(reasons)
+        for rows, key, decision in decisions:
+            _apply(rows, key, decision)
+        outcome = TransactionDone(
+            tuple(decision.reply for _, _, decision in decisions if not isinstance(decision, Fail))
+        )
+        if token is not None:
+            self.tokens[token.id] = token.digest, outcome
+        return outcome
+
+    def _read(self, request: ReadTransaction) -> ReadOutcome:
+        if any(table.table_id not in self.rows for table, _ in request.keys):
+            return Failed(FailureKind.NO_TABLE)
+        return ItemsRead(tuple(_found(self.rows[table.table_id].get(key)) for table, key in request.keys))
 
     def _catalog(self, request: CatalogRequest) -> CatalogReply:
         match request:
@@ -218,13 +266,29 @@ def _tile(count: int) -> tuple[Partition, ...]:
     return tuple(Partition(GroupId(10 + i), bounds[i], bounds[i + 1], (NodeId(0),)) for i in range(count))
 
 
+def _found(stored: bytes | None) -> Found:
+    return Found(None, 0) if stored is None else Found(item_json(stored), stored_size(stored))
+
+
 def _write(rows: Rows, request: WriteRequest) -> Reply:
     decision = evaluate(request, rows.get(request.key))
-    if isinstance(decision, Put):
-        rows[request.key] = encode_stored(decision.item, decision.size, 1)
-    elif not isinstance(decision, Fail | Nothing):
-        del rows[request.key]
+    _apply(rows, request.key, decision)
     return decision.reply
+
+
+def _apply(rows: Rows, key: bytes, decision: Decision) -> None:
+    if isinstance(decision, Put):
+        rows[key] = encode_stored(decision.item, decision.size, 1)
+    elif isinstance(decision, Remove):
+        del rows[key]
+
+
+def _decide(action: Action, stored: bytes | None) -> Decision:
+    if not isinstance(action, ConditionCheck):
+        return evaluate(action, stored)
+    # A deletion that is not carried out judges the same condition.
+    judged = evaluate(DeleteItem(action.key, action.condition, ReturnValues.NONE, action.return_on_failure), stored)
+    return Nothing(judged.reply) if isinstance(judged, Remove) else judged
 
 
 def _page(rows: Rows, place: Partition, request: ScanRange) -> Page:

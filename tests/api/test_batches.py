@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.api.caller import Caller, event
 
-from gramme.tables.requests import Failed, FailureKind
+from gramme.tables.requests import CollectionFull, Conflict, Failed, FailureKind, Refused, Reply, Written
 
 _MISSING = ("ResourceNotFoundException", "Requested resource not found")
 _THROTTLED = Failed(FailureKind.THROTTLED)
@@ -183,6 +183,45 @@ def test_a_batch_of_which_nothing_was_done_fails(
 ) -> None:
     caller.backend.failures.append(Failed(kind))
     assert caller.raw(operation, json.dumps({"RequestItems": items}).encode()).status == status
+
+
+def test_a_table_dropped_half_way_fails_no_batch_of_which_something_was_done(caller: Caller) -> None:
+    gone = Failed(FailureKind.NO_TABLE)
+    caller.backend.replies += [Written(None, 0, 2), gone]
+    answer = caller.call("BatchWriteItem", {"RequestItems": {"users": [_put("a"), _put("b")]}})
+    assert answer["UnprocessedItems"] == {"users": [_put("b")]}
+    del caller.backend.tables["users"]
+    caller.backend.replies += [gone, gone]
+    assert caller.refuse("BatchWriteItem", {"RequestItems": {"users": [_put("a"), _put("b")]}}) == _MISSING
+
+
+def test_what_may_have_been_applied_is_never_called_missing(caller: Caller) -> None:
+    caller.backend.replies += [Failed(FailureKind.NO_TABLE), _THROTTLED, Failed(FailureKind.UNKNOWN)]
+    body = {"RequestItems": {"users": [_put("a"), _put("b"), _put("c")]}}
+    assert caller.raw("BatchWriteItem", json.dumps(body).encode()).status == 500
+
+
+def test_parts_of_an_item_that_a_transaction_holds_come_back(caller: Caller) -> None:
+    caller.backend.replies += [Conflict(), Conflict()]
+    answer = caller.call("BatchWriteItem", {"RequestItems": {"users": [_put("a"), _delete("b")]}})
+    assert answer == {"UnprocessedItems": {"users": [_put("a"), _delete("b")]}}
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (Refused("no"), ("ValidationException", "no")),
+        (CollectionFull(), ("ItemCollectionSizeLimitExceededException", "Collection size exceeded.")),
+    ],
+)
+def test_a_part_that_never_can_be_done_fails_only_the_batch_that_is_left(
+    caller: Caller, reply: Reply, error: tuple[str, str]
+) -> None:
+    caller.backend.replies += [reply, Written(None, 0, 2)]
+    answer = caller.call("BatchWriteItem", {"RequestItems": {"users": [_put("a"), _put("b")]}})
+    assert answer["UnprocessedItems"] == {"users": [_put("a")]}
+    caller.backend.replies += [reply]
+    assert caller.refuse("BatchWriteItem", {"RequestItems": {"users": [_put("a")]}}) == error
 
 
 def test_responses_stop_at_one_megabyte_of_a_partition(caller: Caller) -> None:

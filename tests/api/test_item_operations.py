@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.api.caller import HASH_TABLE, Caller, event, headers_of
 
-from gramme.tables.requests import Failed, FailureKind
+from gramme.tables.requests import Conflict, Failed, FailureKind
 
 _EVERY_TYPE: dict[str, Any] = {
     "pk": {"S": "all"},
@@ -38,6 +38,22 @@ def test_every_type_comes_back_as_it_was_put(caller: Caller) -> None:
         body = {"TableName": "users", "Key": {"pk": {"S": "all"}}, "ConsistentRead": consistent}
         assert caller.call("GetItem", body) == {"Item": _EVERY_TYPE}
         assert caller.backend.requests[-1].consistent is consistent  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("operation", "members"),
+    [
+        ("PutItem", {"Item": {"pk": {"S": "a"}}}),
+        ("DeleteItem", {"Key": {"pk": {"S": "a"}}}),
+        ("UpdateItem", {"Key": {"pk": {"S": "a"}}, "UpdateExpression": "REMOVE x"}),
+    ],
+)
+def test_a_write_of_an_item_that_a_transaction_holds_is_a_conflict(
+    caller: Caller, operation: str, members: dict[str, Any]
+) -> None:
+    caller.backend.replies = [Conflict()]
+    refusal = caller.refuse(operation, {"TableName": "users", **members})
+    assert refusal == ("TransactionConflictException", "Transaction is ongoing for the item")
 
 
 def test_key_attributes_come_first_and_numbers_in_normal_form(caller: Caller) -> None:

@@ -245,9 +245,7 @@ class Worker:
         def done(answer: Answer) -> None:
             self._check_table(answer)
             if answer.body is None:
-                # A table that is dropped meanwhile fails the call although some of its parts may have been applied.
-                refused = answer.certain and not answer.applied_before and answer.error != "ResourceNotFoundException"
-                outcome = Outcome.REFUSED if refused else Outcome.UNKNOWN
+                outcome = Outcome.REFUSED if answer.certain and not answer.applied_before else Outcome.UNKNOWN
                 for handle in handles.values():
                     self._recorder.end(handle, outcome)
             else:

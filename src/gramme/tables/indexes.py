@@ -27,7 +27,7 @@ from gramme.tables.descriptor import Index, KeySchema, TableDescriptor
 from gramme.tables.item import encode_item
 from gramme.tables.keys import SortOperator, encode_scalar, escaped_prefix, partition_prefix, successor
 from gramme.tables.requests import AttributeValue, Item
-from gramme.tables.schema import MAX_HASH_BYTES, MAX_RANGE_BYTES, InvalidItem
+from gramme.tables.schema import EMPTY_KEY, MAX_HASH_BYTES, MAX_RANGE_BYTES, InvalidItem
 from gramme.tables.values import item_size, value_size
 
 MAX_COLLECTION_BYTES: Final = 10 << 30
@@ -202,14 +202,12 @@ def _check_index_key(index: Index, name: str, kind: str, value: AttributeValue, 
         what = "string" if kind == "S" else "binary"
         if updated:
             raise InvalidItem(
-                "One or more parameter values are not valid. The update expression attempted to update a secondary "
-                "index key to a value that is not supported. The AttributeValue for a key attribute cannot contain an "
-                f"empty {what} value."
+                f"{EMPTY_KEY}The update expression attempted to update a secondary index key to a value that is not "
+                f"supported. The AttributeValue for a key attribute cannot contain an empty {what} value."
             )
         raise InvalidItem(
-            "One or more parameter values are not valid. A value specified for a secondary index key is not supported. "
-            f"The AttributeValue for a key attribute cannot contain an empty {what} value. "
-            f"IndexName: {index.name}, IndexKey: {name}"
+            f"{EMPTY_KEY}A value specified for a secondary index key is not supported. The AttributeValue for a key "
+            f"attribute cannot contain an empty {what} value. IndexName: {index.name}, IndexKey: {name}"
         )
     if value_size(value) > limit:
         part = "hashkey" if limit == MAX_HASH_BYTES else "rangekey"

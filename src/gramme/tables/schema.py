@@ -23,6 +23,8 @@ MAX_HASH_BYTES: Final = 2048
 MAX_RANGE_BYTES: Final = 1024
 
 _INVALID: Final = "One or more parameter values were invalid: "
+EMPTY_KEY: Final = "One or more parameter values are not valid. "
+"""Begins the texts about an empty value of a key, of a table or an index, which transactions treat apart."""
 _MISMATCH: Final = "The provided key element does not match the schema"
 
 
@@ -76,8 +78,7 @@ def check_key_content(name: str, value: AttributeValue) -> None:
     if value.get("S") == "" or value.get("B") == "":
         kind = "string" if "S" in value else "binary"
         raise InvalidItem(
-            "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an "
-            f"empty {kind} value. Key: {name}"
+            f"{EMPTY_KEY}The AttributeValue for a key attribute cannot contain an empty {kind} value. Key: {name}"
         )
 
 

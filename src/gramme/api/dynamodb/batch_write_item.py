@@ -1,7 +1,7 @@
 """BatchWriteItem: up to 25 puts and deletes of any tables, each on its own. Source: API reference, BatchWriteItem.
 
 Rule: a write that was not applied, or whose outcome is unknown, comes back as UnprocessedItems (sending a put or delete
-again is harmless); the call fails only if nothing at all was done.
+again is harmless); the call fails only if nothing at all was done, and never because a transaction holds an item.
 """
 
 from __future__ import annotations
@@ -14,25 +14,44 @@ import msgspec
 
 from gramme.api.dynamodb.call import Call, TableGone, is_repeated
 from gramme.api.dynamodb.capacity import Usage, collection
-from gramme.api.dynamodb.errors import validation
+from gramme.api.dynamodb.errors import collection_full, validation
 from gramme.api.dynamodb.item_keys import item_key, request_key
-from gramme.api.dynamodb.large import STEP_BYTES, Budget
+from gramme.api.dynamodb.large import Budget, free
 from gramme.api.dynamodb.models import WRITE_REQUEST
-from gramme.api.dynamodb.shapes import ListShape, MapShape
+from gramme.api.dynamodb.shapes import ListShape, MapShape, echo
 from gramme.api.dynamodb.table_lookup import with_fresh_tables
 from gramme.api.tasks import Gather, Waiter
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.indexes import check_index_keys
 from gramme.tables.item import encode_item
-from gramme.tables.requests import DeleteItem, Failed, FailureKind, Item, PutItem, Refused, Reply, WriteRequest, Written
+from gramme.tables.requests import (
+    CollectionFull,
+    DeleteItem,
+    Failed,
+    FailureKind,
+    Item,
+    PutItem,
+    Refused,
+    Reply,
+    WriteRequest,
+    Written,
+)
 from gramme.tables.schema import InvalidItem, check_item_size
 from gramme.tables.values import TWO_TYPES, normalise_item
 
 MAX_ITEMS: Final = 25
 _COST_DIVISOR: Final = 4  # encoding and sending an item cost less than decoding its JSON (`large.Budget`)
 
+# An outcome that nobody knows comes first: every other error would say that nothing was applied.
+_GRAVITY: Final = (
+    FailureKind.UNKNOWN,
+    FailureKind.INTERNAL,
+    FailureKind.NO_QUORUM,
+    FailureKind.THROTTLED,
+    FailureKind.NO_TABLE,
+)
+
 _SHOWN: Final = MapShape(ListShape(WRITE_REQUEST), "")
-_ECHO_CHARS: Final = 4096
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -53,13 +72,10 @@ def start(call: Call) -> None:
     if not wanted:
         raise validation("The requestItems parameter is required for BatchWriteItem")
     if any(not 1 <= len(elements) <= MAX_ITEMS for elements in wanted.values()):
-        shown = _SHOWN.show(wanted)
-        if len(shown) > _ECHO_CHARS:
-            shown = shown[:_ECHO_CHARS] + "...]}"
         raise validation(
-            f"1 validation error detected: Value '{shown}' at 'requestItems' failed to satisfy constraint: Map value "
-            f"must satisfy constraint: [Member must have length less than or equal to {MAX_ITEMS}, Member must have "
-            "length greater than or equal to 1]"
+            f"1 validation error detected: Value '{echo(_SHOWN.show(wanted))}' at 'requestItems' failed to satisfy "
+            "constraint: Map value must satisfy constraint: [Member must have length less than or equal to "
+            f"{MAX_ITEMS}, Member must have length greater than or equal to 1]"
         )
     if sum(map(len, wanted.values())) > MAX_ITEMS:
         raise validation("Too many items requested for the BatchWriteItem call")
@@ -94,9 +110,7 @@ async def _run(call: Call, tables: dict[str, TableDescriptor]) -> None:
     _answer(call, writes, await replies, tables)
     writes.clear()
     for elements in wanted.values():
-        while elements:  # one at a time: to free megabytes of small values takes time, too
-            elements.pop()
-            await budget.spend(STEP_BYTES // 2)
+        await free(elements, budget)
 
 
 async def _writes_of(call: Call, name: str, table: TableDescriptor, budget: Budget) -> list[_Write]:
@@ -148,21 +162,17 @@ def _answer(call: Call, writes: list[_Write], replies: list[Reply], tables: dict
     unprocessed: dict[str, list[dict[str, Any]]] = {}
     usages = {name: Usage(name, table) for name, table in tables.items()}
     sizes: dict[tuple[str, str], dict[str, Any]] = {}  # the newest of each collection, by table and collection
-    failure: tuple[Failed, TableDescriptor] | None = None
-    done = 0
+    undone: list[tuple[Reply, TableDescriptor]] = []
     for write, reply in zip(writes, replies, strict=True):
         if isinstance(reply, Written):
-            done += 1
             usages[write.name].add_write(reply)
             if reply.collection_bytes is not None:
                 _note_collection(sizes, write, tables[write.name], reply.collection_bytes)
-        elif isinstance(reply, Failed) and reply.kind is not FailureKind.NO_TABLE:
-            failure = reply, tables[write.name]
-            unprocessed.setdefault(write.name, []).append(write.element)
         else:
-            raise validation(reply.message) if isinstance(reply, Refused) else TableGone()
-    if failure is not None and not done:
-        raise call.failure(*failure)
+            undone.append((reply, tables[write.name]))
+            unprocessed.setdefault(write.name, []).append(write.element)
+    if len(undone) == len(writes):
+        _fail(call, undone)
     members = Usage.members(call.body.get("ReturnConsumedCapacity"), usages.values())
     if sizes and call.body.get("ReturnItemCollectionMetrics") == "SIZE":
         metrics: dict[str, list[dict[str, Any]]] = {}
@@ -170,6 +180,20 @@ def _answer(call: Call, writes: list[_Write], replies: list[Reply], tables: dict
             metrics.setdefault(name, []).append(size)
         members += b',"ItemCollectionMetrics":' + _encode(metrics)
     call.answer([b'{"UnprocessedItems":', _encode(unprocessed), members, b"}"])
+
+
+def _fail(call: Call, undone: list[tuple[Reply, TableDescriptor]]) -> None:
+    """Of a batch of which nothing was done for sure: raise its gravest error, if there is one. Raises ApiError,
+    TableGone."""
+    failures = [(reply, table) for reply, table in undone if isinstance(reply, Failed)]
+    if failures:
+        reply, table = min(failures, key=lambda failure: _GRAVITY.index(failure[0].kind))
+        raise TableGone if reply.kind is FailureKind.NO_TABLE else call.failure(reply, table)
+    for other, _ in undone:
+        if isinstance(other, Refused):
+            raise validation(other.message)
+        if isinstance(other, CollectionFull):
+            raise collection_full()
 
 
 def _note_collection(

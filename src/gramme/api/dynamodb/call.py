@@ -23,6 +23,7 @@ from gramme.api.dynamodb.errors import (
     serialization,
     table_not_found,
     throttled,
+    transaction_conflict,
     unreachable,
     validation,
 )
@@ -32,7 +33,7 @@ from gramme.kernel.errors import InvalidInput
 from gramme.kernel.ids import CommandId
 from gramme.kernel.time import MILLISECOND, Instant
 from gramme.tables.descriptor import TableDescriptor
-from gramme.tables.requests import CollectionFull, ConditionFailed, Failed, FailureKind, Refused, Reply
+from gramme.tables.requests import CollectionFull, ConditionFailed, Conflict, Failed, FailureKind, Refused, Reply
 from gramme.tables.values import WrongJsonType
 
 if TYPE_CHECKING:
@@ -235,6 +236,8 @@ class Call:
             self.fail(validation(reply.message))
         elif isinstance(reply, CollectionFull):
             self.fail(collection_full())
+        elif isinstance(reply, Conflict):
+            self.fail(transaction_conflict())
         else:
             self.raised(TypeError(f"unexpected reply {type(reply).__name__}"))
 

@@ -36,11 +36,12 @@ def write_halves(old_size: int, new_size: int) -> int:
 
 class Usage:
     """What a request took of one table and of its indexes, in half units. `name` is the table's as the client wrote
-    it, a name or an ARN."""
+    it, a name or an ARN. `kind` (ReadCapacityUnits, WriteCapacityUnits) is told beside each figure by transactions."""
 
-    __slots__ = ("_indexes", "name", "table", "table_halves")
+    __slots__ = ("_indexes", "_kind", "name", "table", "table_halves")
 
-    def __init__(self, name: str, table: TableDescriptor) -> None:
+    def __init__(self, name: str, table: TableDescriptor, kind: str = "") -> None:
+        self._kind = kind
         self.name = name
         self.table = table
         self.table_halves = 0
@@ -54,9 +55,9 @@ class Usage:
         """Half units of one of its indexes."""
         self._indexes[index] = self._indexes.get(index, 0) + halves
 
-    def add_write(self, reply: Written) -> None:
-        """Of a write that succeeded, its indexes included."""
-        self.table_halves += write_halves(reply.old_size, reply.new_size)
+    def add_write(self, reply: Written, times: int = 1) -> None:
+        """Of a write that succeeded, its indexes included; of the table it took `times` the units."""
+        self.table_halves += times * write_halves(reply.old_size, reply.new_size)
         for index, units in reply.indexes:
             self.add_index(index, 2 * units)
 
@@ -68,15 +69,20 @@ class Usage:
 
     def _described(self, level: str) -> dict[str, Any]:
         total = self.table_halves + sum(self._indexes.values())
-        described: dict[str, Any] = {"TableName": self.name, "CapacityUnits": total / 2}
+        described: dict[str, Any] = {"TableName": self.name, **self._units(total)}
         if level != "INDEXES":
             return described
-        described["Table"] = {"CapacityUnits": self.table_halves / 2}
+        described["Table"] = self._units(self.table_halves)
         for index in self.table.indexes:
             if index.name in self._indexes:
-                taken = {"CapacityUnits": self._indexes[index.name] / 2}
-                described.setdefault(_group(index), {})[index.name] = taken
+                described.setdefault(_group(index), {})[index.name] = self._units(self._indexes[index.name])
         return described
+
+    def _units(self, halves: int) -> dict[str, float]:
+        units = {"CapacityUnits": halves / 2}
+        if self._kind:
+            units[self._kind] = halves / 2
+        return units
 
     @staticmethod
     def members(level: str | None, usages: Iterable[Usage]) -> bytes:

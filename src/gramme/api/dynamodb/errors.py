@@ -7,7 +7,8 @@ reference, common errors; issue 2, "Answers under trouble".
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -23,6 +24,9 @@ _CAPITAL_MESSAGE: Final = (
     "TransactionInProgressException",
     "IdempotentParameterMismatchException",
 )
+
+CONFLICT: Final = "Transaction is ongoing for the item"
+COLLECTION_FULL: Final = "Collection size exceeded."
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -93,7 +97,56 @@ def condition_failed(item: bytes | None) -> ApiError:
 
 def collection_full() -> ApiError:
     """A collection of a table with local indexes would grow past 10 GB."""
-    return ApiError("ItemCollectionSizeLimitExceededException", "Collection size exceeded.")
+    return ApiError("ItemCollectionSizeLimitExceededException", COLLECTION_FULL)
+
+
+class Cancellation(NamedTuple):
+    """Why one action of a transaction could not be done; `item` is JSON of the present item where it was asked for."""
+
+    code: str
+    message: str | None = None
+    item: bytes | None = None
+
+
+NOT_THE_CAUSE: Final = Cancellation("None")
+"""The reason given for an action that could have been done: the word, and no message at all."""
+
+
+def transaction_canceled(reasons: Iterable[Cancellation]) -> ApiError:
+    """Nothing of a transaction was done; `reasons` in the order of its actions."""
+    listed = list(reasons)
+    codes = ", ".join(reason.code for reason in listed)
+    error = ApiError(
+        "TransactionCanceledException",
+        f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]",
+    )
+    error.extra = b',"CancellationReasons":' + _encode([_described(reason) for reason in listed])
+    return error
+
+
+def _described(reason: Cancellation) -> dict[str, Any]:
+    described: dict[str, Any] = {"Code": reason.code}
+    if reason.message is not None:
+        described["Message"] = reason.message
+    if reason.item is not None:
+        described["Item"] = msgspec.Raw(reason.item)
+    return described
+
+
+def transaction_conflict() -> ApiError:
+    """A transaction in progress holds the item of a plain write."""
+    return ApiError("TransactionConflictException", CONFLICT)
+
+
+def transaction_in_progress() -> ApiError:
+    """A transaction with the client's token has not ended yet: SDKs try again."""
+    return ApiError("TransactionInProgressException", "Transaction from previous request is still in progress")
+
+
+def token_mismatch() -> ApiError:
+    """The client's token belongs to another request."""
+    text = "The ClientRequestToken was used within the last 10 minutes for a request with other parameters"
+    return ApiError("IdempotentParameterMismatchException", text)
 
 
 def throttled(provisioned: bool, reason: str, resource: str) -> ApiError:

@@ -44,6 +44,17 @@ class StringShape(Shape):
         raise serialization(_scalar_text(value, "String"))
 
 
+class TableNameShape(StringShape):
+    """The name or ARN of a table inside a structure; ARNs are judged where they are resolved."""
+
+    def constrain(self, value: Any, path: str, errors: list[str]) -> None:
+        if not (value.startswith("arn:") and len(value) <= 1024):
+            errors += [
+                f"Value '{echo(value)}' at '{path}' failed to satisfy constraint: {broken}"
+                for broken in _name_faults(value, 1)
+            ]
+
+
 class BooleanShape(Shape):
     def check(self, value: Any) -> Any:
         if type(value) is bool:
@@ -98,7 +109,14 @@ class ListShape(Shape):
         return [None if element is None else self.element.check(element) for element in value]
 
     def show(self, value: Any) -> str:
-        return "[" + ", ".join("null" if element is None else self.element.show(element) for element in value) + "]"
+        shown: list[str] = []
+        chars = 0
+        for element in value:
+            shown.append("null" if element is None else self.element.show(element))
+            chars += len(shown[-1])
+            if chars > _ECHO_CHARS:
+                break  # no message prints more
+        return f"[{', '.join(shown)}]"
 
     def constrain(self, value: Any, path: str, errors: list[str]) -> None:
         for index, element in enumerate(value):
@@ -155,7 +173,7 @@ class Member:
             return
         broken = self._broken(value)
         if broken is not None:
-            shown = f" '{self.shape.show(value)[:_ECHO_CHARS]}'" if self.shows_value else ""
+            shown = f" '{echo(self.shape.show(value))}'" if self.shows_value else ""
             errors.append(f"Value{shown} at '{path}' failed to satisfy constraint: {broken}")
         else:
             self.shape.constrain(value, path, errors)
@@ -306,6 +324,13 @@ ITEM_TABLE_NAME: Final = TableNameRule(
 TABLE_TABLE_NAME: Final = TableNameRule(3, "The parameter 'TableName' is required but was not present in the request")
 
 _ATTRIBUTES: Final = AttributeMapShape()
+
+
+def echo(shown: str) -> str:
+    """A value as a message prints it: a long one is cut, a list or map is closed again."""
+    if len(shown) <= _ECHO_CHARS:
+        return shown
+    return shown[:_ECHO_CHARS] + (f"...{shown[-1]}" if shown[-1] in "]}" else "")
 
 
 def lower_first(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from typing import Final, TypeVar
 
 from gramme.api.dynamodb.call import Call, TableGone
 from gramme.api.dynamodb.errors import table_not_found, unreachable
@@ -14,20 +14,22 @@ from gramme.tables.requests import Failed
 
 _READY: Final = ("ACTIVE", "UPDATING")
 
+_Result = TypeVar("_Result")
+
 
 async def with_fresh_tables(
-    call: Call, names: list[str], act: Callable[[Call, dict[str, TableDescriptor]], Awaitable[None]]
-) -> None:
-    """Run `act` with the descriptor of each of `names` (names or ARNs, as the client wrote them).
+    call: Call, names: list[str], act: Callable[[Call, dict[str, TableDescriptor]], Awaitable[_Result]]
+) -> _Result:
+    """What `act` makes of the descriptors of `names` (names or ARNs, as the client wrote them).
 
     If `act` finds one of them gone, the catalog is asked for all of them, and `act` runs once more. Raises ApiError; it
     is no ResourceNotFoundException if the catalog says that they all exist.
     """
     try:
-        await act(call, await _find(call, names, fresh=False))
+        return await act(call, await _find(call, names, fresh=False))
     except TableGone:
         try:
-            await act(call, await _find(call, names, fresh=True))
+            return await act(call, await _find(call, names, fresh=True))
         except TableGone:
             raise unreachable() from None
 

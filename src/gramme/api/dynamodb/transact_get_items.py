@@ -1,0 +1,50 @@
+"""TransactGetItems: up to 100 items of any tables, all as of one moment. Source: API reference, TransactGetItems.
+
+Rule: an item that does not exist, or of which a projection leaves nothing, is an empty entry in its place.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gramme.api.dynamodb.call import Call
+from gramme.api.dynamodb.expressions import Rules, prepare
+from gramme.api.dynamodb.large import PARSING_COST, Budget
+from gramme.api.dynamodb.transactions import ReadPart, consumed_by_reads, read
+from gramme.tables.expression.projection import Projection
+from gramme.tables.requests import Found
+from gramme.tables.rows import project_row
+from gramme.tables.values import normalise_item
+
+_RULES: Final = Rules(("ProjectionExpression",), ())
+
+
+def start(call: Call) -> None:
+    """Begin TransactGetItems."""
+    call.run(_run(call))
+
+
+async def _run(call: Call) -> None:
+    budget = Budget(call.env)
+    parts: list[ReadPart] = []
+    projections: list[Projection | None] = []
+    for element in call.body["TransactItems"]:
+        body = element["Get"]
+        prepared = prepare(body, _RULES)
+        projections.append(None if prepared is None else prepared.parsed.projection)
+        parts.append(ReadPart(body["TableName"], normalise_item(body["Key"])[0]))
+        await budget.spend(PARSING_COST * len(body.get("ProjectionExpression") or ""))
+    tables, items = await read(call, parts, budget)
+    entries: list[bytes] = []
+    for item, projection in zip(items, projections, strict=True):
+        entries.append(_entry(item, projection))
+        await budget.spend(item.size)
+    capacity = consumed_by_reads(call.body.get("ReturnConsumedCapacity"), parts, tables, items)
+    call.answer([b'{"Responses":[', b",".join(entries), b"]", capacity, b"}"])
+
+
+def _entry(found: Found, projection: Projection | None) -> bytes:
+    shown = found.item
+    if shown is not None and projection is not None:
+        shown = project_row(shown, projection)
+    return b"{}" if shown is None or shown == b"{}" else b'{"Item":' + shown + b"}"
