@@ -43,6 +43,7 @@ from gramme.tables.requests import (
     ScanRange,
     WriteRequest,
 )
+from gramme.tables.streams import Changes, DescribeStream, ListStreams, ReadChanges, StreamList
 from gramme.tables.table_changes import changed
 from gramme.tables.transactions import (
     Action,
@@ -125,6 +126,11 @@ class MemoryBackend:
     def catalog(self, request: CatalogRequest, deadline: Instant, on_reply: Callable[[CatalogReply], None]) -> None:
         reply: CatalogReply = self.failures.pop(0) if self.failures else self._catalog(request)
         self._answer(lambda: on_reply(reply))
+
+    def read_changes(
+        self, place: Partition, request: ReadChanges, deadline: Instant, on_reply: Callable[[Changes | Failed], None]
+    ) -> None:
+        raise NotImplementedError
 
     def transact_write(
         self, request: WriteTransaction, deadline: Instant, on_reply: Callable[[WriteOutcome], None]
@@ -221,6 +227,8 @@ class MemoryBackend:
                     return NoSuchTable(name)
                 del self.rows[gone.table_id]
                 return TableReply(gone)
+            case ListStreams() | DescribeStream():
+                return StreamList(())
         return self._change(request)
 
     def _change(self, request: TableChange) -> CatalogReply:

@@ -17,6 +17,7 @@ import gramme.node.table_evaluator as evaluator_module
 from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.node import item_changes
 from gramme.node.feeder import Feeder, _Lane
+from gramme.node.state_rows import cursor_row
 from gramme.sim.checkers.indexes import IndexState, wrong_index
 from gramme.sim.configs import CONFIGS, SimConfig
 from gramme.sim.run import simulate
@@ -55,7 +56,8 @@ def take_any_batch() -> AbstractContextManager[None]:
     def careless(request: Any, read: Any, context: Any) -> Any:
         before = IndexApplied(request.epoch, request.seq - 1, 0)
         cursor = evaluator_module._encode_cursor(before) if request.seq else None
-        return original(request, lambda key: cursor if key.startswith(evaluator_module._CURSOR) else read(key), context)
+        row = cursor_row(request.feeder)
+        return original(request, lambda key: cursor if key == row else read(key), context)
 
     return _patched(evaluator_module, "_apply_index", careless)
 

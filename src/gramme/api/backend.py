@@ -13,8 +13,9 @@ from typing import Protocol
 from gramme.kernel.ids import CommandId
 from gramme.kernel.time import Instant
 from gramme.tables.catalog import CatalogReply, CatalogRequest
-from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.requests import Failed, Reply, Request
+from gramme.tables.streams import Changes, ReadChanges
 from gramme.tables.transactions import ReadOutcome, ReadTransaction, WriteOutcome, WriteTransaction
 
 
@@ -46,6 +47,13 @@ class Backend(Protocol):
 
     def catalog(self, request: CatalogRequest, deadline: Instant, on_reply: Callable[[CatalogReply], None]) -> None:
         """Have the catalog's leader evaluate `request`."""
+
+    def read_changes(
+        self, place: Partition, request: ReadChanges, deadline: Instant, on_reply: Callable[[Changes | Failed], None]
+    ) -> None:
+        """Read records of the shard that partition `place` wrote: at any replica that has heard its leader lately, as
+        far as they are applied there, or at the leader if `consistent`. Failed(NO_TABLE) if the partition is gone,
+        and with it every stream that it was part of."""
 
     def transact_write(
         self, request: WriteTransaction, deadline: Instant, on_reply: Callable[[WriteOutcome], None]

@@ -1,7 +1,8 @@
 """The catalog's data model: tables, their partitions and the groups' tombstones, as rows of one replicated partition.
 
 Pure: reads rows, says which rows change. Rows of space CATALOG: `t/NAME` → TableDescriptor, `g/GROUP` → GroupSpec,
-`x/GROUP` → tombstone (for ever: group ids are never reused), `n` → counters. Authority: REPLICATION.md §8.
+`x/GROUP` → tombstone (for ever: group ids are never reused), `s/NAME` → streams (`gramme.node.catalog_streams`), `n` →
+counters. Authority: REPLICATION.md §8.
 """
 
 from __future__ import annotations
@@ -13,7 +14,17 @@ import msgspec
 from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import GroupId, NodeId
 from gramme.kernel.ports import Randomness
-from gramme.node.catalog_commands import CatalogAnswer, RemoveTable, SetStatus, SettleIndexes
+from gramme.node import catalog_streams
+from gramme.node.catalog_commands import CatalogAnswer, ForgetStreams, RemoveTable, SetStatus, SettleSchema
+from gramme.node.catalog_streams import (
+    Streams,
+    describe_stream,
+    is_over,
+    kept_for,
+    latest_label,
+    list_streams,
+    streams_row,
+)
 from gramme.node.evaluator import Answer, Change, Context, Read, Scan
 from gramme.node.messages import GroupSpec
 from gramme.node.ports import Member
@@ -34,10 +45,11 @@ from gramme.tables.catalog import (
     TagTable,
     UpdateTable,
 )
-from gramme.tables.descriptor import Index, Partition, TableDescriptor
-from gramme.tables.index_changes import indexes_settled, missing_index
+from gramme.tables.descriptor import Index, Partition, TableDescriptor, TableStream
+from gramme.tables.index_changes import missing_index, schema_settled
 from gramme.tables.indexes import encode_schema, schema_of
 from gramme.tables.requests import Refused
+from gramme.tables.streams import MAX_STREAMS, DescribeStream, ListStreams, StreamList, new_label
 from gramme.tables.table_changes import changed
 
 REPLICATION_FACTOR: Final = 3
@@ -81,21 +93,27 @@ class CatalogEvaluator:
     def reset(self) -> None:
         """Nothing is remembered between requests."""
 
+    def settled(self, get: Read) -> CatalogEvaluator:
+        """The catalog is never sealed."""
+        return self
+
     def write(self, request: Any, read: Read, context: Context) -> Change | Answer:
         """One catalog write; each bumps the catalog's version if it changes anything."""
         match request:
             case CreateTable():
                 return self._create(request, read, context)
             case DeleteTable():
-                return self._delete(request, read)
+                return self._delete(request, read, context)
             case UpdateTable() | TagTable() | SetTimeToLive():
                 return self._change_settings(request, read, context)
             case SetStatus():
                 return self._set_status(request, read)
             case RemoveTable():
                 return self._remove(request, read)
-            case SettleIndexes():
-                return self._settle_indexes(request, read)
+            case SettleSchema():
+                return self._settle_schema(request, read)
+            case ForgetStreams():
+                return self._forget_streams(request, read, context)
         raise Invariant(f"not a catalog write: {type(request).__name__}")
 
     def read(self, request: Any, get: Read, scan: Scan) -> CatalogAnswer:
@@ -112,6 +130,10 @@ class CatalogEvaluator:
                         return TableNames(tuple(names), more=True)
                     names.append(key[len(_TABLES) :].decode())
                 return TableNames(tuple(names), more=False)
+            case ListStreams():
+                return list_streams(request, get, scan)
+            case DescribeStream():
+                return describe_stream(request, get)
         raise Invariant(f"not a catalog read: {type(request).__name__}")
 
     def _create(self, request: CreateTable, read: Read, context: Context) -> Change | Answer:
@@ -127,6 +149,8 @@ class CatalogEvaluator:
         for number, index in enumerate(request.indexes, 1):
             indexes.append(self._placed(msgspec.structs.replace(index, number=number), next_group, on_demand))
             next_group += len(indexes[-1].partitions)
+        streams = streams_row(read, request.name)
+        label = new_label(context.wall, latest_label(streams)) if request.stream is not None else ""
         table = TableDescriptor(
             name=request.name,
             table_id=_random_uuid(self._rng),
@@ -142,10 +166,15 @@ class CatalogEvaluator:
             settings=request.settings,
             indexes=tuple(indexes),
             next_index=len(indexes) + 1,
+            stream=None if request.stream is None else TableStream(label, request.stream),
+            latest_stream=label,
+            schema_version=1,
+            configured=1,  # the founding of its groups
         )
         puts = [(row, _pack(table)), (_COUNTERS, _pack(Counters(counters.version + 1, next_group)))]
         puts += [(_group_row(spec.group), _pack(spec)) for spec in group_specs(table)]
-        return Change(puts, [], TableReply(table))
+        changed = catalog_streams.changed(streams, None, table, context.wall)
+        return _with_streams(Change(puts, [], TableReply(table)), table.name, streams, changed)
 
     def _partitions(self, first: int, reads: int, writes: int, on_demand: bool) -> tuple[Partition, ...]:
         """New partitions for such a load, in groups from `first` on."""
@@ -161,14 +190,16 @@ class CatalogEvaluator:
         partitions = self._partitions(first, index.read_units, index.write_units, on_demand)
         return msgspec.structs.replace(index, partitions=partitions)
 
-    def _delete(self, request: DeleteTable, read: Read) -> Change | Answer:
+    def _delete(self, request: DeleteTable, read: Read, context: Context) -> Change | Answer:
         table = table_row(read, request.name)
         row = _TABLES + request.name.encode()
         if table is None:
             return Answer(NoSuchTable(request.name), (row,))
         if table.status != "ACTIVE":
             return Answer(TableInUse(request.name, table.status), (row,))
-        return self._change_table(table, "DELETING", read)
+        streams = streams_row(read, request.name)
+        closed = catalog_streams.closed(streams, table.table_id, context.wall)
+        return _with_streams(self._change_table(table, "DELETING", read), table.name, streams, closed)
 
     def _change_settings(
         self, request: UpdateTable | TagTable | SetTimeToLive, read: Read, context: Context
@@ -181,7 +212,10 @@ class CatalogEvaluator:
             return Answer(TableInUse(request.name, table.status), (row,))
         if isinstance(request, UpdateTable) and missing_index(table, request):
             return Answer(NoSuchIndex(request.name), (row,))
-        after = changed(table, request, context.wall)
+        streams = streams_row(read, request.name)
+        if len(streams) >= MAX_STREAMS and isinstance(request, UpdateTable) and request.stream is not None:
+            return Answer(Refused(f"Too many streams: a table can have {MAX_STREAMS} within 24 hours"), (row,))
+        after = changed(table, request, context.wall, latest_label(streams))
         if isinstance(after, Refused):
             return Answer(after, (row,))
         puts: list[tuple[bytes, bytes]] = []
@@ -193,17 +227,22 @@ class CatalogEvaluator:
             next_group += len(placed.partitions)
             puts = [(_group_row(spec.group), _pack(spec)) for spec in index_specs(after, placed)]
         puts += [(row, _pack(after)), (_COUNTERS, _pack(Counters(counters.version + 1, next_group)))]
-        return Change(puts, [], TableReply(after))
+        streaming = catalog_streams.changed(streams, table, after, context.wall)
+        return _with_streams(Change(puts, [], TableReply(after)), table.name, streams, streaming)
 
-    def _settle_indexes(self, request: SettleIndexes, read: Read) -> Change | Answer:
+    def _settle_schema(self, request: SettleSchema, read: Read) -> Change | Answer:
         table = table_row(read, request.name)
         row = _TABLES + request.name.encode()
-        if table is None or table.table_id != request.table_id or table.status != "UPDATING":
+        if table is None or table.table_id != request.table_id or table.status not in ("UPDATING", "ACTIVE"):
             return Answer(NoSuchTable(request.name), (row,))
-        after = indexes_settled(table, request.made, request.gone)
+        if table.schema_version != request.version or table.configured >= request.version:
+            return Answer(TableReply(table), (row,))
+        after = schema_settled(table, request.version, request.made, request.gone)
         gone = [p.group for index in table.indexes if index.number in request.gone for p in index.partitions]
-        puts = [(row, _pack(after)), _bumped(read), *((_TOMBSTONES + _group_bytes(group), b"") for group in gone)]
-        return Change(puts, [_group_row(group) for group in gone], TableReply(after))
+        puts = [(row, _pack(after)), _bumped(read), *_tombstones(gone)]
+        change = Change(puts, [_group_row(group) for group in gone], TableReply(after))
+        streams = streams_row(read, table.name)
+        return _with_streams(change, table.name, streams, catalog_streams.settled(streams, table.table_id))
 
     def _set_status(self, request: SetStatus, read: Read) -> Change | Answer:
         table = table_row(read, request.name)
@@ -212,7 +251,9 @@ class CatalogEvaluator:
             return Answer(NoSuchTable(request.name), (row,))
         if table.status != "CREATING":
             return Answer(TableReply(table), (row,))
-        return self._change_table(table, request.status, read)
+        streams = streams_row(read, table.name)
+        settled = catalog_streams.settled(streams, table.table_id)
+        return _with_streams(self._change_table(table, request.status, read), table.name, streams, settled)
 
     def _change_table(self, table: TableDescriptor, status: Any, read: Read) -> Change:
         changed = msgspec.structs.replace(table, status=status, version=table.version + 1)
@@ -224,12 +265,50 @@ class CatalogEvaluator:
         row = _TABLES + request.name.encode()
         if table is None or table.table_id != request.table_id or table.status != "DELETING":
             return Answer(NoSuchTable(request.name), (row,))
-        deletes = [row]
-        puts = [_bumped(read)]
-        for partition in table.all_partitions:
-            deletes.append(_group_row(partition.group))
-            puts.append((_TOMBSTONES + _group_bytes(partition.group), b""))
-        return Change(puts, deletes, TableReply(table))
+        streams = streams_row(read, table.name)
+        gone = [place.group for place in leaving(table, streams)]
+        deletes = [row, *(_group_row(group) for group in gone)]
+        change = Change([_bumped(read), *_tombstones(gone)], deletes, TableReply(table))
+        return _with_streams(change, table.name, streams, catalog_streams.settled(streams, table.table_id))
+
+    def _forget_streams(self, request: ForgetStreams, read: Read, context: Context) -> Change | Answer:
+        streams = streams_row(read, request.name)
+        kept = tuple(stream for stream in streams if not is_over(stream, context.wall))
+        if kept == streams:
+            return Answer(StreamList(streams), (catalog_streams.stream_key(request.name),))
+        table = table_row(read, request.name)
+        needed = {stream.table_id for stream in kept} | ({table.table_id} if table is not None else set())
+        gone = [
+            place.group
+            for table_id, partitions in {s.table_id: s.partitions for s in streams}.items()
+            if table_id not in needed
+            for place in partitions
+        ]
+        change = Change([_bumped(read), *_tombstones(gone)], [_group_row(g) for g in gone], StreamList(kept))
+        return _with_streams(change, request.name, streams, kept)
+
+
+def _with_streams(change: Change, name: str, before: Streams, after: Streams) -> Change:
+    """`change` and what becomes of the streams of tables called `name`."""
+    if before != after:
+        puts, deletes = catalog_streams.written(name, after)
+        change.puts.extend(puts)
+        change.deletes.extend(deletes)
+    return change
+
+
+def leaving(table: TableDescriptor, streams: Streams) -> tuple[Partition, ...]:
+    """The partitions of a table that are on their way to nothing. A deleted table's own ones stay, sealed, as long as
+    its `streams` can be read."""
+    if table.status != "DELETING":
+        return tuple(place for index in table.indexes if index.status == "DELETING" for place in index.partitions)
+    if not kept_for(streams, table.table_id):
+        return table.all_partitions
+    return tuple(place for index in table.indexes for place in index.partitions)
+
+
+def _tombstones(groups: list[GroupId]) -> list[tuple[bytes, bytes]]:
+    return [(_TOMBSTONES + _group_bytes(group), b"") for group in groups]
 
 
 def table_row(read: Read, name: str) -> TableDescriptor | None:
@@ -261,7 +340,7 @@ def is_tombstoned(read: Read, group: GroupId) -> bool:
 
 def group_specs(table: TableDescriptor) -> list[GroupSpec]:
     """The groups of a new table: those of its own partitions, which know its indexes, then those of its indexes."""
-    schema = encode_schema(schema_of(table)) if table.indexes else b""
+    schema = encode_schema(schema_of(table)) if table.indexes or table.stream is not None else b""
     own = [GroupSpec(p.group, table.table_id, p.start, p.end, p.replicas, schema) for p in table.partitions]
     return own + [spec for index in table.indexes for spec in index_specs(table, index)]
 

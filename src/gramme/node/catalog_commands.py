@@ -18,6 +18,7 @@ from gramme.tables.catalog import (
 )
 from gramme.tables.descriptor import TableStatus
 from gramme.tables.requests import Refused
+from gramme.tables.streams import StreamList, StreamRequest
 
 
 class SetStatus(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -35,17 +36,26 @@ class RemoveTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     table_id: str
 
 
-class SettleIndexes(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """The indexes with the numbers `made` are ACTIVE, those of `gone` and their groups are no more; nothing happens if
-    this incarnation of the table is gone."""
+class SettleSchema(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Every partition has the schema of `version`: the indexes with the numbers `made` are ACTIVE, those of `gone` and
+    their groups are no more, the stream is what the descriptor says. Nothing happens if this incarnation of the table
+    is gone, or its schema has changed since."""
 
     name: str
     table_id: str
+    version: int
     made: tuple[int, ...]
     gone: tuple[int, ...]
 
 
-CatalogWrite = CreateTable | DeleteTable | TableChange | SetStatus | RemoveTable | SettleIndexes
-CatalogRead = DescribeTable | ListTables
+class ForgetStreams(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Streams of tables called `name` that were closed long enough ago are no more, nor are the groups of a deleted
+    table that has none left."""
+
+    name: str
+
+
+CatalogWrite = CreateTable | DeleteTable | TableChange | SetStatus | RemoveTable | SettleSchema | ForgetStreams
+CatalogRead = DescribeTable | ListTables | StreamRequest
 CatalogCommand = CatalogWrite | CatalogRead
-CatalogAnswer = TableReply | TableNames | NoSuchTable | NoSuchIndex | TableInUse | Refused
+CatalogAnswer = TableReply | TableNames | StreamList | NoSuchTable | NoSuchIndex | TableInUse | Refused

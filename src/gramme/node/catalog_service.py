@@ -3,8 +3,10 @@
 CreateTable: the row says CREATING → every member is told to host its groups → each group's leader reports its barrier →
 the row says ACTIVE → the caller hears CREATING, as SDKs expect, and the first DescribeTable anywhere says ACTIVE.
 DeleteTable: the row says DELETING (irreversible) → every member drops → tombstones replace the rows → the caller hears
-DELETING. A new catalog leader takes up what it finds half done; a caller's retry carries the same command id and joins.
-Source: issue 2 (tables), REPLICATION.md §8 "Authority".
+DELETING. Where streams of the table can still be read, its own partitions are sealed instead: they lose their items and
+stay until the streams are forgotten (`gramme.node.stream_service`). A new catalog leader takes up what it finds half
+done; a caller's retry carries the same command id and joins. Source: issue 2 (tables), issue 4 (streams),
+REPLICATION.md §8 "Authority".
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ from typing import Any, Final
 
 from gramme.kernel.ids import CommandId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, Instant
-from gramme.node.catalog import all_groups, all_tables, counters_row, group_specs, is_tombstoned
+from gramme.node.catalog import all_groups, all_tables, counters_row, group_specs, is_tombstoned, leaving
 from gramme.node.catalog_commands import RemoveTable, SetStatus
+from gramme.node.catalog_streams import streams_row
 from gramme.node.host import Host
-from gramme.node.index_service import IndexService
 from gramme.node.messages import (
     CreateGroups,
     DropGroups,
@@ -29,8 +31,11 @@ from gramme.node.messages import (
 )
 from gramme.node.partition import Elsewhere, PartitionReplica
 from gramme.node.ports import NodeSettings
-from gramme.tables.catalog import CreateTable, DeleteTable, TableReply, UpdateTable
+from gramme.node.schema_service import Push, SchemaService
+from gramme.node.stream_service import StreamService
+from gramme.tables.catalog import CreateTable, DeleteTable, SetTimeToLive, TableReply, UpdateTable
 from gramme.tables.descriptor import Partition, TableDescriptor
+from gramme.tables.indexes import schema_of
 from gramme.tables.requests import Failed
 
 _RETRY_NS: Final = 200 * MILLISECOND
@@ -41,12 +46,14 @@ OnReply = Callable[[Any], None]
 class _Task:
     """A table on its way to ACTIVE or to nothing."""
 
-    __slots__ = ("finishing", "specs", "started", "table", "waiters", "waiting")
+    __slots__ = ("finishing", "seal", "specs", "started", "table", "waiters", "waiting")
 
     def __init__(self, table: TableDescriptor, started: Instant, waiting: dict[tuple[GroupId, NodeId], None]) -> None:
         self.table = table
         self.started = started
-        self.specs = group_specs(table)
+        self.seal: Push | None = None  # of a deletion: the partitions that stay
+        groups = {group for group, _ in waiting}
+        self.specs = [spec for spec in group_specs(table) if spec.group in groups]
         self.waiting = waiting  # (group, node) whose report is missing; for a creation the node is 0
         self.waiters: list[tuple[OnReply, Any]] = []
         self.finishing = False
@@ -65,7 +72,9 @@ class CatalogService:
         self._host = host
         self._settings = settings
         self._partition = partition
-        self._indexes = IndexService(host, settings, partition, send)
+        self._send = send
+        self._schemas = SchemaService(host, settings, partition, send)
+        self._streams = StreamService(host, partition)
         self._creating: dict[str, _Task] = {}
         self._deleting: dict[str, _Task] = {}
         self._timer_armed = False
@@ -81,15 +90,16 @@ class CatalogService:
             partition.submit(request, command_id, lambda reply: self._created(reply, on_reply), repeated)
         elif isinstance(request, DeleteTable):
             partition.submit(request, command_id, lambda reply: self._deleted(reply, on_reply), repeated)
-        elif isinstance(request, UpdateTable):
+        elif isinstance(request, UpdateTable | SetTimeToLive):
             partition.submit(request, command_id, lambda reply: self._updated(reply, on_reply), repeated)
         else:
             partition.submit(request, command_id, on_reply, repeated)
 
     def _updated(self, reply: Any, on_reply: OnReply) -> None:
-        """The caller does not wait for indexes to come or go: it hears UPDATING and polls."""
+        """The caller does not wait until the partitions know: it hears UPDATING and polls."""
         if isinstance(reply, TableReply):
-            self._indexes.begin(reply.table)
+            self._schemas.begin(reply.table)
+            self._streams.look_again()
         on_reply(reply)
 
     def _created(self, reply: Any, on_reply: OnReply) -> None:
@@ -135,7 +145,7 @@ class CatalogService:
 
     def on_groups_ready(self, message: GroupsReady) -> None:
         """Leaders report their barrier: the group serves."""
-        self._indexes.on_groups_ready(message)
+        self._schemas.on_groups_ready(message)
         for task in list(self._creating.values()):
             for group in message.groups:
                 task.waiting.pop((group, NodeId(0)), None)
@@ -155,9 +165,16 @@ class CatalogService:
     # --- deletion -------------------------------------------------------------------------------------------------
 
     def _begin_deletion(self, table: TableDescriptor) -> _Task:
-        waiting = {(p.group, node): None for p in table.all_partitions for node in p.replicas}
-        task = _Task(table, self._host.now(), waiting)
+        partition = self._partition()
+        assert partition is not None  # the DELETING row is applied here
+        gone = leaving(table, streams_row(partition.get, table.name))
+        task = _Task(table, self._host.now(), {(p.group, node): None for p in gone for node in p.replicas})
+        kept = tuple(place for place in table.partitions if place not in gone)
+        task.seal = Push(
+            self._host, self._send, schema_of(table), kept, lambda _: True, lambda: self._check_deletion(task)
+        )
         self._deleting[table.table_id] = task
+        self._streams.look_again()
         self._push_deletion(task)
         self._arm()
         return task
@@ -167,10 +184,12 @@ class CatalogService:
             groups = tuple(group for group, member in task.waiting if member == node)
             if groups:
                 self._host.send(node, DropGroups(groups))
+        if task.seal is not None:
+            task.seal.advance()
 
     def on_groups_dropped(self, source: NodeId, message: GroupsDropped) -> None:
         """Members report a durable drop."""
-        self._indexes.on_groups_dropped(source, message)
+        self._schemas.on_groups_dropped(source, message)
         for task in list(self._deleting.values()):
             for group in message.groups:
                 task.waiting.pop((group, source), None)
@@ -179,7 +198,7 @@ class CatalogService:
     def _check_deletion(self, task: _Task) -> None:
         """Done when every member has dropped. A member that stays silent is waited for until its lease, which alone
         could let it still answer strong reads, has run out and a majority of each group is gone."""
-        if task.finishing:
+        if task.finishing or (task.seal is not None and not task.seal.done):
             return
         age = self._host.now() - task.started
         if task.waiting and (age < 2 * self._settings.grant_ns or not self._majority_dropped(task)):
@@ -227,14 +246,16 @@ class CatalogService:
                 self._begin_creation(table)
             elif table.status == "DELETING" and table.table_id not in self._deleting:
                 self._begin_deletion(table)
-            elif table.status == "UPDATING":
-                self._indexes.begin(table)
+            else:
+                self._schemas.begin(table)
+        self._streams.look_again()
 
     def follow(self) -> None:
         """Another node leads: callers that wait here ask it."""
         tasks = [*self._creating.values(), *self._deleting.values()]
         self._creating, self._deleting = {}, {}
-        self._indexes.follow()
+        self._schemas.follow()
+        self._streams.follow()
         partition = self._partition()
         hint = partition.replica.leader_hint if partition is not None else None
         for task in tasks:
@@ -273,7 +294,12 @@ class CatalogService:
             self._host.send(source, Reconciled(version, (), ()))
             return
         hosted = frozenset(message.groups)
-        deleting = {place.group for table in all_tables(partition.scan) for place in _leaving(table)}
+        get = partition.get
+        deleting = {
+            place.group
+            for table in all_tables(partition.scan)
+            for place in leaving(table, streams_row(get, table.name) if table.status == "DELETING" else ())
+        }
         create = tuple(
             spec
             for spec in all_groups(partition.scan)
@@ -281,13 +307,6 @@ class CatalogService:
         )
         drop = tuple(group for group in message.groups if group in deleting or is_tombstoned(partition.get, group))
         self._host.send(source, Reconciled(version, create, drop))
-
-
-def _leaving(table: TableDescriptor) -> tuple[Partition, ...]:
-    """The partitions of a table that are on their way to nothing."""
-    if table.status == "DELETING":
-        return table.all_partitions
-    return tuple(place for index in table.indexes if index.status == "DELETING" for place in index.partitions)
 
 
 def _members(specs: tuple[GroupSpec, ...]) -> tuple[NodeId, ...]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from gramme.kernel.ids import Slot
 from gramme.kernel.time import Stamp, Timestamp
 from gramme.node.mutation import ChangeRecord
 from gramme.node.totals import Growth
+from gramme.paxos.entry import CommandKind
 
 Read = Callable[[bytes], bytes | None]
 """Newest value of a space-prefixed key, or None."""
@@ -19,13 +21,16 @@ Read = Callable[[bytes], bytes | None]
 
 class Change(NamedTuple):
     """Rows to put and delete (space-prefixed keys), the answer once that is applied, records of what changed for those
-    who consume them, and by how much the partition grew."""
+    who consume them, and by how much the partition grew. `erased`: ranges of rows that go before anything is put; only
+    of rows that no evaluation reads, for writes in flight are not looked up in ranges."""
 
     puts: list[tuple[bytes, bytes]]
     deletes: list[bytes]
     reply: Any
     changes: tuple[ChangeRecord, ...] = ()
     grown: tuple[Growth, ...] = ()
+    erased: tuple[tuple[bytes, bytes], ...] = ()
+    kind: CommandKind = CommandKind.MUTATIONS
 
 
 class Answer(NamedTuple):
@@ -36,10 +41,12 @@ class Answer(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a leader adds to a request: wall time, and the stamp that a resulting command will carry."""
+    """What a leader adds to a request: wall time, the stamp that a resulting command will carry, and the last slot of
+    the log so far, behind which it will stand (a function: few commands ask)."""
 
     wall: Timestamp
     stamp: Stamp
+    last_slot: Callable[[], Slot] = lambda: Slot(0)
 
 
 class Evaluator(Protocol):
@@ -53,6 +60,9 @@ class Evaluator(Protocol):
 
     def read(self, request: Any, get: Read, scan: Scan) -> Any:
         """Answer a read from applied state."""
+
+    def settled(self, get: Read) -> Evaluator:
+        """The evaluator for the state that `get` shows: itself, or another one for good (a partition was sealed)."""
 
 
 class Scan(Protocol):

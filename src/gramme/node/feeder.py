@@ -2,8 +2,8 @@
 
 A base partition writes a change record (old and new image) in the same mutation as the item. Its feeder reads the
 records in the order of slots, works out which entries of which index they replace, and sends these in batches to the
-leaders of the index's partitions, one batch at a time to each (a *lane*). When all lanes have confirmed a slot, the
-records up to it are deleted.
+leaders of the index's partitions, one batch at a time to each (a *lane*). What all lanes have confirmed it tells the
+partition's retention (`gramme.node.retention`), which writes it down and deletes what nobody else needs either.
 
 Rules. (1) A lane's batches are numbered within the epoch (the ballot under which this feeder leads), and an index
 partition takes a batch only if it is the next one: whatever is late, sent twice, or sent by a deposed leader changes
@@ -12,7 +12,8 @@ item lives in one base partition, so the order within a lane is the order of the
 new index reads a chunk of rows only in a step in which every change applied so far stands in the lanes already: what
 the chunk says is then as new as the lane, and later changes follow behind it. A new leader scans again from the start;
 rows that the first scan left behind are corrected by the changes since, which are kept until their lane has them.
-(4) What is not confirmed is bounded: past the bound the base partition refuses writes (row B10).
+(4) What is not confirmed is bounded: past the bound the base partition refuses writes (row B10). (5) A new leader reads
+from what was last written down as confirmed, however many older records a stream keeps.
 
 Source: DESIGN.md §4; AWS developer guide, "Global secondary indexes" (eventual, asynchronous, back-pressure).
 """
@@ -24,17 +25,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from gramme.kernel.ids import CATALOG_GROUP, Ballot, CommandId, GroupId
+from gramme.kernel.ids import Ballot, CommandId, GroupId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
+from gramme.node.change_log import read_log
 from gramme.node.host import Host
-from gramme.node.mutation import CHANGES, ChangeRecord, decode_change, slot_of_change
-from gramme.node.partition import PartitionReplica, Recorded
-from gramme.node.table_evaluator import TableEvaluator, is_filled
+from gramme.node.mutation import CHANGES_END, ChangeRecord, change_key, decode_change, slot_of_change
+from gramme.node.partition import PartitionReplica
+from gramme.node.table_evaluator import is_filled
 from gramme.storage.engine.rows import Space
 from gramme.tables.descriptor import Index, Partition
 from gramme.tables.indexes import Entry, PartitionSchema, entry_of
 from gramme.tables.item import decode_item, item_json
-from gramme.tables.requests import ApplyIndex, BackfillDone, Configured, IndexApplied, TrimChanges
+from gramme.tables.requests import ApplyIndex, BackfillDone, Configured, IndexApplied
 
 MAX_BACKLOG_ROWS: Final = 10_000
 MAX_BACKLOG_BYTES: Final = 16 << 20
@@ -44,11 +46,8 @@ _QUEUED_ROWS: Final = 2_000  # read and not confirmed by every lane: bounds the 
 _QUEUED_BYTES: Final = 4 << 20
 _BATCH_ROWS: Final = 500
 _BATCH_BYTES: Final = 512 << 10
-_TRIM_ROWS: Final = 1_000
-_TRIM_NS: Final = 200 * MILLISECOND
 _RETRY_NS: Final = 50 * MILLISECOND
 _PATIENCE_NS: Final = 5 * SECOND
-_CHANGES_END: Final = bytes((Space.CHANGES + 1,))
 _ITEMS: Final = bytes((Space.ITEMS,))
 _ITEMS_END: Final = bytes((Space.ITEMS + 1,))
 
@@ -88,10 +87,9 @@ class _Lane:
 
 
 class _Read(NamedTuple):
-    """A change record that was read and is not deleted yet."""
+    """A change record that was read and is not confirmed by every lane."""
 
     slot: int
-    key: bytes
     size: int
 
 
@@ -109,29 +107,36 @@ class _Backfill:
 class Feeder:
     """Feeds the global indexes of one base partition that this node leads. `stop` is final."""
 
-    def __init__(self, host: Host, send: Send, partition: PartitionReplica, schema: PartitionSchema) -> None:
+    def __init__(
+        self,
+        host: Host,
+        send: Send,
+        partition: PartitionReplica,
+        schema: PartitionSchema,
+        on_confirmed: Callable[[], None],
+    ) -> None:
         self._host = host
         self._send = send
         self._partition = partition
+        self._on_confirmed = on_confirmed
         leader = partition.replica.leader
         assert leader is not None
         self._epoch: Ballot = leader.ballot
         self._stopped = False
         self._awake = False
-        self._trimming = False
-        self._trim_armed = False
         self._lanes: dict[GroupId, _Lane] = {}
         self._indexes: dict[int, Index] = {}
         self._backfills: dict[int, _Backfill] = {}
         self._key = schema.key
-        self._unread = CHANGES  # where reading goes on
-        self._read_slot = 0
+        self.confirmed = read_log(partition.get, schema).confirmed
+        self._read_slot = self.confirmed
+        self._unread = change_key(self.confirmed + 1, 0)  # where reading goes on
         self._reads: deque[_Read] = deque()
         self._read_bytes = 0
-        self._rows = 0  # change records that exist
+        self._rows = 0  # change records that some lane has not confirmed, read or not
         self._bytes = 0
         self._counted = partition.applied.slot
-        for _, value in partition.scan(CHANGES, _CHANGES_END, False):
+        for _, value in partition.scan(self._unread, CHANGES_END, False):
             self._rows += 1
             self._bytes += len(value)
         self.configure(schema)
@@ -139,13 +144,8 @@ class Feeder:
     # --- what happens around it ---------------------------------------------------------------------------------------
 
     @property
-    def needed(self) -> bool:
-        """Whether there is an index to feed or a record to delete."""
-        return bool(self._lanes or self._rows)
-
-    @property
     def backlog(self) -> int:
-        """Change records that some index has not confirmed, or that are not deleted yet."""
+        """Change records that some index has not confirmed."""
         return self._rows
 
     def configure(self, schema: PartitionSchema) -> None:
@@ -207,7 +207,22 @@ class Feeder:
             self._awake_if_room()
         for lane in self._lanes.values():
             self._feed(lane)
-        self._trim()
+        self._confirm()
+
+    def _confirm(self) -> None:
+        """Let go of what every lane has confirmed."""
+        confirmed = min((lane.confirmed(self._read_slot) for lane in self._lanes.values()), default=self._read_slot)
+        while self._reads and self._reads[0].slot <= confirmed:
+            read = self._reads.popleft()
+            self._read_bytes -= read.size
+            self._rows -= 1
+            self._bytes -= read.size
+        self._bytes = max(0, self._bytes) if self._rows else 0
+        if confirmed > self.confirmed:
+            self.confirmed = confirmed
+            self._bound()
+            self.wake()
+            self._on_confirmed()
 
     def _awake_if_room(self) -> None:
         if self._has_room():
@@ -221,12 +236,12 @@ class Feeder:
     def _read_changes(self) -> bool:
         """Put the next change records into the lanes; True if every record that is applied has been read."""
         size = 0
-        for count, (key, value) in enumerate(self._partition.scan(self._unread, _CHANGES_END, False)):
+        for count, (key, value) in enumerate(self._partition.scan(self._unread, CHANGES_END, False)):
             slot = slot_of_change(key)
             if (count >= _STEP_ROWS or size >= _STEP_BYTES or not self._has_room()) and slot > self._read_slot:
                 return False
             self._take_change(slot, decode_change(value))
-            self._reads.append(_Read(slot, key[1:], len(value)))
+            self._reads.append(_Read(slot, len(value)))
             self._read_bytes += len(value)
             self._unread = key + b"\0"
             self._read_slot = slot
@@ -292,7 +307,9 @@ class Feeder:
 
     def _finish(self, number: int, backfill: _Backfill) -> None:
         def done(reply: Any) -> None:
-            if not isinstance(reply, Configured):
+            if isinstance(reply, Configured):
+                self._backfills.pop(number, None)
+            else:
                 self._later(_RETRY_NS, lambda: self._finish(number, backfill))
 
         if self._backfills.get(number) is backfill:
@@ -353,91 +370,9 @@ class Feeder:
         while lane.queue and lane.queue[0].slot <= through:
             lane.queue.popleft()
 
-    # --- deleting -----------------------------------------------------------------------------------------------------
-
-    def _trim(self, now: bool = False) -> None:
-        """Delete records that every lane has confirmed: many at a time, or after a while."""
-        if self._trimming or self._stopped or not self._reads:
-            return
-        confirmed = min((lane.confirmed(self._read_slot) for lane in self._lanes.values()), default=self._read_slot)
-        keys: list[bytes] = []
-        for read in self._reads:
-            if read.slot > confirmed or len(keys) == _TRIM_ROWS:
-                break
-            keys.append(read.key)
-        if len(keys) == _TRIM_ROWS or (now and keys):
-            self._trimming = True
-            self._partition.submit(TrimChanges(keys), self._draw(), lambda reply: self._trimmed(len(keys), reply))
-        elif keys and not self._trim_armed:
-            self._trim_armed = True
-            self._later(_TRIM_NS, self._trim_due)
-
-    def _trim_due(self) -> None:
-        self._trim_armed = False
-        self._trim(now=True)
-
-    def _trimmed(self, count: int, reply: Any) -> None:
-        self._trimming = False
-        if self._stopped or self._host.stopped:
-            return
-        if not isinstance(reply, Configured):
-            self._later(_RETRY_NS, self._trim)
-            return
-        for _ in range(count):
-            read = self._reads.popleft()
-            self._read_bytes -= read.size
-            self._rows -= 1
-            self._bytes -= read.size
-        self._bytes = max(0, self._bytes) if self._rows else 0
-        self._bound()
-        self.wake()
-
     def _draw(self) -> CommandId:
         return CommandId(self._host.ports.rng.randbytes(16))
 
 
 def _start(place: Partition) -> bytes:
     return place.start
-
-
-class Feeders:
-    """The feeders of the partitions that this node leads."""
-
-    def __init__(self, host: Host, send: Send) -> None:
-        self._host = host
-        self._send = send
-        self.running: dict[GroupId, Feeder] = {}
-
-    def role_changed(self, partition: PartitionReplica) -> None:
-        """A partition's leadership came or went."""
-        feeder = self.running.pop(partition.spec.group, None)
-        if feeder is not None:
-            feeder.stop()
-        if partition.leading and partition.spec.group != CATALOG_GROUP:
-            self._configure(partition)
-
-    def recorded(self, partition: PartitionReplica, recorded: Recorded) -> None:
-        """A led partition has applied something that concerns its feeder."""
-        if recorded.state:
-            self._configure(partition)
-        feeder = self.running.get(partition.spec.group)
-        if feeder is not None and recorded.changes:
-            feeder.recorded(recorded.slot, recorded.changes)
-
-    def _configure(self, partition: PartitionReplica) -> None:
-        group = partition.spec.group
-        evaluator = partition.evaluator
-        assert isinstance(evaluator, TableEvaluator)
-        schema = evaluator.schema(partition.get)
-        feeder = self.running.get(group)
-        if feeder is not None:
-            feeder.configure(schema)
-        elif partition.replica.leader is None:
-            return  # leadership is lost in this very step; `role_changed` is about to say so
-        elif schema.feeds or next(partition.scan(CHANGES, _CHANGES_END, False), None) is not None:
-            self.running[group] = Feeder(self._host, self._send, partition, schema)
-
-    def backlog(self, group: GroupId) -> int:
-        """Change records of `group` that are not confirmed everywhere."""
-        feeder = self.running.get(group)
-        return 0 if feeder is None else feeder.backlog

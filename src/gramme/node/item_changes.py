@@ -15,6 +15,7 @@ from gramme.node.evaluator import Answer, Change, Read
 from gramme.node.mutation import ChangeRecord
 from gramme.node.totals import Growth
 from gramme.storage.engine.rows import Space
+from gramme.tables.compare import equal
 from gramme.tables.evaluate import Put, Remove
 from gramme.tables.indexes import (
     MAX_COLLECTION_BYTES,
@@ -47,11 +48,12 @@ def item_change(
     stamp: Stamp,
     read: Read,
     prepared: bool = False,
+    service: bool = False,
 ) -> Change | Answer:
     """What `decision` on the item under `key`, now `stored`, changes; or why its indexes do not take it.
 
     `prepared`: it was accepted before and must not be refused any more; what the indexes do not take they pass over,
-    as they do with items that are older than they are.
+    as they do with items that are older than they are. `service`: nobody asked for it, the item has expired.
     """
     if type(decision) is Put:
         json: bytes | None = decision.item
@@ -61,9 +63,9 @@ def item_change(
         json = None
         puts = [(DELETED_ROW, stamp.to_bytes(8, "big"))]
         change = Change(puts, [ITEMS + key], decision.reply, (), _growth(decision.reply))
-    if not schema.indexes:
+    if not schema.indexes and schema.stream is None:
         return change
-    return _with_indexes(schema, key, stored, json, change, stamp, read, prepared)
+    return _with_consumers(schema, key, stored, json, change, stamp, read, prepared, service)
 
 
 def refused_keys(schema: PartitionSchema, item: Item, row: bytes, updated: bool = False) -> Answer | None:
@@ -82,11 +84,12 @@ def _growth(reply: Written) -> tuple[Growth, ...]:
     return () if old == new else ((0, (new > 0) - (old > 0), new - old),)
 
 
-def _with_indexes(
+def _with_consumers(
     schema: PartitionSchema, key: bytes, stored: bytes | None, json: bytes | None, change: Change, stamp: Stamp,
-    read: Read, prepared: bool,
+    read: Read, prepared: bool, service: bool,
 ) -> Change | Answer:  # fmt: skip
-    """Add to `change` what the write does to the indexes: rows of local ones, a change record for global ones."""
+    """Add to `change` what the write does to indexes and stream: rows of local indexes, a change record for global ones
+    and the stream."""
     new: Image | None = None if json is None else (decode_item(json), json)
     old: Image | None = None
     if stored is not None and not is_tombstone(stored):
@@ -110,10 +113,18 @@ def _with_indexes(
             return Answer(CollectionFull(), (ITEMS + key, row))
     units = tuple((replacement.by.name, replacement.units) for replacement in changed)
     reply = msgspec.structs.replace(change.reply, indexes=units, collection_bytes=total)
-    fed = len(local) != len(changed)
-    records = (ChangeRecord(key, old and old[1], json),) if fed else ()
+    recorded = len(local) != len(changed) or (schema.stream is not None and not _same(old, new))
+    records = (ChangeRecord(key, old and old[1], json, service),) if recorded else ()
     grown = (*change.grown, *(_index_growth(replacement) for replacement in local))
     return change._replace(reply=reply, changes=records, grown=grown)
+
+
+def _same(old: Image | None, new: Image | None) -> bool:
+    """Whether a stream has nothing to tell of the write. Canonical JSON still has an order of attributes and of the
+    elements of sets, as they were given."""
+    if old is None or new is None or len(old[1]) != len(new[1]):
+        return False
+    return old[1] == new[1] or equal({"M": old[0]}, {"M": new[0]})
 
 
 def _index_growth(replacement: Replacement) -> Growth:

@@ -11,6 +11,7 @@ import msgspec
 from gramme.kernel.ids import BootId, CommandId, GroupId, NodeId, Slot
 from gramme.node.catalog_commands import CatalogAnswer, CatalogCommand
 from gramme.tables.requests import PartitionCommand, Reply, Request
+from gramme.tables.streams import ReadChanges
 
 
 class _Wire(msgspec.Struct, frozen=True, array_like=True):
@@ -25,7 +26,7 @@ class Forward(_Wire, tag="Forward", frozen=True):
     id: int
     group: GroupId
     command_id: CommandId
-    request: Request | PartitionCommand | CatalogCommand
+    request: Request | ReadChanges | PartitionCommand | CatalogCommand
     repeated: bool = False
 
 

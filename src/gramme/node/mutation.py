@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from gramme.kernel.time import Stamp
 from gramme.node.totals import Growth
 from gramme.storage.engine.rows import Space
 
@@ -23,6 +24,7 @@ class ChangeRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     old: bytes | None
     new: bytes | None
     service: bool = False  # made by the service itself (expiry), not by a client
+    stamp: Stamp = Stamp(0)  # of its slot; 0 in the log, filled in by every replica when it applies the slot
 
 
 class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -33,9 +35,11 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reply: bytes
     changes: list[ChangeRecord] = []
     grown: tuple[Growth, ...] = ()  # `gramme.node.totals`
+    erased: tuple[tuple[bytes, bytes], ...] = ()  # ranges of rows, ends excluded, deleted before anything else
 
 
 CHANGES: Final = bytes((Space.CHANGES,))
+CHANGES_END: Final = bytes((Space.CHANGES + 1,))
 _SLOT_BYTES: Final = 8
 _INDEX_BYTES: Final = 2
 
@@ -49,6 +53,11 @@ def change_key(slot: int, index: int) -> bytes:
 def slot_of_change(key: bytes) -> int:
     """The slot in such a key."""
     return int.from_bytes(key[1 : 1 + _SLOT_BYTES], "big")
+
+
+def place_of_change(key: bytes) -> tuple[int, int]:
+    """Slot and index in such a key."""
+    return slot_of_change(key), int.from_bytes(key[1 + _SLOT_BYTES :], "big")
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -21,7 +21,7 @@ from gramme.node.catalog import CatalogEvaluator, all_tables, choose_members
 from gramme.node.catalog_service import CatalogService
 from gramme.node.driver import Driver
 from gramme.node.evaluator import Evaluator
-from gramme.node.feeder import Feeders
+from gramme.node.feeders import Feeders
 from gramme.node.flushing import Flusher
 from gramme.node.groups import Groups
 from gramme.node.host import Host

@@ -26,6 +26,7 @@ from gramme.node.messages import GroupSpec
 from gramme.node.mutation import ChangeRecord, Mutation, change_key, decode_mutation, encode_change, encode_mutation
 from gramme.node.outcomes import Outcomes
 from gramme.node.ports import NodeSettings
+from gramme.node.state_rows import SCHEMA_ROW
 from gramme.node.totals import TOTALS_ROW, Totals
 from gramme.node.wire import decode_reply, encode_reply
 from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark
@@ -45,10 +46,11 @@ from gramme.tables.requests import (
     ScanRange,
     UpdateItem,
 )
+from gramme.tables.streams import DescribeStream, ListStreams, ReadChanges
 
 _APPLIED: Final = struct.Struct(">QIQ")  # slot, chain CRC, stamp
 _APPLIED_KEY: Final = b"applied"
-_READS: Final = (GetItem, ScanRange, CountRows, DescribeTable, ListTables)
+_READS: Final = (GetItem, ScanRange, CountRows, ReadChanges, DescribeTable, ListTables, ListStreams, DescribeStream)
 _ITEM_WRITES: Final = (PutItem, UpdateItem, DeleteItem)
 _INDEX_THROTTLED: Final = "IndexWriteKeyRangeThroughputExceeded"
 _APPLY_RETRY_NS: Final = 5_000_000
@@ -66,7 +68,7 @@ class Recorded(NamedTuple):
 
     slot: Slot
     changes: list[ChangeRecord]
-    state: bool  # its first row is of space STATE: a new schema, perhaps
+    configured: bool  # the partition's schema is a new one
 
 
 OnReply = Callable[[Any], None]
@@ -114,7 +116,6 @@ class PartitionReplica:
     ) -> None:
         self.spec = spec
         self.replica = replica
-        self.evaluator = evaluator
         self.extent = extent
         self.applied = applied
         self.leading = False
@@ -131,6 +132,8 @@ class PartitionReplica:
         self._outcomes_known_at = Instant(0)
         self._outcome_rows = 0  # rotations until the outcome rows of a snapshot may go; 0: there are none
         self._prefix = extent.to_bytes(8, "big")
+        self._sealing = False  # among the entries that are being applied is a SEAL
+        self.evaluator = evaluator.settled(self._get)
         self._overlay: dict[bytes, tuple[Slot, bytes | None]] = {}
         self._pending: dict[Slot, _Pending] = {}
         self._by_command: dict[CommandId, _Pending | _Held] = {}
@@ -264,7 +267,8 @@ class PartitionReplica:
             return
         wall = self._clock.timestamp()
         try:
-            plan = self.evaluator.write(request, self._newest, Context(wall, self.replica.next_stamp(wall)))
+            context = Context(wall, self.replica.next_stamp(wall), self._last_slot)
+            plan = self.evaluator.write(request, self._newest, context)
         except GrammeError:
             raise  # as in `read_now`
         except Exception as error:  # noqa: BLE001 - as in `read_now`
@@ -281,8 +285,9 @@ class PartitionReplica:
             self._hold_answer(plan, command_id, on_reply)
 
     def _propose(self, plan: Change, command_id: CommandId, wall: Any, on_reply: OnReply) -> None:
-        mutation = Mutation(plan.puts, plan.deletes, encode_reply(plan.reply), list(plan.changes), plan.grown)
-        command = Command(CommandKind.MUTATIONS, command_id, encode_mutation(mutation))
+        reply = encode_reply(plan.reply)
+        mutation = Mutation(plan.puts, plan.deletes, reply, list(plan.changes), plan.grown, plan.erased)
+        command = Command(plan.kind, command_id, encode_mutation(mutation))
         try:
             slot, effects = self.replica.propose(command, wall, self._host.now())
         except Stalled as stalled:
@@ -319,6 +324,9 @@ class PartitionReplica:
         return Elsewhere(NO_NODE if hint is None else hint, maybe_applied)
 
     # --- state ----------------------------------------------------------------------------------------------------
+
+    def _last_slot(self) -> Slot:
+        return self.replica.last_slot
 
     def _newest(self, key: bytes) -> bytes | None:
         flying = self._overlay.get(key)
@@ -376,12 +384,15 @@ class PartitionReplica:
             mutation = self._mutation(entry)
             mutations.append(mutation)
             if mutation is not None:
+                for start, end in mutation.erased:
+                    batch.delete_range(prefix + start, prefix + end)
                 for key, value in mutation.puts:
                     batch.put(prefix + key, value)
                 for key in mutation.deletes:
                     batch.delete(prefix + key)
                 for index, change in enumerate(mutation.changes):
-                    batch.put(prefix + change_key(entry.slot, index), encode_change(change))
+                    stamped = ChangeRecord(change.key, change.old, change.new, change.service, entry.stamp)
+                    batch.put(prefix + change_key(entry.slot, index), encode_change(stamped))
                 if mutation.grown:
                     if self._totals is None:
                         self._totals = Totals(self._get(TOTALS_ROW))
@@ -398,17 +409,22 @@ class PartitionReplica:
             return None
         self._host.engine_bytes += batch.size_bytes
         self.applied = last.mark
+        if self._sealing:
+            self._sealing = False
+            self.evaluator = self.evaluator.settled(self._get)
         return mutations
 
     def _mutation(self, entry: Entry) -> Mutation | None:
         """What `entry` does, None for a no-op. A leader still has it; a follower decodes."""
         kind = entry.command.kind
-        if kind is CommandKind.MUTATIONS:
-            pending = self._pending.get(entry.slot)
-            return decode_mutation(entry.command.body) if pending is None else pending.mutation
-        if kind is not CommandKind.NOOP:
-            raise Invariant(f"group {self.spec.group} slot {entry.slot}: command kind {kind} is of a later release")
-        return None
+        if kind is not CommandKind.MUTATIONS:
+            if kind is CommandKind.NOOP:
+                return None
+            if kind is not CommandKind.SEAL:
+                raise Invariant(f"group {self.spec.group} slot {entry.slot}: command kind {kind} is of a later release")
+            self._sealing = True
+        pending = self._pending.get(entry.slot)
+        return decode_mutation(entry.command.body) if pending is None else pending.mutation
 
     def _settle(self, entries: deque[Entry], mutations: list[Mutation | None]) -> None:
         """Outcomes, overlay and answers of entries that are applied now."""
@@ -416,9 +432,9 @@ class PartitionReplica:
             if mutation is None:
                 continue
             self.outcomes.add(entry.command.command_id, mutation.reply)
-            state = bool(mutation.puts) and mutation.puts[0][0][0] == Space.STATE
-            if self.leading and (state or mutation.changes):
-                self._on_output(self, Recorded(entry.slot, mutation.changes, state))
+            configured = bool(mutation.puts) and mutation.puts[0][0] == SCHEMA_ROW
+            if self.leading and (configured or mutation.changes):
+                self._on_output(self, Recorded(entry.slot, mutation.changes, configured))
             pending = self._pending.pop(entry.slot, None)
             if pending is not None:
                 self._forget_flying(entry.slot, pending)
@@ -450,7 +466,7 @@ class PartitionReplica:
             self._take_outcome(CommandId(key[PREFIX_BYTES:]), reply)
             self._outcome_rows = 2
         for entry in entries:
-            if entry.slot <= self.applied.slot and entry.command.kind is CommandKind.MUTATIONS:
+            if entry.slot <= self.applied.slot and entry.command.kind is not CommandKind.NOOP:
                 reply = decode_mutation(entry.command.body).reply
                 self.outcomes.add(entry.command.command_id, reply)
 
@@ -530,6 +546,7 @@ class PartitionReplica:
             self._take_outcome(command_id, reply)
         self._prefix = extent.to_bytes(8, "big")
         self._totals = None
+        self.evaluator = self.evaluator.settled(self._get)
         self.evaluator.reset()
         self._unapplied = deque(entry for entry in self._unapplied if entry.slot > applied.slot)
 

@@ -22,6 +22,7 @@ from gramme.node.ports import Member, NodeSettings
 from gramme.tables.catalog import CatalogReply, CatalogRequest, DeleteTable, DescribeTable, TableReply
 from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.requests import PARTITION_READS, Failed, FailureKind, Reply, Request
+from gramme.tables.streams import Changes, ReadChanges
 from gramme.tables.transactions import ReadOutcome, ReadTransaction, WriteOutcome, WriteTransaction
 
 _ATTEMPT_NS: Final = 700 * MILLISECOND
@@ -140,6 +141,18 @@ class Router:
         call = self._new_call(place.group, place.replicas, request, command_id, deadline, on_reply, repeated)
         if call is not None:
             self._attempt(call)
+
+    def read_changes(
+        self, place: Partition, request: ReadChanges, deadline: Instant, on_reply: Callable[[Changes | Failed], None]
+    ) -> None:
+        """See `Backend`."""
+        partition = self._partitions.get(place.group)
+        if partition is not None:
+            now = self._host.now()
+            if partition.serves_reads(now) or (not request.consistent and partition.fresh(now)):
+                on_reply(partition.read_now(request))
+                return
+        self.send(place, request, deadline, on_reply)
 
     def send(self, place: Partition, request: Any, deadline: Instant, on_reply: Callable[[Any], None]) -> None:
         """Have the leader of `place` serve a command of this node's own machines, with the promises of `submit`."""

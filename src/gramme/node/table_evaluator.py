@@ -3,6 +3,10 @@
 The partition's schema (which indexes there are) is replicated state of the partition: it comes with the group's
 founding, and a row of space STATE replaces it. So what a write does is a function of the partition's log. The leader
 remembers it between writes; `reset` and every change of it make the leader read it again.
+
+The partition of a deleted table whose streams can still be read is *sealed*: it has lost its items and serves nothing
+but its change log. The seal is a command of its own kind, upon which each replica takes another evaluator, so that no
+request to a live table has to ask.
 """
 
 from __future__ import annotations
@@ -13,10 +17,13 @@ from typing import Any, Final
 import msgspec
 
 from gramme.kernel.errors import Invariant
+from gramme.kernel.ids import Slot
+from gramme.node import change_log
 from gramme.node.evaluator import Answer, Change, Context, Read, Scan
 from gramme.node.item_changes import ITEMS, LOCAL, item_change, refused_keys
-from gramme.node.mutation import CHANGES
+from gramme.node.state_rows import CHANGE_LOG_ROW, SCHEMA_ROW, cursor_row, filled_row
 from gramme.node.totals import TOTALS_ROW, decode_totals
+from gramme.paxos.entry import CommandKind
 from gramme.storage.engine.rows import Space
 from gramme.tables.descriptor import KeySchema
 from gramme.tables.evaluate import Fail, Nothing, evaluate
@@ -39,6 +46,8 @@ from gramme.tables.requests import (
     ConfigurePartition,
     Counted,
     CountRows,
+    Failed,
+    FailureKind,
     Found,
     GetItem,
     IndexApplied,
@@ -47,14 +56,16 @@ from gramme.tables.requests import (
     ScanRange,
     TrimChanges,
 )
+from gramme.tables.streams import Changes, ReadChanges
 
 _ITEMS_END: Final = bytes((Space.ITEMS + 1,))
-_STATE: Final = bytes((Space.STATE,))
-_SCHEMA: Final = _STATE + b"schema"
-_FILLED: Final = _STATE + b"filled/"  # + index number, 4 bytes
-_CURSOR: Final = _STATE + b"cursor/"  # + feeding group, 8 bytes
 _ABSENT: Final = Found(None, 0)
 _TRIMMED: Final = Configured(0)
+_GONE: Final = Failed(FailureKind.NO_TABLE)
+_CONTENTS: Final = tuple(
+    (bytes((space,)), bytes((space + 1,))) for space in (Space.ITEMS, Space.LOCAL_INDEX, Space.PENDING)
+)
+"""What a sealed partition loses."""
 
 _encode_cursor = msgspec.msgpack.Encoder().encode
 _decode_cursor = msgspec.msgpack.Decoder(IndexApplied).decode
@@ -73,13 +84,20 @@ class TableEvaluator:
 
     def schema(self, read: Read) -> PartitionSchema:
         """The partition's schema as `read` shows it."""
-        return decode_schema(read(_SCHEMA) or self._founding)
+        return decode_schema(read(SCHEMA_ROW) or self._founding)
+
+    def settled(self, get: Read) -> TableEvaluator:
+        """See `Evaluator`."""
+        return SealedEvaluator(self._founding) if self.schema(get).sealed else self
 
     def write(self, request: Any, read: Read, context: Context) -> Change | Answer:
         """One item write, or a command to the partition. The stored row carries the command's own stamp."""
         schema = self._schema
         if schema is None:
-            schema = self._schema = self.schema(read)
+            schema = self.schema(read)
+            if schema.sealed:  # and it is not remembered, so that every write comes here until the seal is applied
+                return self._sealed(request, read, context, schema)
+            self._schema = schema
         if type(request) in _COMMANDS:
             return self._command(request, read, context, schema)
         row = ITEMS + request.key
@@ -99,25 +117,48 @@ class TableEvaluator:
         match request:
             case ApplyIndex():
                 return _apply_index(request, read, context)
-            case TrimChanges(keys):
-                return Change([], [CHANGES + key for key in keys], _TRIMMED)
+            case TrimChanges():
+                return _trim(request, read, context, schema)
             case BackfillDone(index):
-                return Change([(_filled_row(index), b"")], [], _TRIMMED)
+                return Change([(filled_row(index), b"")], [], _TRIMMED)
             case ConfigurePartition(version, encoded) if version > schema.version:
                 self._schema = None
-                return Change([(_SCHEMA, encoded)], [], self._configured(decode_schema(encoded), read))
+                return self._configure(schema, decode_schema(encoded), encoded, read, context)
             case ConfigurePartition():
-                rows = (_SCHEMA, *(_filled_row(index.number) for index in schema.indexes))
+                rows = (SCHEMA_ROW, *(filled_row(index.number) for index in schema.indexes))
                 return Answer(self._configured(schema, read), rows)
         raise Invariant(f"not a partition command: {type(request).__name__}")
 
+    def _configure(
+        self, before: PartitionSchema, after: PartitionSchema, encoded: bytes, read: Read, context: Context
+    ) -> Change:
+        """The schema's row comes first, by which feeder and retention hear of it."""
+        puts = [(SCHEMA_ROW, encoded)]
+        log = change_log.read_log(read, before)
+        if log.shards or after.stream is not None or before.feeds != after.feeds:
+            slot = Slot(context.last_slot() + 1)
+            puts.append(change_log.log_row(change_log.configured(log, before, after, slot, context.stamp)))
+        reply = self._configured(after, read)
+        if after.sealed:
+            return Change(puts, [], reply, erased=_CONTENTS, kind=CommandKind.SEAL)
+        return Change(puts, [], reply)
+
     def _configured(self, schema: PartitionSchema, read: Read) -> Configured:
-        filled = tuple(i.number for i in schema.indexes if not i.backfill or read(_filled_row(i.number)) is not None)
+        filled = tuple(i.number for i in schema.indexes if not i.backfill or is_filled(read, i.number))
         return Configured(schema.version, filled)
+
+    def _sealed(self, request: Any, read: Read, context: Context, schema: PartitionSchema) -> Change | Answer:
+        """A write to a partition that keeps only its change log."""
+        match request:
+            case TrimChanges():
+                return _trim(request, read, context, schema)
+            case ConfigurePartition():
+                return Answer(Configured(schema.version), (SCHEMA_ROW,))
+        return Answer(_GONE, (SCHEMA_ROW,))
 
     # --- reads ------------------------------------------------------------------------------------------------------
 
-    def read(self, request: Any, get: Read, scan: Scan) -> Found | Page | Counted:
+    def read(self, request: Any, get: Read, scan: Scan) -> Found | Page | Counted | Changes | Failed:
         """One item, or one page of a range; stored JSON goes out untouched."""
         if type(request) is GetItem:
             stored = get(ITEMS + request.key)
@@ -126,19 +167,40 @@ class TableEvaluator:
             return _page(request, get, scan)
         if type(request) is CountRows:
             return Counted(decode_totals(get(TOTALS_ROW)))
+        if type(request) is ReadChanges:
+            return change_log.read_changes(request, self.schema(get), get, scan)
         raise Invariant(f"not a table read: {type(request).__name__}")
+
+
+class SealedEvaluator(TableEvaluator):
+    """Of a sealed partition: whatever is asked of the table, it is gone."""
+
+    def settled(self, get: Read) -> TableEvaluator:
+        """For good."""
+        return self
+
+    def read(self, request: Any, get: Read, scan: Scan) -> Found | Page | Counted | Changes | Failed:
+        """Its change log is all there is to read."""
+        return super().read(request, get, scan) if type(request) is ReadChanges else _GONE
 
 
 _COMMANDS: Final = frozenset((ApplyIndex, ConfigurePartition, TrimChanges, BackfillDone))
 
 
-def _filled_row(index: int) -> bytes:
-    return _FILLED + index.to_bytes(4, "big")
-
-
 def is_filled(read: Read, index: int) -> bool:
     """Whether the backfill of this index (by number) is done, in a base partition."""
-    return read(_filled_row(index)) is not None
+    return read(filled_row(index)) is not None
+
+
+def _trim(request: TrimChanges, read: Read, context: Context, schema: PartitionSchema) -> Change | Answer:
+    before = change_log.read_log(read, schema)
+    applied = context.last_slot()
+    after, ranges = change_log.trimmed(
+        before, schema.feeds, applied, request.confirmed, request.trimmed, request.forgotten
+    )
+    if after == before:
+        return Answer(_TRIMMED, (CHANGE_LOG_ROW,))
+    return Change([change_log.log_row(after)], [], _TRIMMED, erased=tuple(change_log.erased(ranges)))
 
 
 # --- partitions of global indexes
@@ -146,7 +208,7 @@ def is_filled(read: Read, index: int) -> bool:
 
 def _apply_index(request: ApplyIndex, read: Read, context: Context) -> Change | Answer:
     """The next batch of a feeder; a batch that is not the next changes nothing and hears where the feeder stands."""
-    row = _CURSOR + request.feeder.to_bytes(8, "big")
+    row = cursor_row(request.feeder)
     stored = read(row)
     cursor = IndexApplied(0, -1, 0) if stored is None else _decode_cursor(stored)
     first = request.epoch > cursor.epoch and request.seq == 0
@@ -167,7 +229,7 @@ def _apply_index(request: ApplyIndex, read: Read, context: Context) -> Change | 
             deletes.append(ITEMS + key)
         else:
             puts.append((ITEMS + key, encode_stored(json, size, context.stamp)))
-    puts.append((row, _encode_cursor(cursor)))  # last: a first row of space STATE would tell of a new schema
+    puts.append((row, _encode_cursor(cursor)))
     return Change(puts, deletes, cursor, (), ((0, rows, total),) if rows or total else ())
 
 

@@ -105,6 +105,7 @@ class ThrottledBackend:
         self.table = backend.table
         self.lookup = backend.lookup
         self.catalog = backend.catalog
+        self.read_changes = backend.read_changes
         self.transact_write = backend.transact_write
         self.transact_get = backend.transact_get
         self.addresses = backend.addresses

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from gramme.tables.descriptor import Index, KeySchema, TableDescriptor
+from gramme.tables.descriptor import Index, KeySchema, TableDescriptor, ViewType
 from gramme.tables.requests import Failed, Refused
+from gramme.tables.streams import StreamList, StreamRequest
 
 
 class CreateTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -25,6 +26,7 @@ class CreateTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     write_units: int = 0
     settings: dict[str, Any] = {}
     indexes: tuple[Index, ...] = ()  # without numbers and partitions, which the catalog gives
+    stream: ViewType | None = None  # begins with the table; None: no stream
 
 
 class DeleteTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -55,6 +57,12 @@ class IndexUnits(msgspec.Struct, frozen=True, array_like=True):
     settings: dict[str, Any] = {}
 
 
+class StreamChange(msgspec.Struct, frozen=True, array_like=True):
+    """Turn a table's stream on with this view, or off (None)."""
+
+    view: ViewType | None
+
+
 class UpdateTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Change throughput and settings; what is None or absent stays. Judged against the table as the catalog has it
     (`gramme.tables.table_changes`), so that two clients' changes cannot cross."""
@@ -68,6 +76,7 @@ class UpdateTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     add: Index | None = None  # a global index, without number and partitions; at most one of `add` and `drop`
     drop: str | None = None
     resize: tuple[IndexUnits, ...] = ()
+    stream: StreamChange | None = None
 
 
 class TagTable(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -87,7 +96,7 @@ class SetTimeToLive(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 TableChange = UpdateTable | TagTable | SetTimeToLive
-CatalogRequest = CreateTable | DeleteTable | DescribeTable | ListTables | TableChange
+CatalogRequest = CreateTable | DeleteTable | DescribeTable | ListTables | TableChange | StreamRequest
 
 
 class TableReply(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -122,4 +131,4 @@ class TableInUse(msgspec.Struct, frozen=True, tag=True, array_like=True):
     status: str
 
 
-CatalogReply = TableReply | TableNames | NoSuchTable | NoSuchIndex | TableInUse | Refused | Failed
+CatalogReply = TableReply | TableNames | StreamList | NoSuchTable | NoSuchIndex | TableInUse | Refused | Failed

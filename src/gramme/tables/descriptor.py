@@ -19,6 +19,7 @@ MAX_INDEX_KEYS: Final = 8
 """Key attributes of a global index: 1 to 4 HASH, 0 to 4 RANGE."""
 
 TableStatus = Literal["CREATING", "ACTIVE", "UPDATING", "DELETING"]
+ViewType = Literal["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"]
 
 
 class KeySchema(msgspec.Struct, frozen=True):
@@ -68,6 +69,13 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(name for name, _ in self.hash + self.range)
 
 
+class TableStream(msgspec.Struct, frozen=True):
+    """The stream that is on: its view type and the label that tells it from earlier ones (`gramme.tables.streams`)."""
+
+    label: str
+    view: ViewType
+
+
 class TableHistory(msgspec.Struct, frozen=True):
     """When a table changed last, in the ways that DescribeTable tells. Epoch nanoseconds, 0: never since creation."""
 
@@ -97,10 +105,19 @@ class TableDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     indexes: tuple[Index, ...] = ()  # local ones first, each kind in the order of its creation
     next_index: int = 1  # number of the next index
     history: TableHistory = TableHistory()
+    stream: TableStream | None = None
+    latest_stream: str = ""  # label of the stream that is on, or was the last one on; "": there was none
+    schema_version: int = 0  # `version` of the last change that partitions must know of
+    configured: int = 0  # the schema version that all partitions have confirmed
 
     def index(self, name: str) -> Index | None:
         """The secondary index of that name, or None."""
         return next((index for index in self.indexes if index.name == name), None)
+
+    @property
+    def expiry(self) -> str | None:
+        """The attribute that holds an item's time of expiry, while expiry is on."""
+        return self.settings.get("TimeToLive")
 
     @property
     def all_partitions(self) -> tuple[Partition, ...]:

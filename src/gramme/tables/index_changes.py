@@ -1,7 +1,7 @@
 """What UpdateTable makes of a table's secondary indexes. Pure, like `gramme.tables.table_changes`, which calls it.
 
 Rule: one index at a time comes or goes; meanwhile the table is UPDATING, and the catalog's control loop brings the new
-state about (`gramme.node.index_service`). Source: API reference, UpdateTable (GlobalSecondaryIndexUpdates).
+state about (`gramme.node.schema_service`). Source: API reference, UpdateTable (GlobalSecondaryIndexUpdates).
 """
 
 from __future__ import annotations
@@ -137,19 +137,23 @@ def _with(table: TableDescriptor, old: Index, new: Index) -> TableDescriptor:
     return replace(table, indexes=tuple(new if index is old else index for index in table.indexes))
 
 
-def indexes_settled(table: TableDescriptor, made: tuple[int, ...], gone: tuple[int, ...]) -> TableDescriptor:
-    """The descriptor when the indexes with the numbers `made` serve and those of `gone` have left no partition."""
+def schema_settled(
+    table: TableDescriptor, version: int, made: tuple[int, ...], gone: tuple[int, ...]
+) -> TableDescriptor:
+    """The descriptor when all partitions have the schema of `version`, the indexes with the numbers `made` serve and
+    those of `gone` have left no partition."""
     kept = tuple(
         replace(index, status="ACTIVE") if index.number in made else index
         for index in table.indexes
         if index.number not in gone
     )
     used = {*table.key.names, *(name for index in kept for name in index.key_names)}
-    working = any(index.status in ("CREATING", "DELETING") for index in kept)
+    working = any(index.status in ("CREATING", "DELETING") for index in kept) or table.schema_version > version
     return replace(
         table,
         version=table.version + 1,
         status="UPDATING" if working else "ACTIVE",
+        configured=version,
         indexes=kept,
         attribute_definitions=tuple(d for d in table.attribute_definitions if d[0] in used),
     )

@@ -46,10 +46,13 @@ class PartitionSchema(msgspec.Struct, frozen=True):
     version: int
     key: KeySchema
     indexes: tuple[Index, ...]
+    stream: str | None = None  # label of the stream that is on: every change of an item is recorded
+    expiry: str | None = None  # the attribute that holds an item's time of expiry, while expiry is on
+    sealed: bool = False  # the table is deleted: no items any more, only what its streams can still tell
 
     @property
     def feeds(self) -> bool:
-        """Whether changes are recorded, because a global index consumes them."""
+        """Whether a global index consumes changes."""
         return any(index.kind == "GLOBAL" for index in self.indexes)
 
 
@@ -86,11 +89,11 @@ _encode_schema = msgspec.msgpack.Encoder().encode
 _decode_schema = msgspec.msgpack.Decoder(PartitionSchema).decode
 
 NO_SCHEMA: Final = PartitionSchema(0, KeySchema("", "S"), ())
-"""Of a partition whose table has no indexes, and of the partitions of indexes."""
+"""Of the partitions of indexes, and of a table that has nothing that its partitions must know of."""
 
 
 def encode_schema(schema: PartitionSchema) -> bytes:
-    """As it is kept and sent; b"" for no indexes."""
+    """As it is kept and sent."""
     return _encode_schema(schema)
 
 
@@ -100,9 +103,12 @@ def decode_schema(encoded: bytes) -> PartitionSchema:
 
 
 def schema_of(table: TableDescriptor) -> PartitionSchema:
-    """What the table's partitions must know now: the indexes that are not being deleted."""
+    """What the table's partitions must know now: the indexes that are not being deleted, its stream, its expiry."""
+    if table.status == "DELETING":
+        return PartitionSchema(table.version, table.key, (), sealed=True)
     kept = tuple(index for index in table.indexes if index.status != "DELETING")
-    return PartitionSchema(table.version, table.key, kept)
+    stream = None if table.stream is None else table.stream.label
+    return PartitionSchema(table.schema_version, table.key, kept, stream, table.expiry)
 
 
 # --- entries

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from gramme.tables.descriptor import KeySchema
+from gramme.tables.streams import Changes, ReadChanges
 
 AttributeValue = dict[str, Any]
 """One attribute value in wire form: a dict with exactly one of S N B BOOL NULL L M SS NS BS."""
@@ -104,7 +105,7 @@ class CountRows(_Wire, tag="CountRows", frozen=True):
     consistent: bool = False
 
 
-PARTITION_READS = (GetItem, ScanRange, CountRows)
+PARTITION_READS = (GetItem, ScanRange, CountRows, ReadChanges)
 """What a replica may answer from its applied rows; an eventual one if not `consistent`."""
 
 
@@ -133,9 +134,12 @@ class ConfigurePartition(_Wire, tag="ConfigurePartition", frozen=True):
 
 
 class TrimChanges(_Wire, tag="TrimChanges", frozen=True):
-    """From a partition's own feeder: these change records (keys in space CHANGES) are wherever they had to go."""
+    """From a partition's own leader: changes up to slot `confirmed` are wherever they had to go; the records of those
+    up to slot `trimmed` may be deleted, and so may the streams' shards `forgotten` (by label), which ended long ago."""
 
-    keys: list[bytes]
+    confirmed: int
+    trimmed: int
+    forgotten: tuple[str, ...] = ()
 
 
 class BackfillDone(_Wire, tag="BackfillDone", frozen=True):
@@ -148,7 +152,7 @@ PartitionCommand = ApplyIndex | ConfigurePartition | TrimChanges | BackfillDone
 """Writes that nodes send to partitions; no client's request becomes one."""
 
 ReadRequest = GetItem | ScanRange | CountRows
-Request = PutItem | DeleteItem | UpdateItem | GetItem | ScanRange | CountRows
+Request = PutItem | DeleteItem | UpdateItem | ReadRequest
 
 
 class Found(_Wire, tag="Found", frozen=True):
@@ -253,4 +257,5 @@ Reply = (
     | Configured
     | CollectionFull
     | Conflict
+    | Changes
 )

@@ -8,17 +8,23 @@ written (row H1). Source: API reference, DynamoDB Streams.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
 
-from gramme.kernel.time import Stamp, Timestamp
-from gramme.tables.descriptor import KeySchema, Partition
+from gramme.kernel.time import MILLISECOND, Stamp, Timestamp
+from gramme.tables.descriptor import KeySchema, Partition, ViewType
 
-ViewType = Literal["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"]
+StreamStatus = Literal["ENABLING", "ENABLED", "DISABLING", "DISABLED"]
+
+_EPOCH: Final = datetime(1970, 1, 1)
 
 RETENTION_S: Final = 24 * 3600
 """How long a change stays readable."""
+
+MAX_STREAMS: Final = 100
+"""Incarnations of the stream of one table name that the catalog keeps: those of 24 h and the present one."""
 
 
 class StreamDescriptor(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +38,7 @@ class StreamDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     created: Timestamp
     closed: Timestamp | None = None  # disabled, or its table deleted; readable for RETENTION_S from then on
     partitions: tuple[Partition, ...]
+    status: StreamStatus = "ENABLING"
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
@@ -97,3 +104,14 @@ class StreamList(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 StreamRequest = ListStreams | DescribeStream
+
+
+# --- labels
+
+
+def new_label(now: Timestamp, latest: str) -> str:
+    """The label of a stream that begins `now` (UTC, milliseconds); later than `latest`, whatever the clock says."""
+    ms = now // MILLISECOND
+    if latest:
+        ms = max(ms, (datetime.fromisoformat(latest) - _EPOCH) // timedelta(milliseconds=1) + 1)
+    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")

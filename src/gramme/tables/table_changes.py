@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from gramme.kernel.errors import Invariant
 from gramme.kernel.time import SECOND, Timestamp
 from gramme.tables.catalog import SetTimeToLive, TableChange, TagTable, UpdateTable
-from gramme.tables.descriptor import TableDescriptor, TableHistory
+from gramme.tables.descriptor import TableDescriptor, TableHistory, TableStream
 from gramme.tables.index_changes import indexes_changed
 from gramme.tables.requests import Refused
+from gramme.tables.streams import new_label
 
 MAX_TAGS: Final = 50
 ON_DEMAND_READS: Final = 12_000
@@ -30,14 +31,19 @@ BOTH_UNITS: Final = (
 NO_UNITS: Final = (
     f"{INVALID}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
 )
+STREAM_IS_ON: Final = "Table already has an enabled stream: TableName: {}"
+STREAM_IS_OFF: Final = "Table does not have an enabled stream: TableName: {}"
 _DAY_NS: Final = 86_400 * SECOND
 
 
-def changed(table: TableDescriptor, request: TableChange, now: Timestamp) -> TableDescriptor | Refused:
-    """The descriptor after `request`, or why it is not allowed."""
+def changed(
+    table: TableDescriptor, request: TableChange, now: Timestamp, latest_stream: str = ""
+) -> TableDescriptor | Refused:
+    """The descriptor after `request`, or why it is not allowed. A new stream's label is later than `latest_stream`,
+    that of the last one which a table of this name had."""
     match request:
         case UpdateTable():
-            return _updated(table, request, now)
+            return _updated(table, request, now, latest_stream)
         case TagTable():
             return _tagged(table, request)
         case SetTimeToLive():
@@ -59,8 +65,12 @@ def warm_throughput(table: TableDescriptor) -> dict[str, int]:
 # --- UpdateTable
 
 
-def _updated(table: TableDescriptor, request: UpdateTable, now: Timestamp) -> TableDescriptor | Refused:
+def _updated(
+    table: TableDescriptor, request: UpdateTable, now: Timestamp, latest_stream: str
+) -> TableDescriptor | Refused:
     after = indexes_changed(table, request)
+    if not isinstance(after, Refused):
+        after = _streaming(after, request, now, latest_stream)
     if isinstance(after, Refused):
         return after
     refusal = _billing_fault(table, request) or _definitions_fault(after, request) or _settings_fault(table, request)
@@ -72,15 +82,31 @@ def _updated(table: TableDescriptor, request: UpdateTable, now: Timestamp) -> Ta
         reads = writes = 0
     elif request.read_units is not None and request.write_units is not None:
         reads, writes = request.read_units, request.write_units
+    version = table.version + 1
     return replace(
         after,
-        version=table.version + 1,
+        version=version,
+        schema_version=version if after.status == "UPDATING" else table.schema_version,
         billing_mode=mode,
         read_units=reads,
         write_units=writes,
         settings=_merged(table.settings, request.settings),
         history=_history(table, request, now),
     )
+
+
+def _streaming(table: TableDescriptor, request: UpdateTable, now: Timestamp, latest: str) -> TableDescriptor | Refused:
+    """A stream that is turned on, or off; the table is UPDATING until every partition knows."""
+    if request.stream is None:
+        return table
+    if request.stream.view is None:
+        if table.stream is None:
+            return Refused(STREAM_IS_OFF.format(table.name))
+        return replace(table, status="UPDATING", stream=None)
+    if table.stream is not None:
+        return Refused(STREAM_IS_ON.format(table.name))
+    label = new_label(now, max(latest, table.latest_stream))
+    return replace(table, status="UPDATING", stream=TableStream(label, request.stream.view), latest_stream=label)
 
 
 def _billing_fault(table: TableDescriptor, request: UpdateTable) -> str | None:
@@ -183,4 +209,5 @@ def _expiring(table: TableDescriptor, request: SetTimeToLive) -> TableDescriptor
     settings = {member: value for member, value in table.settings.items() if member != "TimeToLive"}
     if request.enabled:
         settings["TimeToLive"] = request.attribute
-    return replace(table, version=table.version + 1, settings=settings)
+    version = table.version + 1
+    return replace(table, version=version, schema_version=version, settings=settings)

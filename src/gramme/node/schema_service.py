@@ -1,27 +1,32 @@
-"""The catalog leader's control loop for indexes that come to, or leave, a live table.
+"""The catalog leader's control loop for whatever the partitions of a live table must come to know.
 
-Adding: the table is UPDATING, the index CREATING → the index's groups are founded → every base partition is given the
-schema with the index, records changes from then on, and its feeder backfills → all say that they have → the index is
-ACTIVE. Deleting: every base partition is given the schema without the index → the index's groups are dropped →
+That is its indexes, its stream and its attribute of expiry (`gramme.tables.indexes.PartitionSchema`), pushed in one
+way: every partition is given the schema of the descriptor's `schema_version` until all have confirmed it, and the
+catalog then says so. A table is UPDATING meanwhile, except where only its expiry changes.
+
+Adding an index: the table is UPDATING, the index CREATING → the index's groups are founded → every base partition is
+given the schema with the index, records changes from then on, and its feeder backfills → all say that they have → the
+index is ACTIVE. Deleting: every base partition is given the schema without the index → the index's groups are dropped →
 tombstones replace them. Each step is idempotent and repeated until it is confirmed; a new catalog leader begins again
-with the first. Source: issue 3 (global indexes), REPLICATION.md §8.
+with the first. Source: issue 3 (global indexes), issue 4 (streams, expiry), REPLICATION.md §8.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from gramme.kernel.ids import CommandId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.node.catalog import index_specs
-from gramme.node.catalog_commands import SettleIndexes
+from gramme.node.catalog_commands import SettleSchema
 from gramme.node.host import Host
 from gramme.node.messages import CreateGroups, DropGroups, GroupsDropped, GroupSpec, GroupsReady
 from gramme.node.partition import Elsewhere, PartitionReplica
 from gramme.node.ports import NodeSettings
 from gramme.tables.descriptor import Partition, TableDescriptor
-from gramme.tables.indexes import encode_schema, schema_of
+from gramme.tables.indexes import PartitionSchema, encode_schema, schema_of
 from gramme.tables.requests import Configured, ConfigurePartition, Failed
 
 _TICK_NS: Final = 50 * MILLISECOND
@@ -31,12 +36,55 @@ _PATIENCE_NS: Final = 2 * SECOND
 Send = Callable[[Partition, Any, Instant, Callable[[Any], None]], None]
 
 
+class Push:
+    """One schema on its way to partitions. `advance` asks those again that are not asked and have not confirmed."""
+
+    def __init__(
+        self,
+        host: Host,
+        send: Send,
+        schema: PartitionSchema,
+        places: tuple[Partition, ...],
+        complete: Callable[[Configured], bool],
+        on_done: Callable[[], None],
+    ) -> None:
+        """`complete` tells whether a partition that has the schema is also done with what it asks for."""
+        self._host = host
+        self._send = send
+        self._version = schema.version
+        self._request = ConfigurePartition(schema.version, encode_schema(schema))
+        self._unconfirmed = {place.group: place for place in places}
+        self._asked: dict[GroupId, None] = {}
+        self._complete = complete
+        self._on_done = on_done
+
+    @property
+    def done(self) -> bool:
+        """Whether all partitions have confirmed."""
+        return not self._unconfirmed
+
+    def advance(self) -> None:
+        """Ask."""
+        deadline = Instant(self._host.now() + _PATIENCE_NS)
+        for group, place in list(self._unconfirmed.items()):
+            if group not in self._asked:
+                self._asked[group] = None
+                self._send(place, self._request, deadline, partial(self._answered, group))
+
+    def _answered(self, group: GroupId, reply: Any) -> None:
+        self._asked.pop(group, None)
+        if isinstance(reply, Configured) and reply.version >= self._version and self._complete(reply):
+            self._unconfirmed.pop(group, None)
+        if self.done and not self._host.stopped:
+            self._on_done()
+
+
 class _Work:
-    """One table whose indexes change."""
+    """One table whose partitions must come to know something."""
 
     __slots__ = (
-        "asked", "drop_began", "finishing", "gone", "made", "pushed", "schema", "specs", "started", "table",
-        "unconfigured", "undropped", "unready",
+        "drop_began", "finishing", "gone", "made", "push", "pushed", "specs", "started", "table", "undropped",
+        "unready",
     )  # fmt: skip
 
     def __init__(self, table: TableDescriptor, now: Instant) -> None:
@@ -44,22 +92,20 @@ class _Work:
         deleting = [index for index in table.indexes if index.status == "DELETING"]
         self.table = table
         self.started = now
-        self.schema = encode_schema(schema_of(table))
         self.made = tuple(index.number for index in creating)
         self.gone = tuple(index.number for index in deleting)
         self.specs = tuple(spec for index in creating for spec in index_specs(table, index))
         self.unready: dict[GroupId, None] = {spec.group: None for spec in self.specs}
-        self.unconfigured: dict[GroupId, Partition] = {place.group: place for place in table.partitions}
         self.undropped: dict[tuple[GroupId, NodeId], None] = {
             (place.group, node): None for index in deleting for place in index.partitions for node in place.replicas
         }
-        self.asked: dict[GroupId, None] = {}
         self.pushed = Instant(0)
         self.drop_began: Instant | None = None
         self.finishing = False
+        self.push: Push | None = None  # from when the groups of new indexes serve
 
 
-class IndexService:
+class SchemaService:
     """Works only while this node leads the catalog; `lead` and `follow` say so."""
 
     def __init__(
@@ -73,8 +119,11 @@ class IndexService:
         self._timer_armed = False
 
     def begin(self, table: TableDescriptor) -> None:
-        """Bring about what the descriptor of an UPDATING table says; nothing if that is being done."""
-        if table.status == "UPDATING" and table.table_id not in self._work:
+        """Bring about what the descriptor says, if partitions do not know it; nothing if that is being done."""
+        known = self._work.get(table.table_id)
+        if known is not None and known.table.schema_version >= table.schema_version:
+            return
+        if table.status in ("UPDATING", "ACTIVE") and table.schema_version > table.configured:
             work = self._work[table.table_id] = _Work(table, self._host.now())
             self._advance(work)
             self._arm()
@@ -104,7 +153,7 @@ class IndexService:
             return
         if work.unready:
             self._push(work, self._found)
-        elif work.unconfigured:
+        elif work.push is None or not work.push.done:
             self._configure(work)
         elif work.undropped and not self._dropped_enough(work):
             self._push(work, self._drop)
@@ -124,24 +173,18 @@ class IndexService:
             self._host.send(node, CreateGroups(tuple(spec for spec in specs if node in spec.members)))
 
     def _configure(self, work: _Work) -> None:
-        request = ConfigurePartition(work.table.version, work.schema)
-        deadline = Instant(self._host.now() + _PATIENCE_NS)
-        for group, place in list(work.unconfigured.items()):
-            if group not in work.asked:
-                work.asked[group] = None
-                self._send(place, request, deadline, self._on_configured(work, group))
+        if work.push is None:
 
-    def _on_configured(self, work: _Work, group: GroupId) -> Callable[[Any], None]:
-        def answered(reply: Any) -> None:
-            work.asked.pop(group, None)
-            current = isinstance(reply, Configured) and reply.version >= work.table.version
-            if current and all(number in reply.filled for number in work.made):
-                work.unconfigured.pop(group, None)
+            def filled(reply: Configured) -> bool:
+                return all(number in reply.filled for number in work.made)
+
+            def done() -> None:
                 work.pushed = Instant(0)
-            if not work.unconfigured and not self._host.stopped:
                 self._advance(work)
 
-        return answered
+            schema = schema_of(work.table)
+            work.push = Push(self._host, self._send, schema, work.table.partitions, filled, done)
+        work.push.advance()
 
     def _drop(self, work: _Work) -> None:
         if work.drop_began is None:
@@ -165,13 +208,14 @@ class IndexService:
         if partition is None:
             return
         work.finishing = True
-        command = SettleIndexes(work.table.name, work.table.table_id, work.made, work.gone)
+        table = work.table
+        command = SettleSchema(table.name, table.table_id, table.schema_version, work.made, work.gone)
 
         def done(reply: Any) -> None:
             if isinstance(reply, Elsewhere | Failed):
                 work.finishing = False  # tried again by the timer, or by the next catalog leader
-            elif self._work.get(work.table.table_id) is work:
-                del self._work[work.table.table_id]
+            elif self._work.get(table.table_id) is work:
+                del self._work[table.table_id]
 
         partition.submit(command, CommandId(self._host.ports.rng.randbytes(16)), done)
 

@@ -1,0 +1,110 @@
+"""Who looks after the change records of the partitions that this node leads: feeders and retention, begun and ended.
+
+A partition with global indexes has a feeder; one with indexes, streams, or records that are left of them, has a
+retention. All others have neither, and cost nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gramme.kernel.ids import GroupId
+from gramme.kernel.time import SECOND, Instant
+from gramme.node.change_log import read_log
+from gramme.node.feeder import Feeder, Send
+from gramme.node.host import Host
+from gramme.node.mutation import CHANGES, CHANGES_END
+from gramme.node.partition import PartitionReplica, Recorded
+from gramme.node.retention import Retention
+from gramme.node.table_evaluator import TableEvaluator
+from gramme.tables.indexes import PartitionSchema
+
+_TICK_NS: Final = SECOND
+
+
+class Feeders:
+    """See the module. `running` are the feeders."""
+
+    def __init__(self, host: Host, send: Send) -> None:
+        self._host = host
+        self._send = send
+        self._armed = False
+        self.running: dict[GroupId, Feeder] = {}
+        self.retentions: dict[GroupId, Retention] = {}
+
+    def role_changed(self, partition: PartitionReplica) -> None:
+        """A partition's leadership came or went."""
+        self._end(partition.spec.group)
+        if partition.leading:
+            self._configure(partition)
+
+    def recorded(self, partition: PartitionReplica, recorded: Recorded) -> None:
+        """A led partition has applied something that concerns its feeder."""
+        if recorded.configured:
+            self._configure(partition)
+        feeder = self.running.get(partition.spec.group)
+        if feeder is not None and recorded.changes:
+            feeder.recorded(recorded.slot, recorded.changes)
+
+    def backlog(self, group: GroupId) -> int:
+        """Change records of `group` that are not confirmed everywhere."""
+        feeder = self.running.get(group)
+        return 0 if feeder is None else feeder.backlog
+
+    def _end(self, group: GroupId) -> None:
+        feeder, retention = self.running.pop(group, None), self.retentions.pop(group, None)
+        if feeder is not None:
+            feeder.stop()
+        if retention is not None:
+            retention.stop()
+
+    def _configure(self, partition: PartitionReplica) -> None:
+        evaluator = partition.evaluator
+        if not isinstance(evaluator, TableEvaluator) or partition.replica.leader is None:
+            return  # the catalog; or leadership is lost in this very step, as `role_changed` is about to say
+        schema = evaluator.schema(partition.get)
+        group = partition.spec.group
+        feeder = self.running.get(group)
+        if feeder is not None and not schema.feeds:
+            feeder.stop()
+            del self.running[group]
+        if group in self.retentions or schema.feeds or _has_changes(partition, schema):
+            self._retain(partition, schema)
+        if feeder is not None:
+            feeder.configure(schema)
+        elif schema.feeds:
+            retention = self.retentions[group]
+            self.running[group] = Feeder(self._host, self._send, partition, schema, retention.on_confirmed)
+
+    def _retain(self, partition: PartitionReplica, schema: PartitionSchema) -> None:
+        group = partition.spec.group
+        if group not in self.retentions:
+            self.retentions[group] = Retention(self._host, partition, schema, lambda: self._confirmed(group))
+        self.retentions[group].configure(schema)
+        if not self._armed:
+            self._arm()
+
+    def _confirmed(self, group: GroupId) -> int:
+        feeder = self.running.get(group)
+        return 0 if feeder is None else feeder.confirmed
+
+    def _arm(self) -> None:
+        self._armed = True
+        self._host.ports.scheduler.call_at(Instant(self._host.now() + _TICK_NS), self._tick)
+
+    def _tick(self) -> None:
+        """One timer for all: what is due is known as wall time, which may jump."""
+        self._armed = False
+        if self._host.stopped:
+            return
+        wall = self._host.ports.clock.timestamp()
+        for retention in list(self.retentions.values()):
+            if retention.due is not None and retention.due <= wall:
+                retention.step()
+        if self.retentions:
+            self._arm()
+
+
+def _has_changes(partition: PartitionReplica, schema: PartitionSchema) -> bool:
+    shards = read_log(partition.get, schema).shards
+    return bool(shards) or next(partition.scan(CHANGES, CHANGES_END, False), None) is not None

@@ -1,0 +1,129 @@
+"""Retention: which change records of a partition are deleted, and when. One per partition, at its leader.
+
+Rule: a record goes when every index has it, and no shard of a stream covers it or it is older than 24 hours by this
+leader's clock (`gramme.node.change_log` says what may go, this when). What goes is logged as a command with ranges of
+slots, so that all replicas delete the same, in one range however many records there are; one command at a time, of at
+most so many slots. The same command writes down what the indexes have confirmed: now and again, because a new leader
+reads from there. Source: API reference, DynamoDB Streams (24 hours); issue 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from gramme.kernel.ids import CommandId
+from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
+from gramme.node.change_log import ChangeLog, erased, read_log, trimmed
+from gramme.node.host import Host
+from gramme.node.mutation import CHANGES_END, ChangeRecord, change_key, decode_change, slot_of_change
+from gramme.node.partition import PartitionReplica
+from gramme.tables.indexes import PartitionSchema
+from gramme.tables.requests import Configured, TrimChanges
+from gramme.tables.streams import RETENTION_S
+
+RETENTION_NS: Final = RETENTION_S * SECOND
+SHARD_RETENTION_NS: Final = RETENTION_NS + 3_600 * SECOND
+"""A closed shard is remembered this long: longer than the catalog does (`catalog_streams.FORGET_AFTER_NS`), so that a
+reader finds its end as long as it finds its stream."""
+
+_STEP_SLOTS: Final = 10_000
+_MANY_SLOTS: Final = 1_000
+_SETTLE_NS: Final = 200 * MILLISECOND  # confirmed slots are written down this long after the first of them
+_PACE_NS: Final = 10 * MILLISECOND
+_RETRY_NS: Final = 50 * MILLISECOND
+
+
+class Retention:
+    """Of one partition that this node leads. `due` is the wall time at which `step` has something to do; whoever
+    composes this calls `step` then. `stop` is final."""
+
+    def __init__(
+        self, host: Host, partition: PartitionReplica, schema: PartitionSchema, confirmed: Callable[[], int]
+    ) -> None:
+        """`confirmed`: the slot up to which every index has all changes."""
+        self.due: Timestamp | None = None
+        self._host = host
+        self._partition = partition
+        self._schema = schema
+        self._confirmed = confirmed
+        self._submitted = False
+        self._armed = False
+        self._stopped = False
+
+    def configure(self, schema: PartitionSchema) -> None:
+        """Indexes or streams came or went."""
+        self._schema = schema
+        self._later(0)
+
+    def stop(self) -> None:
+        """This node leads no more, or the partition is gone."""
+        self._stopped = True
+        self.due = None
+
+    def on_confirmed(self) -> None:
+        """Indexes have confirmed more: write it down soon, or at once if it is much."""
+        if self._confirmed() - self._log().confirmed >= _MANY_SLOTS:
+            self.step()
+        else:
+            self._later(_SETTLE_NS)
+
+    def _log(self) -> ChangeLog:
+        return read_log(self._partition.get, self._schema)
+
+    def _later(self, delay_ns: int) -> None:
+        if not self._armed and not self._stopped:
+            self._armed = True
+            self._host.ports.scheduler.call_at(Instant(self._host.now() + delay_ns), self._fire)
+
+    def _fire(self) -> None:
+        self._armed = False
+        if not self._host.stopped:
+            self.step()
+
+    def step(self) -> None:
+        """Submit the next command, if there is one; work out `due`."""
+        if self._submitted or self._stopped:
+            return
+        log = self._log()
+        wall = self._host.ports.clock.timestamp()
+        expired = self._expired(log, wall)
+        over = tuple(s.label for s in log.shards if s.closed is not None and s.closed + SHARD_RETENTION_NS <= wall)
+        feeds = self._schema.feeds
+        confirmed = self._confirmed() if feeds else 0
+        after, ranges = trimmed(log, feeds, self._partition.applied.slot, confirmed, expired, over)
+        moved = feeds and after.confirmed > log.confirmed
+        if over or moved or any(self._first(start, end) is not None for start, end in erased(ranges)):
+            self._submitted = True
+            request = TrimChanges(confirmed, expired, over)
+            self._partition.submit(request, CommandId(self._host.ports.rng.randbytes(16)), self._answered)
+
+    def _answered(self, reply: Any) -> None:
+        self._submitted = False
+        if not self._host.stopped:
+            self._later(_PACE_NS if isinstance(reply, Configured) else _RETRY_NS)
+
+    def _expired(self, log: ChangeLog, wall: Timestamp) -> int:
+        """A slot up to which every record is too old: the last of those that one command may take."""
+        closed = [shard.closed + SHARD_RETENTION_NS for shard in log.shards if shard.closed is not None]
+        self.due = Timestamp(min([*closed, wall + RETENTION_NS])) if log.shards else None
+        first = self._first(change_key(log.trimmed + 1, 0))
+        if first is None or self.due is None:
+            return log.trimmed
+        low, record = first
+        if record.stamp + RETENTION_NS > wall:
+            self.due = Timestamp(min(self.due, record.stamp + RETENTION_NS))
+            return log.trimmed
+        high = low + _STEP_SLOTS
+        while low < high:  # stamps grow with slots: the record at or behind `low` has expired
+            middle = (low + high + 1) // 2
+            found = self._first(change_key(middle, 0))
+            if found is not None and found[1].stamp + RETENTION_NS <= wall:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _first(self, start: bytes, end: bytes = CHANGES_END) -> tuple[int, ChangeRecord] | None:
+        row = next(self._partition.scan(start, end, False), None)
+        return None if row is None else (slot_of_change(row[0]), decode_change(row[1]))
