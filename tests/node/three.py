@@ -100,9 +100,10 @@ class Three:
     # --- requests -----------------------------------------------------------------------------------------------------
 
     def create(self, name: str = "Carts") -> TableDescriptor:
-        """A table of one partition."""
-        created: Any = self.catalog(CreateTable(name, SCHEMA, (("pk", "S"),), "PROVISIONED", 1, 1))
-        table: TableDescriptor = self.look_up(N0, created.table.name)
+        """A table of one partition, which node 0 leads."""
+        self.catalog(CreateTable(name, SCHEMA, (("pk", "S"),), "PROVISIONED", 1, 1))
+        table: TableDescriptor = self.look_up(N0, name)
+        self.lead(N0, table.partitions[0].group)
         return table
 
     def delete(self, name: str = "Carts", node: NodeId = N0) -> None:

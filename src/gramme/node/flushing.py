@@ -15,6 +15,7 @@ from gramme.node.host import Host
 from gramme.node.ports import NodeSettings
 
 _PERIOD_NS: Final = SECOND
+_EVERY_SLOT: Final = Slot((1 << 64) - 1)
 
 
 class Flusher:
@@ -78,6 +79,11 @@ class Flusher:
     def _trim(self, now: Instant) -> None:
         self._groups.housekeeping(self.durable_slot)
         log = self._host.log
-        for segment in log.deletable(self.durable_slot, log.durable_lsn, now):
+        for segment in log.deletable(self._spared_slot, log.durable_lsn, now):
             self._host.ports.log_disk.delete(segment)
             log.deleted(segment)
+
+    def _spared_slot(self, group: GroupId) -> Slot:
+        """Up to where the log may go. Nothing in it makes an amnesiac replica whole again: that is replaced by a new
+        member, and that it is amnesiac stands in every checkpoint. So it keeps no segment back."""
+        return _EVERY_SLOT if group in self._groups.amnesiac else self.durable_slot(group)
