@@ -1,4 +1,4 @@
-"""Change records go when nobody needs them, not earlier and not much later; and a new leader does not read them again."""
+"""Change records go when nobody needs them, not earlier nor much later; no new leader reads them again."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_an_index_added_late_does_not_read_what_a_stream_has_kept(monkeypatch: p
 
 
 @st.composite
-def _logs(draw: st.DrawFn) -> tuple[ChangeLog, int]:
+def _logs(draw: Any) -> tuple[ChangeLog, int]:
     """A log as commands make it, and the slot that follows."""
     slot = 0
     shards: list[Shard] = []

@@ -1,4 +1,4 @@
-"""Lives of streams: with a table, on a live one, off and on again, past their table; and through every kind of trouble."""
+"""Lives of streams: with a table, on a live one, off and on again, past their table; and through trouble."""
 
 from __future__ import annotations
 
@@ -130,9 +130,9 @@ def test_a_stream_of_a_live_table_begins_and_ends_with_its_shards() -> None:
 def test_what_is_already_so_is_refused() -> None:
     three = Streamed()
     three.create_streamed(view=None)
-    assert isinstance(three.catalog(UpdateTable(NAME, stream=StreamChange(None))), Refused)
+    assert isinstance(three.ask(UpdateTable(NAME, stream=StreamChange(None))), Refused)
     three.turn_on()
-    assert isinstance(three.catalog(UpdateTable(NAME, stream=StreamChange("KEYS_ONLY"))), Refused)
+    assert isinstance(three.ask(UpdateTable(NAME, stream=StreamChange("KEYS_ONLY"))), Refused)
     assert len(three.streams()) == 1
 
 
@@ -154,14 +154,14 @@ def test_lists_are_paged_in_the_order_of_tables_and_labels() -> None:
     three.turn_off()
     three.turn_on()
     one, two = three.streams()
-    page = three.catalog(ListStreams(None, None, 1))
+    page = three.ask(ListStreams(None, None, 1))
     assert page.streams == (one,)
     assert page.more
-    page = three.catalog(ListStreams(None, (NAME, one.label), 1))
+    page = three.ask(ListStreams(None, (NAME, one.label), 1))
     assert page.streams == (two,)
     assert not page.more
-    assert three.catalog(ListStreams(NAME, (NAME, two.label), 1)).streams == ()  # type: ignore[union-attr]
-    assert three.catalog(ListStreams("Cart", None, 9)).streams == ()  # type: ignore[union-attr]
+    assert three.ask(ListStreams(NAME, (NAME, two.label), 1)).streams == ()
+    assert three.ask(ListStreams("Cart", None, 9)).streams == ()
 
 
 # --- trouble
@@ -179,7 +179,7 @@ def test_a_new_catalog_leader_finishes_what_was_begun(steps_ms: int) -> None:
     leader = three.leader(CATALOG_GROUP)
     assert leader is not None
     other = _leader_elsewhere(three, CATALOG_GROUP)
-    assert three.catalog(UpdateTable(NAME, stream=StreamChange(BOTH)), other).table.status == "UPDATING"  # type: ignore[union-attr]
+    assert three.ask(UpdateTable(NAME, stream=StreamChange(BOTH)), other).table.status == "UPDATING"
     three.run(steps_ms * MILLISECOND)
     three.crash(leader)
     three.until(lambda: three.table(other).status == "ACTIVE", "the next catalog leader is done")
@@ -239,8 +239,8 @@ def test_expiry_reaches_the_partitions_while_the_table_stays_active() -> None:
     three = Streamed()
     table = three.create_streamed()
     for enabled in (True, False):
-        reply = three.catalog(SetTimeToLive(NAME, enabled, "t"))
-        assert reply.table.status == "ACTIVE"  # type: ignore[union-attr]
+        reply = three.ask(SetTimeToLive(NAME, enabled, "t"))
+        assert reply.table.status == "ACTIVE"
         three.until(three.configured, "all partitions have confirmed")
         three.run(100 * MILLISECOND)
         wanted = "t" if enabled else None
@@ -261,7 +261,7 @@ def test_the_next_catalog_leader_pushes_an_expiry_that_was_set() -> None:
             three.cluster.cut(node, leader)
     other = _leader_elsewhere(three, CATALOG_GROUP)
     three.until(lambda: three.leader(CATALOG_GROUP) not in (None, leader), "another catalog leader")
-    three.catalog(SetTimeToLive(NAME, True, "t"), other)
+    three.ask(SetTimeToLive(NAME, True, "t"), other)
     three.cluster.network.heal_all()
     three.until(three.configured, "all partitions have confirmed")
     three.until(
@@ -293,7 +293,7 @@ def test_a_deleted_tables_streams_stay_for_a_day() -> None:
     table = three.create_streamed(indexes=(BY_GROUP,))
     three.put("a", g=s("x"))
     three.delete(NAME)
-    assert three.catalog(ListTables(None, 9)).names == ()  # type: ignore[union-attr]
+    assert three.ask(ListTables(None, 9)).names == ()
     (stream,) = three.streams()
     assert (stream.status, stream.closed is None) == ("DISABLED", False)
     for node in ALL:
