@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.api.memory_backend import MemoryBackend
 
+from gramme.api.dynamodb.operations import STREAM_OPERATIONS
 from gramme.api.dynamodb.service import DynamoDbApi
 from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import HttpRequest, HttpResponse
@@ -88,10 +89,14 @@ def headers_of(operation: str, **extra: bytes) -> dict[bytes, bytes]:
     """Request headers of a call; underscores in `extra` stand for dashes."""
     headers = {
         b"content-type": b"application/x-amz-json-1.0",
-        b"x-amz-target": f"DynamoDB_20120810.{operation}".encode(),
+        b"x-amz-target": f"{_prefix(operation)}.{operation}".encode(),
     }
     headers.update({name.replace("_", "-").encode(): value for name, value in extra.items()})
     return headers
+
+
+def _prefix(operation: str) -> str:
+    return "DynamoDBStreams_20120810" if operation in STREAM_OPERATIONS else "DynamoDB_20120810"
 
 
 def event(pk: str, sk: int, **attributes: Any) -> dict[str, Any]:

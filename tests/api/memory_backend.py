@@ -9,6 +9,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 
+from msgspec.structs import replace
+from tests.api.memory_streams import MemoryStreams
+
 from gramme.kernel.ids import CommandId, GroupId, NodeId
 from gramme.kernel.time import SECOND, Instant, Timestamp
 from gramme.tables.catalog import (
@@ -24,8 +27,9 @@ from gramme.tables.catalog import (
     TableNames,
     TableReply,
 )
-from gramme.tables.descriptor import Partition, TableDescriptor
+from gramme.tables.descriptor import Partition, TableDescriptor, TableStream
 from gramme.tables.evaluate import Decision, Fail, Nothing, Put, Remove, evaluate
+from gramme.tables.index_changes import schema_settled
 from gramme.tables.item import encode_stored, item_json, stored_size
 from gramme.tables.requests import (
     Counted,
@@ -43,7 +47,7 @@ from gramme.tables.requests import (
     ScanRange,
     WriteRequest,
 )
-from gramme.tables.streams import Changes, DescribeStream, ListStreams, ReadChanges, StreamList
+from gramme.tables.streams import Changes, DescribeStream, ListStreams, ReadChanges, new_label
 from gramme.tables.table_changes import changed
 from gramme.tables.transactions import (
     Action,
@@ -93,6 +97,7 @@ class MemoryBackend:
         self.command_ids: list[CommandId | None] = []
         self.requests: list[Request] = []
         self.lookups = 0
+        self.streams = MemoryStreams()
         self._pending: list[Callable[[], None]] = []
 
     # --- Backend
@@ -130,7 +135,8 @@ class MemoryBackend:
     def read_changes(
         self, place: Partition, request: ReadChanges, deadline: Instant, on_reply: Callable[[Changes | Failed], None]
     ) -> None:
-        raise NotImplementedError
+        reply: Changes | Failed = self.failures.pop(0) if self.failures else self.streams.read(place, request)
+        self._answer(lambda: on_reply(reply))
 
     def transact_write(
         self, request: WriteTransaction, deadline: Instant, on_reply: Callable[[WriteOutcome], None]
@@ -178,10 +184,25 @@ class MemoryBackend:
             return Counted(((0, len(held), sum(map(stored_size, held))),))
         if isinstance(request, ScanRange):
             return _page(rows, place, request)
+        assert not isinstance(request, ReadChanges)
         assert place is table.partition_of(request.key)
         if isinstance(request, GetItem):
             return _found(rows.get(request.key))
-        return _write(rows, request)
+        before = rows.get(request.key)
+        reply = _write(rows, request)
+        self._record(table, request.key, before)
+        return reply
+
+    def expire(self, table: TableDescriptor, key: bytes) -> None:
+        """The service itself deletes an item."""
+        before = self.rows[table.table_id].pop(key)
+        self._record(table, key, before, service=True)
+
+    def _record(self, table: TableDescriptor, key: bytes, before: bytes | None, service: bool = False) -> None:
+        after = self.rows[table.table_id].get(key)
+        old, new = (None if stored is None else item_json(stored) for stored in (before, after))
+        now = self.clock.timestamp()
+        self.streams.write(self.tables[table.name], table.partition_of(key), old, new, now, service)
 
     def _transact(self, request: WriteTransaction) -> WriteOutcome:
         token = request.token
@@ -226,9 +247,10 @@ class MemoryBackend:
                 if gone is None:
                     return NoSuchTable(name)
                 del self.rows[gone.table_id]
+                self.streams.table_changed(gone, replace(gone, stream=None), self.clock.timestamp())
                 return TableReply(gone)
             case ListStreams() | DescribeStream():
-                return StreamList(())
+                return self.streams.catalog(request)
         return self._change(request)
 
     def _change(self, request: TableChange) -> CatalogReply:
@@ -237,21 +259,27 @@ class MemoryBackend:
             return NoSuchTable(request.name)
         if table.status != "ACTIVE":
             return TableInUse(table.name, table.status)
-        after = changed(table, request, self.clock.timestamp())
+        now = self.clock.timestamp()
+        after = changed(table, request, now, self.streams.latest_label(table.name))
         if isinstance(after, Refused):
             return after
+        if after.stream != table.stream:
+            self.streams.table_changed(table, after, now)
+            after = schema_settled(after, after.schema_version, (), ())
         self.tables[table.name] = after
         return self._reply(after)
 
     def _create(self, request: CreateTable) -> CatalogReply:
         if request.name in self.tables:
             return TableInUse(request.name, self.tables[request.name].status)
+        now = self.clock.timestamp()
+        label = "" if request.stream is None else new_label(now, self.streams.latest_label(request.name))
         table = TableDescriptor(
             name=request.name,
             table_id=str(uuid.uuid4()),
             version=1,
             status="ACTIVE",
-            created=self.clock.timestamp(),
+            created=now,
             key=request.key,
             attribute_definitions=request.attribute_definitions,
             billing_mode=request.billing_mode,
@@ -259,7 +287,11 @@ class MemoryBackend:
             write_units=request.write_units,
             partitions=_tile(self.partitions),
             settings=request.settings,
+            stream=None if request.stream is None else TableStream(label, request.stream),
+            latest_stream=label,
         )
+        if request.stream is not None:
+            self.streams.table_changed(None, table, now)
         self.tables[request.name] = table
         self.rows[table.table_id] = {}
         return self._reply(table)

@@ -12,7 +12,7 @@ import botocore
 import pytest
 from tests.api.caller import HASH_TABLE, Caller, headers_of
 
-from gramme.api.dynamodb.operations import OPERATIONS, UNSERVED
+from gramme.api.dynamodb.operations import OPERATIONS, STREAM_OPERATIONS, UNSERVED
 from gramme.api.dynamodb.settings import ApiSettings
 
 
@@ -23,16 +23,16 @@ def _model(service: str, version: str) -> dict[str, Any]:
 
 
 def test_every_operation_of_the_service_model_is_served_or_known_as_unserved() -> None:
-    names = {*_model("dynamodb", "2012-08-10")["operations"], *_model("dynamodbstreams", "2012-08-10")["operations"]}
-    assert names == set(OPERATIONS) | UNSERVED
+    assert set(_model("dynamodb", "2012-08-10")["operations"]) == set(OPERATIONS) | UNSERVED
     assert not set(OPERATIONS) & UNSERVED
+    assert set(_model("dynamodbstreams", "2012-08-10")["operations"]) == set(STREAM_OPERATIONS)
 
 
-@pytest.mark.parametrize("operation", sorted(OPERATIONS))
+@pytest.mark.parametrize("operation", sorted({**OPERATIONS, **STREAM_OPERATIONS}))
 def test_every_input_member_of_the_service_model_is_known(operation: str) -> None:
-    model = _model("dynamodb", "2012-08-10")
+    model = _model("dynamodb" if operation in OPERATIONS else "dynamodbstreams", "2012-08-10")
     members = set(model["shapes"][model["operations"][operation]["input"]["shape"]]["members"])
-    shape = OPERATIONS[operation].shape
+    shape = {**OPERATIONS, **STREAM_OPERATIONS}[operation].shape
     known = {member.name for member in shape.members} | set(shape.refused)
     assert known == members
 
@@ -50,7 +50,8 @@ def test_unknown_operations() -> None:
         assert _error(caller, b"{}", target) == {"__type": name}
     unserved = _error(caller, b"{}", b"DynamoDB_20120810.TransactWriteItems")
     assert unserved == {"__type": name, "message": "The operation TransactWriteItems is not supported yet"}
-    assert _error(caller, b"{}", b"DynamoDBStreams_20120810.ListStreams")["__type"] == name
+    for target in (b"DynamoDB_20120810.ListStreams", b"DynamoDBStreams_20120810.ListTables"):
+        assert _error(caller, b"{}", target) == {"__type": name}
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,6 @@ def _defined(*names: str) -> dict[str, Any]:
         ({"GlobalSecondaryIndexes": []}, f"{_INVALID}List of GlobalSecondaryIndexes is empty"),
         ({"LocalSecondaryIndexes": []}, f"{_INVALID}List of LocalSecondaryIndexes is empty"),
         ({"ResourcePolicy": "{}"}, f"{_INVALID}ResourcePolicy is not supported yet"),
-        ({"StreamSpecification": {"StreamEnabled": True}}, f"{_INVALID}StreamSpecification is not supported yet"),
         ({"SSESpecification": {"Enabled": True}}, f"{_INVALID}SSESpecification is not supported yet"),
         ({"Tags": [{"Key": "k", "Value": "v"}] * 51}, "Too many tags: a table can have 50"),
     ],

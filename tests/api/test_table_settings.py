@@ -113,7 +113,6 @@ def test_settings_are_changed_one_by_one() -> None:
             {"AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "N"}], **_units(9, 9)},
             f"{_INVALID}Attribute pk is of type S and cannot become N",
         ),
-        ("users", {"StreamSpecification": {"StreamEnabled": True}}, f"{_INVALID}StreamSpecification is not supported"),
         ("users", {"SSESpecification": {"Enabled": True}}, f"{_INVALID}SSESpecification is not supported yet"),
         ("users", {"ReplicaUpdates": []}, f"{_INVALID}ReplicaUpdates is not supported yet"),
         ("users", {"MultiRegionConsistency": "STRONG"}, f"{_INVALID}MultiRegionConsistency is not supported yet"),
@@ -233,9 +232,9 @@ def test_time_to_live_is_set_described_and_cleared() -> None:
 
 def test_unsupported_members_are_ignored_with_a_line_in_the_log_where_the_operator_wants_that() -> None:
     caller = Caller(ApiSettings(unsupported="ignore"))
-    caller.call("CreateTable", {**RANGE_TABLE, "StreamSpecification": {"StreamEnabled": True}, "ResourcePolicy": "{}"})
-    assert "StreamSpecification" not in caller.call("DescribeTable", {"TableName": "events"})["Table"]
+    caller.call("CreateTable", {**RANGE_TABLE, "SSESpecification": {"Enabled": True}, "ResourcePolicy": "{}"})
+    assert "SSEDescription" not in caller.call("DescribeTable", {"TableName": "events"})["Table"]
     assert [line for line, _ in caller.log] == [
         "CreateTable: ResourcePolicy is not supported yet and is ignored",
-        "CreateTable: StreamSpecification is not supported yet and is ignored",
+        "CreateTable: SSESpecification is not supported yet and is ignored",
     ]

@@ -32,7 +32,7 @@ NO_UNITS: Final = (
     f"{INVALID}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
 )
 STREAM_IS_ON: Final = "Table already has an enabled stream: TableName: {}"
-STREAM_IS_OFF: Final = "Table does not have an enabled stream: TableName: {}"
+STREAM_IS_OFF: Final = "Table has no stream to disable: TableName: {}"
 _DAY_NS: Final = 86_400 * SECOND
 
 

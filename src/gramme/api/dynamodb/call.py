@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gramme.api.dynamodb.counts import Counts
     from gramme.api.dynamodb.shapes import InputShape
     from gramme.kernel.ports import Clock, Randomness
+    from gramme.tables.streams import StreamDescriptor
 
 _READY: Final = ("ACTIVE", "UPDATING")
 _MAX_LOOKUPS: Final = 2
@@ -56,7 +57,7 @@ class TableGone(Exception):
 class Environment:
     """What every call needs of the endpoint."""
 
-    __slots__ = ("_defer", "backend", "clock", "counts", "deadline_ns", "log", "rng", "settings")
+    __slots__ = ("_defer", "backend", "clock", "counts", "deadline_ns", "log", "rng", "settings", "streams")
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class Environment:
         self.log = log
         self.deadline_ns = settings.request_deadline_ms * MILLISECOND
         self.counts: dict[str, Counts] = {}  # the last sums of a table (by TableId)
+        self.streams: dict[tuple[str, str], StreamDescriptor] = {}  # by table and label (`streams.shards`)
 
     async def breathe(self) -> None:
         """Let the event loop serve others before going on."""

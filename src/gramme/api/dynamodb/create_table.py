@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from gramme.api.dynamodb.call import Call, guarded
 from gramme.api.dynamodb.errors import table_in_use, validation
 from gramme.api.dynamodb.index_definitions import check_definitions_used, created_indexes
+from gramme.api.dynamodb.streams.specification import stream_change
 from gramme.api.dynamodb.table_description import describe
 from gramme.api.dynamodb.tags import check_tags
 from gramme.tables.catalog import CatalogReply, CreateTable, TableInUse, TableReply
@@ -26,18 +27,20 @@ _STORED: Final = ("Tags", "TableClass", "DeletionProtectionEnabled", "OnDemandTh
 def start(call: Call) -> None:
     """Begin CreateTable."""
     body = call.body
-    call.refuse_enabled("StreamSpecification", "StreamEnabled")
     call.refuse_enabled("SSESpecification", "Enabled")
     mode, reads, writes = _billing(body)
     key = _key_schema(body)
     definitions = tuple((entry["AttributeName"], entry["AttributeType"]) for entry in body["AttributeDefinitions"])
     indexes = created_indexes(body, key, dict(definitions), mode == "PAY_PER_REQUEST")
     check_definitions_used(key, indexes, [name for name, _ in definitions])
+    stream = stream_change(body)
     _check_tags(body.get("Tags") or [])
     check_on_demand(body.get("OnDemandThroughput"))
     call.table_name = name = call.env.settings.table_name(body["TableName"])
     stored = {member: body[member] for member in _STORED if body.get(member) is not None}
-    command = CreateTable(name, key, definitions, mode, reads, writes, stored, indexes)
+    command = CreateTable(
+        name, key, definitions, mode, reads, writes, stored, indexes, stream=None if stream is None else stream.view
+    )
     call.env.backend.catalog(command, call.deadline, _on_reply(call))
 
 

@@ -287,7 +287,16 @@ _SETTINGS: Final = (
             (Member("ReadUnitsPerSecond", _LONG, minimum=1), Member("WriteUnitsPerSecond", _LONG, minimum=1)),
         ),
     ),
-    Member("StreamSpecification", StructureShape("StreamSpecification", (Member("StreamEnabled", _BOOLEAN),))),
+    Member(
+        "StreamSpecification",
+        StructureShape(
+            "StreamSpecification",
+            (
+                Member("StreamEnabled", _BOOLEAN, required=True),
+                Member("StreamViewType", _STRING, enum=("NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY")),
+            ),
+        ),
+    ),
     Member("SSESpecification", StructureShape("SSESpecification", (Member("Enabled", _BOOLEAN),))),
 )
 

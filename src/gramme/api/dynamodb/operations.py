@@ -30,6 +30,8 @@ from gramme.api.dynamodb import (
 )
 from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.shapes import InputShape
+from gramme.api.dynamodb.streams import describe_stream, get_records, get_shard_iterator, list_streams
+from gramme.api.dynamodb.streams import models as stream_models
 from gramme.api.dynamodb.unbuilt import not_found
 
 
@@ -103,6 +105,14 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "UpdateContinuousBackups": Operation(models.UPDATE_CONTINUOUS_BACKUPS, unbuilt.update_continuous_backups),
 }
 
+STREAM_OPERATIONS: Final[dict[str, Operation]] = {
+    "DescribeStream": Operation(stream_models.DESCRIBE_STREAM, describe_stream.start),
+    "GetRecords": Operation(stream_models.GET_RECORDS, get_records.start),
+    "GetShardIterator": Operation(stream_models.GET_SHARD_ITERATOR, get_shard_iterator.start),
+    "ListStreams": Operation(stream_models.LIST_STREAMS, list_streams.start),
+}
+"""Under the target prefix of DynamoDB Streams."""
+
 UNSERVED: Final = frozenset(
     {
         "BatchExecuteStatement",
@@ -111,16 +121,12 @@ UNSERVED: Final = frozenset(
         "CreateGlobalTable",
         "DeleteBackup",
         "DeleteResourcePolicy",
-        "DescribeStream",
         "DisableKinesisStreamingDestination",
         "EnableKinesisStreamingDestination",
         "ExecuteStatement",
         "ExecuteTransaction",
         "ExportTableToPointInTime",
-        "GetRecords",
-        "GetShardIterator",
         "ImportTable",
-        "ListStreams",
         "PutResourcePolicy",
         "RestoreTableFromBackup",
         "RestoreTableToPointInTime",

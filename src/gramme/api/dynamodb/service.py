@@ -17,7 +17,7 @@ from gramme.api.backend import Backend
 from gramme.api.dynamodb import errors
 from gramme.api.dynamodb.call import Call, Environment, Headers
 from gramme.api.dynamodb.large import LARGE_BYTES, Budget, check_types, decode
-from gramme.api.dynamodb.operations import OPERATIONS, UNSERVED, Operation
+from gramme.api.dynamodb.operations import OPERATIONS, STREAM_OPERATIONS, UNSERVED, Operation
 from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import HttpRequest, HttpResponse, Respond, json_response, text_response
 from gramme.kernel.ports import Clock, Randomness
@@ -63,7 +63,9 @@ class DynamoDbApi:
         self._random = rng.randbytes
         self._any_origin = "*" in self._settings.cors_origins
         self._targets: dict[bytes, Operation] = {
-            (_TARGET_PREFIX + name).encode(): operation for name, operation in OPERATIONS.items()
+            (prefix + name).encode(): operation
+            for prefix, served in ((_TARGET_PREFIX, OPERATIONS), (_STREAMS_PREFIX, STREAM_OPERATIONS))
+            for name, operation in served.items()
         }
 
     def handle(self, request: HttpRequest, respond: Respond) -> None:
@@ -191,10 +193,9 @@ class DynamoDbApi:
 
 def _unknown(target: bytes) -> errors.ApiError:
     name = target.decode("latin-1")
-    for prefix in (_TARGET_PREFIX, _STREAMS_PREFIX):
-        operation = name.removeprefix(prefix)
-        if operation != name and operation in UNSERVED:
-            return errors.unknown_operation(f"The operation {operation} is not supported yet")
+    operation = name.removeprefix(_TARGET_PREFIX)
+    if operation != name and operation in UNSERVED:
+        return errors.unknown_operation(f"The operation {operation} is not supported yet")
     return errors.unknown_operation()
 
 

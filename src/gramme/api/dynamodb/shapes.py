@@ -83,6 +83,17 @@ class IntegerShape(Shape):
         raise serialization(_scalar_text(value, self.name))
 
 
+class TimestampShape(Shape):
+    """A time in seconds since the epoch, with a fraction or without."""
+
+    def check(self, value: Any) -> Any:
+        if type(value) is int or type(value) is float:
+            return value
+        if type(value) is str:
+            raise serialization("STRING_VALUE cannot be converted to Timestamp")
+        raise serialization(_scalar_text(value, "Timestamp"))
+
+
 class AttributeMapShape(Shape):
     """A map of attribute values (Item, Key, ExpressionAttributeValues); `tables.values` knows what is inside."""
 

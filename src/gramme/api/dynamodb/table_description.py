@@ -13,6 +13,7 @@ import msgspec
 from gramme.api.dynamodb.counts import NO_COUNTS, Counts
 from gramme.api.dynamodb.index_description import describe_indexes
 from gramme.api.dynamodb.settings import ApiSettings
+from gramme.api.dynamodb.streams.specification import describe_stream_of
 from gramme.kernel.time import SECOND, Timestamp
 from gramme.tables.catalog import TableReply
 from gramme.tables.descriptor import TableDescriptor
@@ -55,6 +56,7 @@ def describe(
         description["OnDemandThroughput"] = stored["OnDemandThroughput"]
     description["WarmThroughput"] = _warm_throughput(table, status)
     description.update(describe_indexes(table, status, settings.table_arn(table.name), counts.indexes))
+    description.update(describe_stream_of(table, settings))
     description["DeletionProtectionEnabled"] = bool(stored.get("DeletionProtectionEnabled", False))
     return _encode(description)
 

@@ -13,6 +13,7 @@ from gramme.api.dynamodb.control import ask
 from gramme.api.dynamodb.create_table import check_on_demand, check_throughput
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.index_definitions import index_updates
+from gramme.api.dynamodb.streams.specification import stream_change
 from gramme.api.dynamodb.table_description import describe
 from gramme.tables.catalog import TableReply, UpdateTable
 from gramme.tables.table_changes import NO_UNITS
@@ -26,6 +27,7 @@ _CHANGES: Final = (
     "GlobalSecondaryIndexUpdates",
     *_STORED,
 )
+_NOT_WITH_STREAM: Final = ("ProvisionedThroughput", "GlobalSecondaryIndexUpdates")
 _ON_DEMAND: Final = {"PAY_PER_REQUEST": True, "PROVISIONED": False, None: None}
 
 
@@ -33,7 +35,6 @@ def start(call: Call) -> None:
     """Begin UpdateTable."""
     body = call.body
     call.table_name = name = call.env.settings.table_name(body["TableName"])
-    call.refuse_enabled("StreamSpecification", "StreamEnabled")
     call.refuse_enabled("SSESpecification", "Enabled")
     if all(body.get(member) in (None, []) for member in _CHANGES):
         raise validation(
@@ -50,6 +51,11 @@ def _command(name: str, body: dict[str, Any]) -> UpdateTable:
             raise validation(NO_UNITS)
         check_throughput(throughput)
     check_on_demand(body.get("OnDemandThroughput"))
+    stream = stream_change(body)
+    if stream is not None and any(body.get(member) not in (None, []) for member in _NOT_WITH_STREAM):
+        raise validation(
+            "One or more parameter values were invalid: You cannot modify stream status while updating table IOPS"
+        )
     return UpdateTable(
         name,
         body.get("BillingMode"),
@@ -58,6 +64,7 @@ def _command(name: str, body: dict[str, Any]) -> UpdateTable:
         {member: body[member] for member in _STORED if body.get(member) is not None},
         tuple((entry["AttributeName"], entry["AttributeType"]) for entry in body.get("AttributeDefinitions") or ()),
         *index_updates(body, _ON_DEMAND[body.get("BillingMode")]),
+        stream=stream,
     )
 
 
