@@ -60,14 +60,14 @@ def test_records_expire_after_a_day_and_readers_are_told() -> None:
         three.put(f"k{count}", g=g(1))
     three.run(3 * SECOND)
     assert total(three) == 40
-    three.advance_wall(HOUR + 60)
+    three.advance_wall(HOUR + 600)
     three.until(lambda: all(total(three, node) == 20 for node in ALL), "the older ones are gone everywhere")
     for place in stream.partitions:
         records = three.shard(stream, place)
         oldest = three.bounds(stream, place).oldest
         assert Position(1, 0) != oldest
         assert all((r.at.slot, r.at.index) >= (oldest.slot, oldest.index) for r in records)
-    three.advance_wall(RETENTION_S)
+    three.advance_wall(RETENTION_S + 600)
     three.until(lambda: total(three) == 0, "all are gone")
     three.put("k1", g=g(2))
     assert len(three.records(stream)) == 1
@@ -100,7 +100,7 @@ def test_much_goes_in_bounded_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     leader = three.leader(place.group)
     assert leader is not None
     before = three.replica(leader, place.group).replica.last_slot
-    three.advance_wall(RETENTION_S + 60)
+    three.advance_wall(RETENTION_S + 600)
     three.until(lambda: kept(three, place) == 0, "all are gone")
     commands = three.replica(leader, place.group).replica.last_slot - before
     assert 40 // 8 <= commands <= 40 // 8 + 2

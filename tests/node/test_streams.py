@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.node.streamed import BOTH, BY_GROUP, NAME, Streamed
+from tests.node.streamed import BOTH, BY_GROUP, KEY_SCHEMA, NAME, Streamed
 from tests.node.three import ALL, N0, N1, N2, PUT
 
 from gramme.kernel.ids import CATALOG_GROUP, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.node.catalog_commands import ForgetStreams
 from gramme.node.table_evaluator import SealedEvaluator
-from gramme.tables.catalog import DeleteTable, ListTables, SetTimeToLive, StreamChange, UpdateTable
+from gramme.tables.catalog import CreateTable, DeleteTable, ListTables, SetTimeToLive, StreamChange, UpdateTable
 from gramme.tables.requests import Failed, FailureKind, GetItem, Refused
 from gramme.tables.streams import RETENTION_S, ListStreams, Position, ReadChanges
 
@@ -350,3 +351,21 @@ def test_a_deletion_is_finished_by_the_next_catalog_leader() -> None:
     assert stream.status == "DISABLED"
     assert len(three.records(stream, others[0])) == 1
     assert three.submit(others[0], table, GetItem(PUT.key, consistent=True)) == Failed(FailureKind.NO_TABLE)
+
+
+def test_streams_are_forgotten_at_once_where_a_test_control_asks() -> None:
+    three = Streamed()
+    table = three.create_streamed()
+    three.ask(ForgetStreams(NAME, at_once=True))
+    assert len(three.streams()) == 1  # one that is on stays
+    three.delete(NAME)
+    three.ask(ForgetStreams(NAME, at_once=True))
+    assert three.streams() == []
+    three.until(lambda: three.gone_everywhere(table.partitions), "the groups are dropped")
+
+
+def test_a_table_created_with_expiry_tells_its_partitions() -> None:
+    three = Streamed()
+    create = CreateTable(NAME, KEY_SCHEMA, (("pk", "S"),), "PAY_PER_REQUEST", settings={"TimeToLive": "t"})
+    three.ask(create)
+    assert {three.schema(place, node).expiry for place in three.table().partitions for node in ALL} == {"t"}

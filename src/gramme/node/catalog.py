@@ -273,7 +273,8 @@ class CatalogEvaluator:
 
     def _forget_streams(self, request: ForgetStreams, read: Read, context: Context) -> Change | Answer:
         streams = streams_row(read, request.name)
-        kept = tuple(stream for stream in streams if not is_over(stream, context.wall))
+        now = None if request.at_once else context.wall
+        kept = tuple(stream for stream in streams if not is_over(stream, now))
         if kept == streams:
             return Answer(StreamList(streams), (catalog_streams.stream_key(request.name),))
         table = table_row(read, request.name)
@@ -340,7 +341,8 @@ def is_tombstoned(read: Read, group: GroupId) -> bool:
 
 def group_specs(table: TableDescriptor) -> list[GroupSpec]:
     """The groups of a new table: those of its own partitions, which know its indexes, then those of its indexes."""
-    schema = encode_schema(schema_of(table)) if table.indexes or table.stream is not None else b""
+    plain = not table.indexes and table.stream is None and table.expiry is None
+    schema = b"" if plain else encode_schema(schema_of(table))
     own = [GroupSpec(p.group, table.table_id, p.start, p.end, p.replicas, schema) for p in table.partitions]
     return own + [spec for index in table.indexes for spec in index_specs(table, index)]
 

@@ -49,10 +49,11 @@ class SettleSchema(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class ForgetStreams(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """Streams of tables called `name` that were closed long enough ago are no more, nor are the groups of a deleted
-    table that has none left."""
+    """Streams of tables called `name` that were closed long enough ago (or at all, with `at_once`) are no more, nor are
+    the groups of a deleted table that has none left."""
 
     name: str
+    at_once: bool = False
 
 
 CatalogWrite = CreateTable | DeleteTable | TableChange | SetStatus | RemoveTable | SettleSchema | ForgetStreams

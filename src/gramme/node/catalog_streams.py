@@ -20,7 +20,7 @@ from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.streams import RETENTION_S, DescribeStream, ListStreams, StreamDescriptor, StreamList
 
 FORGET_AFTER_NS: Final = (RETENTION_S + 300) * SECOND
-"""A closed stream is forgotten this long after: a little later than its last record has expired everywhere."""
+"""A closed stream is forgotten this long after: when its last record is older than 24 hours by any clock."""
 
 Row = tuple[bytes, bytes]
 Streams = tuple[StreamDescriptor, ...]
@@ -106,9 +106,9 @@ def settled(streams: Streams, table_id: str) -> Streams:
     )
 
 
-def is_over(stream: StreamDescriptor, now: Timestamp) -> bool:
-    """Whether the stream was closed so long ago that nothing of it is left."""
-    return stream.closed is not None and stream.closed + FORGET_AFTER_NS <= now
+def is_over(stream: StreamDescriptor, now: Timestamp | None) -> bool:
+    """Whether the stream was closed so long ago that nothing of it is left; or closed at all (`now` None)."""
+    return stream.closed is not None and (now is None or stream.closed + FORGET_AFTER_NS <= now)
 
 
 # --- reads

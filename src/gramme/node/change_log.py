@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from gramme.kernel.ids import Slot
 from gramme.kernel.time import Stamp
 from gramme.node.evaluator import Read, Scan
-from gramme.node.mutation import change_key, decode_change, place_of_change
+from gramme.node.mutation import CHANGES, change_key, decode_change, place_of_change, slot_of_change
 from gramme.node.state_rows import CHANGE_LOG_ROW
 from gramme.tables.indexes import PartitionSchema
 from gramme.tables.streams import Change, Changes, Position, ReadChanges
@@ -105,7 +105,21 @@ def trimmed(
 
 def erased(ranges: list[tuple[int, int]]) -> list[tuple[bytes, bytes]]:
     """Ranges of rows (space-prefixed, start inclusive, end exclusive) for ranges of slots."""
-    return [(change_key(after + 1, 0), change_key(through + 1, 0)) for after, through in ranges]
+    return [(change_key(behind + 1, 0), change_key(through + 1, 0)) for behind, through in ranges]
+
+
+def by_key(
+    log: ChangeLog, ranges: list[tuple[int, int]], keys: list[bytes]
+) -> tuple[list[tuple[int, int]], list[bytes]]:
+    """`ranges` up to what was confirmed before, and, behind that, the rows to delete one by one: `keys` are all there
+    are. An engine bears many small deletions better than many small ranges, which every later read has to look at."""
+    old = [(behind, min(through, log.confirmed)) for behind, through in ranges if behind < log.confirmed]
+    new = [
+        CHANGES + key
+        for key in keys
+        if (slot := slot_of_change(CHANGES + key)) > log.confirmed and any(b < slot <= t for b, t in ranges)
+    ]
+    return old, new
 
 
 # --- reads

@@ -87,9 +87,10 @@ class _Lane:
 
 
 class _Read(NamedTuple):
-    """A change record that was read and is not confirmed by every lane."""
+    """A change record that was read."""
 
     slot: int
+    key: bytes
     size: int
 
 
@@ -131,7 +132,8 @@ class Feeder:
         self.confirmed = read_log(partition.get, schema).confirmed
         self._read_slot = self.confirmed
         self._unread = change_key(self.confirmed + 1, 0)  # where reading goes on
-        self._reads: deque[_Read] = deque()
+        self._reads: deque[_Read] = deque()  # not confirmed by every lane
+        self._spent: deque[_Read] = deque()  # confirmed, and that is not written down yet
         self._read_bytes = 0
         self._rows = 0  # change records that some lane has not confirmed, read or not
         self._bytes = 0
@@ -214,6 +216,7 @@ class Feeder:
         confirmed = min((lane.confirmed(self._read_slot) for lane in self._lanes.values()), default=self._read_slot)
         while self._reads and self._reads[0].slot <= confirmed:
             read = self._reads.popleft()
+            self._spent.append(read)
             self._read_bytes -= read.size
             self._rows -= 1
             self._bytes -= read.size
@@ -224,12 +227,22 @@ class Feeder:
             self.wake()
             self._on_confirmed()
 
+    def spent(self) -> list[bytes]:
+        """Keys, in space CHANGES, of the records that all lanes have confirmed since that was last written down."""
+        return [read.key for read in self._spent]
+
+    def written_down(self, confirmed: int) -> None:
+        """The partition knows what all lanes have confirmed, up to this slot."""
+        while self._spent and self._spent[0].slot <= confirmed:
+            self._spent.popleft()
+        self.wake()
+
     def _awake_if_room(self) -> None:
         if self._has_room():
             self.wake()
 
     def _has_room(self) -> bool:
-        return len(self._reads) < _QUEUED_ROWS and self._read_bytes < _QUEUED_BYTES
+        return len(self._reads) + len(self._spent) < _QUEUED_ROWS and self._read_bytes < _QUEUED_BYTES
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -241,7 +254,7 @@ class Feeder:
             if (count >= _STEP_ROWS or size >= _STEP_BYTES or not self._has_room()) and slot > self._read_slot:
                 return False
             self._take_change(slot, decode_change(value))
-            self._reads.append(_Read(slot, len(value)))
+            self._reads.append(_Read(slot, key[1:], len(value)))
             self._read_bytes += len(value)
             self._unread = key + b"\0"
             self._read_slot = slot

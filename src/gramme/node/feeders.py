@@ -79,14 +79,10 @@ class Feeders:
     def _retain(self, partition: PartitionReplica, schema: PartitionSchema) -> None:
         group = partition.spec.group
         if group not in self.retentions:
-            self.retentions[group] = Retention(self._host, partition, schema, lambda: self._confirmed(group))
+            self.retentions[group] = Retention(self._host, partition, schema, lambda: self.running.get(group))
         self.retentions[group].configure(schema)
         if not self._armed:
             self._arm()
-
-    def _confirmed(self, group: GroupId) -> int:
-        feeder = self.running.get(group)
-        return 0 if feeder is None else feeder.confirmed
 
     def _arm(self) -> None:
         self._armed = True

@@ -1,10 +1,11 @@
 """Retention: which change records of a partition are deleted, and when. One per partition, at its leader.
 
 Rule: a record goes when every index has it, and no shard of a stream covers it or it is older than 24 hours by this
-leader's clock (`gramme.node.change_log` says what may go, this when). What goes is logged as a command with ranges of
-slots, so that all replicas delete the same, in one range however many records there are; one command at a time, of at
-most so many slots. The same command writes down what the indexes have confirmed: now and again, because a new leader
-reads from there. Source: API reference, DynamoDB Streams (24 hours); issue 4.
+leader's clock (`gramme.node.change_log` says what may go, this when). What goes is logged as a command, so that all
+replicas delete the same: what has expired as one range of at most so many slots, however many records that are; one
+command at a time. The same command writes down what the indexes have confirmed, because a new leader reads from there.
+Neither is done for each record: confirmations gather for a moment, and nothing expires until something has been too old
+for a while. Source: API reference, DynamoDB Streams (24 hours); issue 4.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Final
 from gramme.kernel.ids import CommandId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
 from gramme.node.change_log import ChangeLog, erased, read_log, trimmed
+from gramme.node.feeder import Feeder
 from gramme.node.host import Host
 from gramme.node.mutation import CHANGES_END, ChangeRecord, change_key, decode_change, slot_of_change
 from gramme.node.partition import PartitionReplica
@@ -26,6 +28,9 @@ RETENTION_NS: Final = RETENTION_S * SECOND
 SHARD_RETENTION_NS: Final = RETENTION_NS + 3_600 * SECOND
 """A closed shard is remembered this long: longer than the catalog does (`catalog_streams.FORGET_AFTER_NS`), so that a
 reader finds its end as long as it finds its stream."""
+
+GRANULE_NS: Final = 300 * SECOND
+"""How much older than 24 hours the oldest record is when records expire."""
 
 _STEP_SLOTS: Final = 10_000
 _MANY_SLOTS: Final = 1_000
@@ -39,14 +44,15 @@ class Retention:
     composes this calls `step` then. `stop` is final."""
 
     def __init__(
-        self, host: Host, partition: PartitionReplica, schema: PartitionSchema, confirmed: Callable[[], int]
+        self, host: Host, partition: PartitionReplica, schema: PartitionSchema, feeder: Callable[[], Feeder | None]
     ) -> None:
-        """`confirmed`: the slot up to which every index has all changes."""
+        """`feeder`: the partition's, if it has one now."""
         self.due: Timestamp | None = None
         self._host = host
         self._partition = partition
         self._schema = schema
-        self._confirmed = confirmed
+        self._feeder = feeder
+        self._written = 0  # what was written down as confirmed, when `step` looked last
         self._submitted = False
         self._armed = False
         self._stopped = False
@@ -63,7 +69,8 @@ class Retention:
 
     def on_confirmed(self) -> None:
         """Indexes have confirmed more: write it down soon, or at once if it is much."""
-        if self._confirmed() - self._log().confirmed >= _MANY_SLOTS:
+        feeder = self._feeder()
+        if feeder is not None and feeder.confirmed - self._written >= _MANY_SLOTS:
             self.step()
         else:
             self._later(_SETTLE_NS)
@@ -86,22 +93,29 @@ class Retention:
         if self._submitted or self._stopped:
             return
         log = self._log()
+        self._written = log.confirmed
         wall = self._host.ports.clock.timestamp()
         expired = self._expired(log, wall)
         over = tuple(s.label for s in log.shards if s.closed is not None and s.closed + SHARD_RETENTION_NS <= wall)
         feeds = self._schema.feeds
-        confirmed = self._confirmed() if feeds else 0
+        feeder = self._feeder() if feeds else None
+        confirmed = 0 if feeder is None else feeder.confirmed
         after, ranges = trimmed(log, feeds, self._partition.applied.slot, confirmed, expired, over)
         moved = feeds and after.confirmed > log.confirmed
         if over or moved or any(self._first(start, end) is not None for start, end in erased(ranges)):
             self._submitted = True
-            request = TrimChanges(confirmed, expired, over)
+            request = TrimChanges(confirmed, expired, over, [] if feeder is None else feeder.spent())
             self._partition.submit(request, CommandId(self._host.ports.rng.randbytes(16)), self._answered)
 
     def _answered(self, reply: Any) -> None:
         self._submitted = False
-        if not self._host.stopped:
-            self._later(_PACE_NS if isinstance(reply, Configured) else _RETRY_NS)
+        if self._host.stopped or self._stopped:
+            return
+        done = isinstance(reply, Configured)
+        feeder = self._feeder()
+        if done and feeder is not None:
+            feeder.written_down(self._log().confirmed)
+        self._later(_PACE_NS if done else _RETRY_NS)
 
     def _expired(self, log: ChangeLog, wall: Timestamp) -> int:
         """A slot up to which every record is too old: the last of those that one command may take."""
@@ -111,8 +125,9 @@ class Retention:
         if first is None or self.due is None:
             return log.trimmed
         low, record = first
-        if record.stamp + RETENTION_NS > wall:
-            self.due = Timestamp(min(self.due, record.stamp + RETENTION_NS))
+        due = record.stamp + RETENTION_NS + GRANULE_NS
+        if due > wall:
+            self.due = Timestamp(min(self.due, due))
             return log.trimmed
         high = low + _STEP_SLOTS
         while low < high:  # stamps grow with slots: the record at or behind `low` has expired

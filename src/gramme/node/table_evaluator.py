@@ -194,13 +194,15 @@ def is_filled(read: Read, index: int) -> bool:
 
 def _trim(request: TrimChanges, read: Read, context: Context, schema: PartitionSchema) -> Change | Answer:
     before = change_log.read_log(read, schema)
-    applied = context.last_slot()
     after, ranges = change_log.trimmed(
-        before, schema.feeds, applied, request.confirmed, request.trimmed, request.forgotten
+        before, schema.feeds, context.last_slot(), request.confirmed, request.expired, request.forgotten
     )
     if after == before:
         return Answer(_TRIMMED, (CHANGE_LOG_ROW,))
-    return Change([change_log.log_row(after)], [], _TRIMMED, erased=tuple(change_log.erased(ranges)))
+    deletes: list[bytes] = []
+    if schema.feeds:
+        ranges, deletes = change_log.by_key(before, ranges, request.keys)
+    return Change([change_log.log_row(after)], deletes, _TRIMMED, erased=tuple(change_log.erased(ranges)))
 
 
 # --- partitions of global indexes

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from gramme.api import tasks
 from gramme.api.backend import ControlRefused
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
+from gramme.node.catalog_commands import ForgetStreams
 from gramme.tables.catalog import (
     CreateTable,
     DeleteTable,
@@ -27,6 +28,7 @@ from gramme.tables.descriptor import Index, TableDescriptor
 from gramme.tables.item import decode_item
 from gramme.tables.keys import key_after, key_of
 from gramme.tables.requests import Failed, Page, PutItem, ScanRange, Written
+from gramme.tables.streams import ListStreams, StreamList
 from gramme.tables.values import item_size
 
 if TYPE_CHECKING:
@@ -168,6 +170,10 @@ class NodeTestControls:
             if not isinstance(reply, TableReply | NoSuchTable):
                 raise ControlFailed(f"a table could not be dropped: {reply}")
         self._node.router.forget_tables()
+        reply = await self._catalog(ListStreams(None, None, 1_000_000))
+        assert isinstance(reply, StreamList)
+        for name in dict.fromkeys(stream.table for stream in reply.streams):
+            await self._catalog(ForgetStreams(name, at_once=True))
 
     async def _rows(self, table: TableDescriptor) -> list[tuple[bytes, bytes, int]]:
         rows: list[tuple[bytes, bytes, int]] = []
@@ -191,6 +197,7 @@ class NodeTestControls:
             CreateTable(
                 old.name, old.key, old.attribute_definitions, old.billing_mode, old.read_units, old.write_units,
                 old.settings, tuple(_defined(index) for index in old.indexes if index.status != "DELETING"),
+                None if old.stream is None else old.stream.view,
             )
         )  # fmt: skip
         table = await self._describe(old.name)

@@ -134,12 +134,14 @@ class ConfigurePartition(_Wire, tag="ConfigurePartition", frozen=True):
 
 
 class TrimChanges(_Wire, tag="TrimChanges", frozen=True):
-    """From a partition's own leader: changes up to slot `confirmed` are wherever they had to go; the records of those
-    up to slot `trimmed` may be deleted, and so may the streams' shards `forgotten` (by label), which ended long ago."""
+    """From a partition's own leader: changes up to slot `confirmed` are wherever they had to go; records up to slot
+    `expired` are too old, and so are the streams' shards `forgotten` (by label). `keys` (in space CHANGES) are those of
+    all records that have been confirmed since this was last said."""
 
     confirmed: int
-    trimmed: int
+    expired: int
     forgotten: tuple[str, ...] = ()
+    keys: list[bytes] = []
 
 
 class BackfillDone(_Wire, tag="BackfillDone", frozen=True):
