@@ -163,7 +163,7 @@ def _entries(first: int, *bodies: Mutation | None, previous_crc: int = 0) -> lis
     """Consecutive entries; None is a command of a kind whose rows nobody can tell."""
     made: list[Entry] = []
     for offset, body in enumerate(bodies):
-        kind = CommandKind.PREPARE if body is None else CommandKind.MUTATIONS
+        kind = CommandKind.SPLIT if body is None else CommandKind.MUTATIONS
         command = Command(kind, CommandId(bytes(16)), b"" if body is None else encode_mutation(body))
         slot = first + offset
         made.append(make_entry(made[-1].crc if made else previous_crc, Slot(slot), Stamp(slot), 0, command))

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gramme.kernel.ids import Slot
 from gramme.node.item_changes import ITEMS
-from gramme.node.mutation import decode_mutation
+from gramme.node.mutation import WRITES, decode_mutation
 from gramme.node.table_evaluator import page_range
 from gramme.paxos.entry import ORIGIN, CommandKind, Entry, Mark
 from gramme.tables.requests import GetItem, ScanRange
@@ -62,7 +62,7 @@ class AcceptedKeys:
 
     def _look_at(self, entry: Entry) -> None:
         kind = entry.command.kind
-        if kind is CommandKind.MUTATIONS:
+        if kind in WRITES:
             mutation = decode_mutation(entry.command.body)
             for key, _ in mutation.puts:
                 self._slots[key] = entry.slot

@@ -51,6 +51,7 @@ from gramme.tables.indexes import encode_schema, schema_of
 from gramme.tables.requests import Refused
 from gramme.tables.streams import MAX_STREAMS, DescribeStream, ListStreams, StreamList, new_label
 from gramme.tables.table_changes import changed
+from gramme.tables.transaction_commands import LEDGER
 
 REPLICATION_FACTOR: Final = 3
 _SPACE: Final = bytes((Space.CATALOG,))
@@ -90,12 +91,15 @@ class CatalogEvaluator:
         self._members = members
         self._rng = rng
 
-    def reset(self) -> None:
+    def reset(self, scan: Scan) -> None:
         """Nothing is remembered between requests."""
 
     def settled(self, get: Read) -> CatalogEvaluator:
         """The catalog is never sealed."""
         return self
+
+    def proposed(self, change: Change) -> None:
+        """Only transactions have other kinds of changes."""
 
     def write(self, request: Any, read: Read, context: Context) -> Change | Answer:
         """One catalog write; each bumps the catalog's version if it changes anything."""
@@ -126,9 +130,12 @@ class CatalogEvaluator:
                 first = _TABLES if start is None else _TABLES + start.encode() + b"\0"
                 names: list[str] = []
                 for key, _ in scan(first, _TABLES_END, False):
+                    name = key[len(_TABLES) :].decode()
+                    if name == LEDGER:
+                        continue
                     if len(names) == limit:
                         return TableNames(tuple(names), more=True)
-                    names.append(key[len(_TABLES) :].decode())
+                    names.append(name)
                 return TableNames(tuple(names), more=False)
             case ListStreams():
                 return list_streams(request, get, scan)
@@ -343,7 +350,8 @@ def group_specs(table: TableDescriptor) -> list[GroupSpec]:
     """The groups of a new table: those of its own partitions, which know its indexes, then those of its indexes."""
     plain = not table.indexes and table.stream is None and table.expiry is None
     schema = b"" if plain else encode_schema(schema_of(table))
-    own = [GroupSpec(p.group, table.table_id, p.start, p.end, p.replicas, schema) for p in table.partitions]
+    ledger = table.name == LEDGER
+    own = [GroupSpec(p.group, table.table_id, p.start, p.end, p.replicas, schema, ledger) for p in table.partitions]
     return own + [spec for index in table.indexes for spec in index_specs(table, index)]
 
 

@@ -22,7 +22,8 @@ Read = Callable[[bytes], bytes | None]
 class Change(NamedTuple):
     """Rows to put and delete (space-prefixed keys), the answer once that is applied, records of what changed for those
     who consume them, and by how much the partition grew. `erased`: ranges of rows that go before anything is put; only
-    of rows that no evaluation reads, for writes in flight are not looked up in ranges."""
+    of rows that no evaluation reads, for writes in flight are not looked up in ranges. `floor`: what the stamp must not
+    be below."""
 
     puts: list[tuple[bytes, bytes]]
     deletes: list[bytes]
@@ -31,6 +32,7 @@ class Change(NamedTuple):
     grown: tuple[Growth, ...] = ()
     erased: tuple[tuple[bytes, bytes], ...] = ()
     kind: CommandKind = CommandKind.MUTATIONS
+    floor: Timestamp = Timestamp(0)
 
 
 class Answer(NamedTuple):
@@ -52,8 +54,12 @@ class Context(NamedTuple):
 class Evaluator(Protocol):
     """The data model of one partition."""
 
-    def reset(self) -> None:
-        """Leadership begins, or rows came from a snapshot: whatever was remembered of them is to be read again."""
+    def reset(self, scan: Scan) -> None:
+        """Leadership begins, or rows came from a snapshot: whatever was remembered of them is to be read again. `scan`
+        reads applied rows; of a leader that begins, there is nothing in flight."""
+
+    def proposed(self, change: Change) -> None:
+        """`change`, of another kind than MUTATIONS, is in flight: it is part of the newest state."""
 
     def write(self, request: Any, read: Read, context: Context) -> Change | Answer:
         """Evaluate a write. Raises nothing for bad input: that is an `Answer` too."""

@@ -12,6 +12,7 @@ from gramme.kernel.ids import BootId, CommandId, GroupId, NodeId, Slot
 from gramme.node.catalog_commands import CatalogAnswer, CatalogCommand
 from gramme.tables.requests import PartitionCommand, Reply, Request
 from gramme.tables.streams import ReadChanges
+from gramme.tables.transaction_commands import TransactionCommand, TransactionReply
 
 
 class _Wire(msgspec.Struct, frozen=True, array_like=True):
@@ -26,7 +27,7 @@ class Forward(_Wire, tag="Forward", frozen=True):
     id: int
     group: GroupId
     command_id: CommandId
-    request: Request | ReadChanges | PartitionCommand | CatalogCommand
+    request: Request | ReadChanges | PartitionCommand | CatalogCommand | TransactionCommand
     repeated: bool = False
 
 
@@ -34,7 +35,7 @@ class Forwarded(_Wire, tag="Forwarded", frozen=True):
     """The answer to `Forward`, from a replica that has applied the slots up to `applied`."""
 
     id: int
-    reply: Reply | CatalogAnswer
+    reply: Reply | CatalogAnswer | TransactionReply
     applied: Slot = Slot(0)
 
 
@@ -57,6 +58,7 @@ class GroupSpec(_Wire, frozen=True):
     end: bytes
     members: tuple[NodeId, ...]
     schema: bytes = b""  # of a table's partition at its creation (`gramme.tables.indexes`), b"": no indexes
+    ledger: bool = False  # of the transactions' ledger, not of a table
 
 
 class CreateGroups(_Wire, tag="CreateGroups", frozen=True):

@@ -13,6 +13,7 @@ import msgspec
 
 from gramme.kernel.time import Stamp
 from gramme.node.totals import Growth
+from gramme.paxos.entry import CommandKind
 from gramme.storage.engine.rows import Space
 
 
@@ -37,6 +38,9 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     grown: tuple[Growth, ...] = ()  # `gramme.node.totals`
     erased: tuple[tuple[bytes, bytes], ...] = ()  # ranges of rows, ends excluded, deleted before anything else
 
+
+WRITES: Final = (CommandKind.MUTATIONS, CommandKind.PREPARE, CommandKind.COMMIT, CommandKind.CANCEL)
+"""The commands whose body is a mutation that puts and deletes rows by key (a SEAL's erases ranges)."""
 
 CHANGES: Final = bytes((Space.CHANGES,))
 CHANGES_END: Final = bytes((Space.CHANGES + 1,))

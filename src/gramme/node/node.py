@@ -44,11 +44,12 @@ from gramme.node.messages import (
     SnapshotChunk,
     WhoAreYou,
 )
-from gramme.node.partition import PartitionReplica, Recorded
+from gramme.node.partition import Holding, PartitionReplica, Recorded
 from gramme.node.ports import NodeSettings, Ports
 from gramme.node.router import Router
 from gramme.node.snapshots import SnapshotReceiver, SnapshotSender
 from gramme.node.table_evaluator import TableEvaluator
+from gramme.node.transactions.ledger import LedgerEvaluator
 from gramme.paxos.lease import LeaseTable
 from gramme.paxos.messages import GROUP_MESSAGES, LEASE_MESSAGES
 from gramme.paxos.outputs import LeaderHint, LeaseLapsed, LeaseRegained, NeedSnapshot, PeerBack, PeerLost
@@ -138,7 +139,7 @@ class Node:
         catalog: Evaluator = CatalogEvaluator(settings.members, ports.rng)
         self.groups = Groups(
             self.host, settings, paxos, self.leases,
-            lambda spec: catalog if spec.group == CATALOG_GROUP else TableEvaluator(spec.schema),
+            lambda spec: catalog if spec.group == CATALOG_GROUP else _evaluator(spec),
             self._role_changed, self._group_output, self._reconcile_now,
         )  # fmt: skip
         self.catalog = CatalogService(
@@ -254,12 +255,15 @@ class Node:
             else:
                 self.catalog.follow()
         self.feeders.role_changed(partition)
+        self.router.transactions.role_changed(partition)
         self.router.leader_changed(group, self.me if partition.leading else NO_NODE)
 
     def _group_output(self, partition: PartitionReplica, output: Any) -> None:
         if isinstance(output, Recorded):
             if partition.spec.group != CATALOG_GROUP:
                 self.feeders.recorded(partition, output)
+        elif isinstance(output, Holding):
+            self.router.transactions.recovery.watch(partition)
         elif isinstance(output, NeedSnapshot):
             self.snapshots_out.start(partition, output.peer)
         elif isinstance(output, LeaderHint):
@@ -429,6 +433,10 @@ class Node:
             "groups": [self._group_status(partition, now) for partition in self.groups.partitions.values()],
             "requests_waiting": self.router.waiting,
             "retries": self.router.retries,
+            "transactions": {
+                "coordinating": self.router.transactions.coordinating,
+                "recovered": self.router.transactions.recovery.recovered,
+            },
             "stale_reads": self.router.stale_reads,
             "snapshots": {"sent": self.snapshots_out.sent, "installed": self.snapshots_in.installed},
         }  # fmt: skip
@@ -453,6 +461,10 @@ class Node:
             "engine_durable_slot": self.flusher.durable_slot(partition.spec.group),
             **_plain(partition.replica.status()),
         }
+
+
+def _evaluator(spec: GroupSpec) -> Evaluator:
+    return LedgerEvaluator() if spec.ledger else TableEvaluator(spec.schema)
 
 
 def _plain(status: GroupStatus) -> dict[str, Any]:

@@ -23,7 +23,15 @@ from gramme.node.deadline import DeadlineTimer
 from gramme.node.evaluator import Answer, Change, Context, Evaluator
 from gramme.node.host import Host
 from gramme.node.messages import GroupSpec
-from gramme.node.mutation import ChangeRecord, Mutation, change_key, decode_mutation, encode_change, encode_mutation
+from gramme.node.mutation import (
+    WRITES,
+    ChangeRecord,
+    Mutation,
+    change_key,
+    decode_mutation,
+    encode_change,
+    encode_mutation,
+)
 from gramme.node.outcomes import Outcomes
 from gramme.node.ports import NodeSettings
 from gramme.node.state_rows import SCHEMA_ROW
@@ -43,15 +51,27 @@ from gramme.tables.requests import (
     FailureKind,
     GetItem,
     PutItem,
+    ReadVersions,
     ScanRange,
     UpdateItem,
 )
 from gramme.tables.streams import DescribeStream, ListStreams, ReadChanges
+from gramme.tables.transaction_commands import Prepare, WriteAll
 
 _APPLIED: Final = struct.Struct(">QIQ")  # slot, chain CRC, stamp
 _APPLIED_KEY: Final = b"applied"
-_READS: Final = (GetItem, ScanRange, CountRows, ReadChanges, DescribeTable, ListTables, ListStreams, DescribeStream)
-_ITEM_WRITES: Final = (PutItem, UpdateItem, DeleteItem)
+_READS: Final = (
+    GetItem,
+    ScanRange,
+    CountRows,
+    ReadChanges,
+    ReadVersions,
+    DescribeTable,
+    ListTables,
+    ListStreams,
+    DescribeStream,
+)
+_ITEM_WRITES: Final = (PutItem, UpdateItem, DeleteItem, Prepare, WriteAll)
 _INDEX_THROTTLED: Final = "IndexWriteKeyRangeThroughputExceeded"
 _APPLY_RETRY_NS: Final = 5_000_000
 
@@ -61,6 +81,10 @@ class Elsewhere(NamedTuple):
 
     hint: NodeId
     maybe_applied: bool = False
+
+
+class Holding(NamedTuple):
+    """To the composing node, at the leader: a transaction is about to hold items here."""
 
 
 class Recorded(NamedTuple):
@@ -289,7 +313,8 @@ class PartitionReplica:
         mutation = Mutation(plan.puts, plan.deletes, reply, list(plan.changes), plan.grown, plan.erased)
         command = Command(plan.kind, command_id, encode_mutation(mutation))
         try:
-            slot, effects = self.replica.propose(command, wall, self._host.now())
+            at = wall if wall > plan.floor else plan.floor
+            slot, effects = self.replica.propose(command, at, self._host.now())
         except Stalled as stalled:
             on_reply(Failed(FailureKind.THROTTLED, str(stalled)))
             return
@@ -302,6 +327,10 @@ class PartitionReplica:
             self._overlay[key] = (slot, value)
         for key in plan.deletes:
             self._overlay[key] = (slot, None)
+        if plan.kind is not CommandKind.MUTATIONS:
+            self.evaluator.proposed(plan)
+            if plan.kind is CommandKind.PREPARE:
+                self._on_output(self, Holding())
         self._host.execute(effects, self)
         self._host.touch(self)
 
@@ -420,9 +449,10 @@ class PartitionReplica:
         if kind is not CommandKind.MUTATIONS:
             if kind is CommandKind.NOOP:
                 return None
-            if kind is not CommandKind.SEAL:
+            if kind is CommandKind.SEAL:
+                self._sealing = True
+            elif kind not in WRITES:
                 raise Invariant(f"group {self.spec.group} slot {entry.slot}: command kind {kind} is of a later release")
-            self._sealing = True
         pending = self._pending.get(entry.slot)
         return decode_mutation(entry.command.body) if pending is None else pending.mutation
 
@@ -506,7 +536,7 @@ class PartitionReplica:
         self._leads_next = bool(self._unapplied)
         if self._leads_next:
             return
-        self.evaluator.reset()
+        self.evaluator.reset(self._scan)
         self.leading = True
         self._on_role(self)
 
@@ -547,7 +577,7 @@ class PartitionReplica:
         self._prefix = extent.to_bytes(8, "big")
         self._totals = None
         self.evaluator = self.evaluator.settled(self._get)
-        self.evaluator.reset()
+        self.evaluator.reset(self._scan)
         self._unapplied = deque(entry for entry in self._unapplied if entry.slot > applied.slot)
 
     def close(self) -> None:

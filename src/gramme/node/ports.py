@@ -64,6 +64,7 @@ class NodeSettings:
     outcome_window_ns: int = 10 * SECOND
     outcome_limit: int = 1_000_000
     request_limit: int = 20_000
+    transaction_limit: int = 1_000  # that a node coordinates at a time
 
     def __post_init__(self) -> None:
         if all(member.node != self.me for member in self.members):

@@ -19,6 +19,7 @@ from gramme.node.host import Host
 from gramme.node.messages import Forward, Forwarded, Misdirected
 from gramme.node.partition import Elsewhere, PartitionReplica
 from gramme.node.ports import Member, NodeSettings
+from gramme.node.transactions.service import Transactions
 from gramme.tables.catalog import CatalogReply, CatalogRequest, DeleteTable, DescribeTable, TableReply
 from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.requests import PARTITION_READS, Failed, FailureKind, Reply, Request
@@ -92,6 +93,7 @@ class Router:
         self._calls: dict[int, _Call] = {}
         self._next_id = host.ports.rng.randrange(1 << 48)
         self._sweep_timer: Timer | None = None
+        self.transactions = Transactions(host, settings, self)
         self.stale_reads = 0
         self.retries = 0
 
@@ -173,13 +175,13 @@ class Router:
         self, request: WriteTransaction, deadline: Instant, on_reply: Callable[[WriteOutcome], None]
     ) -> None:
         """See `Backend`."""
-        on_reply(Failed(FailureKind.INTERNAL, "transactions are not served yet"))
+        self.transactions.write(request, deadline, on_reply)
 
     def transact_get(
         self, request: ReadTransaction, deadline: Instant, on_reply: Callable[[ReadOutcome], None]
     ) -> None:
         """See `Backend`."""
-        on_reply(Failed(FailureKind.INTERNAL, "transactions are not served yet"))
+        self.transactions.read(request, deadline, on_reply)
 
     def addresses(self, zone: str | None) -> list[str]:
         """See `Backend`."""

@@ -23,6 +23,15 @@ from gramme.node.evaluator import Answer, Change, Context, Read, Scan
 from gramme.node.item_changes import ITEMS, LOCAL, item_change, refused_keys
 from gramme.node.state_rows import CHANGE_LOG_ROW, SCHEMA_ROW, cursor_row, filled_row
 from gramme.node.totals import TOTALS_ROW, decode_totals
+from gramme.node.transactions.holding import (
+    CONFLICT,
+    PARTITION_TRANSACTIONS,
+    PENDING,
+    PENDING_END,
+    Holds,
+    read_versions,
+    transact,
+)
 from gramme.paxos.entry import CommandKind
 from gramme.storage.engine.rows import Space
 from gramme.tables.descriptor import KeySchema
@@ -53,8 +62,10 @@ from gramme.tables.requests import (
     IndexApplied,
     Page,
     PutItem,
+    ReadVersions,
     ScanRange,
     TrimChanges,
+    VersionsRead,
 )
 from gramme.tables.streams import Changes, ReadChanges
 
@@ -77,10 +88,17 @@ class TableEvaluator:
     def __init__(self, founding: bytes = b"") -> None:
         self._founding = founding
         self._schema: PartitionSchema | None = None
+        self.holds = Holds()
+        self._held = self.holds.by_key
 
-    def reset(self) -> None:
+    def reset(self, scan: Scan) -> None:
         """See `Evaluator`."""
         self._schema = None
+        self.holds.load(scan(PENDING, PENDING_END, False))
+
+    def proposed(self, change: Change) -> None:
+        """See `Evaluator`."""
+        self.holds.proposed(change)
 
     def schema(self, read: Read) -> PartitionSchema:
         """The partition's schema as `read` shows it."""
@@ -100,6 +118,8 @@ class TableEvaluator:
             self._schema = schema
         if type(request) in _COMMANDS:
             return self._command(request, read, context, schema)
+        if self._held and request.key in self._held:
+            return Answer(CONFLICT, (PENDING + request.key,))
         row = ITEMS + request.key
         if schema.indexes and type(request) is PutItem:
             refused = refused_keys(schema, decode_item(request.item), row)  # before the condition, as the service does
@@ -127,6 +147,8 @@ class TableEvaluator:
             case ConfigurePartition():
                 rows = (SCHEMA_ROW, *(filled_row(index.number) for index in schema.indexes))
                 return Answer(self._configured(schema, read), rows)
+            case _ if type(request) in PARTITION_TRANSACTIONS:
+                return transact(request, schema, self.holds, read, context)
         raise Invariant(f"not a partition command: {type(request).__name__}")
 
     def _configure(
@@ -158,7 +180,7 @@ class TableEvaluator:
 
     # --- reads ------------------------------------------------------------------------------------------------------
 
-    def read(self, request: Any, get: Read, scan: Scan) -> Found | Page | Counted | Changes | Failed:
+    def read(self, request: Any, get: Read, scan: Scan) -> Found | Page | Counted | Changes | VersionsRead | Failed:
         """One item, or one page of a range; stored JSON goes out untouched."""
         if type(request) is GetItem:
             stored = get(ITEMS + request.key)
@@ -169,6 +191,8 @@ class TableEvaluator:
             return Counted(decode_totals(get(TOTALS_ROW)))
         if type(request) is ReadChanges:
             return change_log.read_changes(request, self.schema(get), get, scan)
+        if type(request) is ReadVersions:
+            return read_versions(request, get)
         raise Invariant(f"not a table read: {type(request).__name__}")
 
 
@@ -179,12 +203,12 @@ class SealedEvaluator(TableEvaluator):
         """For good."""
         return self
 
-    def read(self, request: Any, get: Read, scan: Scan) -> Found | Page | Counted | Changes | Failed:
+    def read(self, request: Any, get: Read, scan: Scan) -> Found | Page | Counted | Changes | VersionsRead | Failed:
         """Its change log is all there is to read."""
         return super().read(request, get, scan) if type(request) is ReadChanges else _GONE
 
 
-_COMMANDS: Final = frozenset((ApplyIndex, ConfigurePartition, TrimChanges, BackfillDone))
+_COMMANDS: Final = frozenset((ApplyIndex, ConfigurePartition, TrimChanges, BackfillDone)) | PARTITION_TRANSACTIONS
 
 
 def is_filled(read: Read, index: int) -> bool:

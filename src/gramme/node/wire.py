@@ -20,12 +20,13 @@ from gramme.node.catalog_commands import CatalogAnswer
 from gramme.node.messages import MESSAGES as NODE_MESSAGES
 from gramme.paxos.messages import MESSAGES as PAXOS_MESSAGES
 from gramme.tables.requests import Reply
+from gramme.tables.transaction_commands import TransactionReply
 
 _BOOT_BYTES = 16
 _message: Any = reduce(or_, (*NODE_MESSAGES, *PAXOS_MESSAGES, *MEMBERSHIP_MESSAGES))
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[list[Any]] = msgspec.msgpack.Decoder(list[_message])
-_reply_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Reply | CatalogAnswer)
+_reply_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Reply | CatalogAnswer | TransactionReply)
 
 encode_reply = _encoder.encode
 """A reply as it is kept with a command's outcome."""

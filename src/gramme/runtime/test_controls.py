@@ -29,6 +29,7 @@ from gramme.tables.item import decode_item
 from gramme.tables.keys import key_after, key_of
 from gramme.tables.requests import Failed, Page, PutItem, ScanRange, Written
 from gramme.tables.streams import ListStreams, StreamList
+from gramme.tables.transaction_commands import LEDGER
 from gramme.tables.values import item_size
 
 if TYPE_CHECKING:
@@ -160,8 +161,8 @@ class NodeTestControls:
         return reply.table
 
     async def _drop_all(self) -> None:
-        names = await self._names()
-
+        """All tables, and the tokens of transactions with them."""
+        names = (*await self._names(), LEDGER)
         gather: tasks.Gather[Any] = tasks.Gather(len(names))
         for index, name in enumerate(names):
             self._node.router.catalog(DeleteTable(name), self._deadline(), gather.slot(index))

@@ -86,6 +86,11 @@ def stored_stamp(stored: bytes) -> Stamp:
     return Stamp(stamp)
 
 
+def restamped(stored: bytes, stamp: int) -> bytes:
+    """The stored value with another stamp."""
+    return b"".join((stored[:_STAMP_AT], _STAMP.pack(stamp), stored[_STAMP_AT + _STAMP.size :]))
+
+
 def is_tombstone(stored: bytes) -> bool:
     """Whether the stored value says 'deleted'. Readers treat it as no item."""
     return stored[HEADER_BYTES - 1] & TOMBSTONE != 0

@@ -105,7 +105,16 @@ class CountRows(_Wire, tag="CountRows", frozen=True):
     consistent: bool = False
 
 
-PARTITION_READS = (GetItem, ScanRange, CountRows, ReadChanges)
+class ReadVersions(_Wire, tag="ReadVersions", frozen=True):
+    """The items under `keys` in one step, with their versions; without `bodies`, the versions only. Answer:
+    VersionsRead."""
+
+    keys: list[bytes]
+    bodies: bool = True
+    consistent: bool = True
+
+
+PARTITION_READS = (GetItem, ScanRange, CountRows, ReadChanges, ReadVersions)
 """What a replica may answer from its applied rows; an eventual one if not `consistent`."""
 
 
@@ -240,6 +249,21 @@ class Configured(_Wire, tag="Configured", frozen=True):
 
 class CollectionFull(_Wire, tag="CollectionFull", frozen=True):
     """The item collection of a table with local indexes would grow past 10 GB: nothing was written."""
+
+
+class Version(_Wire, frozen=True):
+    """An item, the timestamp of its last change (of an absent one: the partition's last deletion), and whether a
+    transaction in progress holds it."""
+
+    found: Found
+    stamp: int
+    held: bool
+
+
+class VersionsRead(_Wire, tag="VersionsRead", frozen=True):
+    """Answer to ReadVersions, in the order of its keys."""
+
+    items: tuple[Version, ...]
 
 
 class Conflict(_Wire, tag="Conflict", frozen=True):

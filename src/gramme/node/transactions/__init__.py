@@ -1,0 +1,1 @@
+"""Transactions: held items, the ledger, coordinators and recovery (docs/design/transactions.md)."""

@@ -1,0 +1,295 @@
+"""Recovery: transactions whose coordinator is gone are driven to their end by whoever meets what they left behind.
+
+Two watch for that. The leader of a partition, whose items are held: when one has been held for too long, by its own
+monotonic clock. The leader of a ledger partition, whose rows are open: it drives what runs for too long and what is
+committed and not finished, fetches the outcomes of one-phase transactions, and forgets tokens after their time.
+
+Rule: the ledger's row decides, and every step may be done by several at once. Who recovers a running transaction
+deletes its row first: from then on its coordinator cannot commit it. Patience is what spares the living; it is measured
+by the watcher, never by comparing two nodes' clocks. Source: USENIX ATC 2023, section 4.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from gramme.kernel.ids import GroupId
+from gramme.kernel.time import MILLISECOND, SECOND, Instant
+from gramme.node.host import Host
+from gramme.node.partition import PartitionReplica
+from gramme.node.table_evaluator import TableEvaluator
+from gramme.node.transactions.desk import Desk, place_of
+from gramme.node.transactions.ledger import (
+    CLOSED,
+    CLOSED_END,
+    OPEN,
+    OPEN_END,
+    TOKEN_NS,
+    LedgerEvaluator,
+    LedgerRow,
+    closed_row,
+    ledger_row,
+)
+from gramme.tables.descriptor import Partition
+from gramme.tables.requests import Failed, FailureKind
+from gramme.tables.transaction_commands import (
+    Close,
+    Decide,
+    Decided,
+    DropMarkers,
+    Finish,
+    Forget,
+    Inquire,
+    Inquired,
+    Participant,
+    Recover,
+    Settled,
+    Verdict,
+)
+
+STALE_NS: Final = 2 * SECOND
+"""How long a transaction may hold an item, or be open in the ledger, before others see to it."""
+
+MARKER_NS: Final = 30 * SECOND
+"""How long the marker of a one-phase transaction stays after its outcome is in the ledger. Dropping it raises the floor
+of its partition, below which one-phase transactions are refused, so it is longer than any of them is under way."""
+
+_TICK_NS: Final = 500 * MILLISECOND
+_PATIENCE_NS: Final = 3 * SECOND
+_LIMIT: Final = 64  # transactions that this node recovers at a time
+_SWEEP_ROWS: Final = 1_000
+_BATCH_ROWS: Final = 500
+
+OnDone = Callable[[bool], None]
+
+
+class Recovery:
+    """See the module."""
+
+    def __init__(self, host: Host, desk: Desk) -> None:
+        self._host = host
+        self._desk = desk
+        self._watched: dict[GroupId, PartitionReplica] = {}
+        self._seen: dict[tuple[GroupId, bytes], tuple[bytes, Instant]] = {}
+        self._driving: dict[tuple[bytes, bytes], list[OnDone]] = {}
+        self._sweeps: dict[GroupId, _Sweep] = {}
+        self._armed = False
+        self.recovered = 0
+
+    # --- what is watched ----------------------------------------------------------------------------------------------
+
+    def role_changed(self, partition: PartitionReplica) -> None:
+        """A partition's leadership came or went."""
+        group = partition.spec.group
+        self._sweeps.pop(group, None)
+        evaluator = partition.evaluator
+        if not partition.leading:
+            return
+        if isinstance(evaluator, LedgerEvaluator):
+            self._sweeps[group] = _Sweep(self._desk, self, partition)
+            self._arm()
+        elif isinstance(evaluator, TableEvaluator) and evaluator.holds.by_key:
+            self.watch(partition)
+
+    def watch(self, partition: PartitionReplica) -> None:
+        """Items of a led partition are held, or about to be."""
+        self._watched[partition.spec.group] = partition
+        self._arm()
+
+    def _arm(self) -> None:
+        if not self._armed:
+            self._armed = True
+            self._desk.later(_TICK_NS, self._tick)
+
+    def _tick(self) -> None:
+        self._armed = False
+        now = self._desk.now()
+        seen: dict[tuple[GroupId, bytes], tuple[bytes, Instant]] = {}
+        for group, partition in list(self._watched.items()):
+            evaluator = partition.evaluator
+            assert isinstance(evaluator, TableEvaluator)
+            held = evaluator.holds.transactions() if partition.leading else {}
+            if not held:
+                del self._watched[group]
+            for tx, id_ in held.items():
+                _, since = seen[group, tx] = self._seen.get((group, tx), (id_, now))
+                if now - since >= STALE_NS:
+                    self.recover(id_, tx, _nothing, partition)
+        self._seen = seen
+        for sweep in list(self._sweeps.values()):
+            sweep.step(now)
+        if self._watched or self._sweeps:
+            self._arm()
+
+    # --- one transaction ----------------------------------------------------------------------------------------------
+
+    def recover(self, id_: bytes, tx: bytes, on_done: OnDone, holder: PartitionReplica | None = None) -> None:
+        """Drive `tx` to its end and tell whether it is finished everywhere. `holder`: a partition that holds items for
+        it, of which the ledger may know nothing any more."""
+        waiters = self._driving.get((id_, tx))
+        if waiters is not None:
+            waiters.append(on_done)
+        elif len(self._driving) >= _LIMIT:
+            on_done(False)
+        else:
+            self._driving[id_, tx] = [on_done]
+            self.recovered += 1
+            deadline = Instant(self._desk.now() + _PATIENCE_NS)
+            self._desk.to_ledger(
+                id_, Recover(id_, tx), deadline, lambda reply: self._judged(id_, tx, holder, reply), create=False
+            )
+
+    def _ended(self, id_: bytes, tx: bytes, whole: bool) -> None:
+        for on_done in self._driving.pop((id_, tx)):
+            on_done(whole)
+
+    def _judged(self, id_: bytes, tx: bytes, holder: PartitionReplica | None, reply: Any) -> None:
+        if isinstance(reply, Failed) and reply.kind is FailureKind.NO_TABLE:
+            reply = Verdict(False, ())  # there is no ledger: it was dropped with every table
+        if not isinstance(reply, Verdict):
+            self._ended(id_, tx, False)
+        elif reply.ask:
+            self._ask(id_, tx, reply.participants[0], reply.stamp)
+        else:
+            places = [place_of(participant) for participant in reply.participants]
+            if holder is not None and all(place.group != holder.spec.group for place in places):
+                places.append(_place(holder))
+            self._finish(id_, tx, reply.commit, places)
+
+    def _finish(self, id_: bytes, tx: bytes, commit: bool, places: list[Partition]) -> None:
+        waiting = len(places)
+        whole = True
+
+        def finished(reply: Any) -> None:
+            nonlocal waiting, whole
+            waiting -= 1
+            whole = whole and (isinstance(reply, Settled) or _is_gone(reply))
+            if waiting:
+                return
+            if whole and commit:
+                self._desk.close(id_, tx)
+            self._ended(id_, tx, whole)
+
+        if not places:
+            self._ended(id_, tx, True)
+        deadline = Instant(self._desk.now() + _PATIENCE_NS)
+        for place in places:
+            self._desk.insist(place, Finish(tx, commit), deadline, finished)
+
+    def _ask(self, id_: bytes, tx: bytes, participant: Participant, stamp: int) -> None:
+        """Of one phase: its partition knows, and if the write has not arrived there, it never takes effect."""
+        deadline = Instant(self._desk.now() + _PATIENCE_NS)
+
+        def asked(reply: Any) -> None:
+            if not (isinstance(reply, Inquired) or _is_gone(reply)):
+                self._ended(id_, tx, False)
+                return
+            done = reply.done if isinstance(reply, Inquired) else None
+            self._desk.to_ledger(id_, Decide(id_, tx, done), deadline, decided, create=False)
+
+        def decided(reply: Any) -> None:
+            self._ended(id_, tx, isinstance(reply, Decided) or _is_gone(reply))
+
+        self._desk.insist(place_of(participant), Inquire(tx, stamp, fence=True), deadline, asked)
+
+    @property
+    def driving(self) -> int:
+        """Transactions that this node recovers now."""
+        return len(self._driving)
+
+
+class _Sweep:
+    """Looks through the rows of one ledger partition that this node leads."""
+
+    def __init__(self, desk: Desk, recovery: Recovery, partition: PartitionReplica) -> None:
+        self._desk = desk
+        self._recovery = recovery
+        self._partition = partition
+        self._next = OPEN
+        self._seen: dict[bytes, tuple[bytes, str, Instant]] = {}  # id → (tx, state, since when)
+        self._passed: dict[bytes, tuple[bytes, str, Instant]] = {}
+        self._busy = False
+
+    def step(self, now: Instant) -> None:
+        """A page of open rows, and of those whose time is over."""
+        if not self._partition.leading:
+            return
+        old: dict[GroupId, list[tuple[bytes, LedgerRow]]] = {}
+        for id_, row in self._page():
+            tx, state, since = self._seen.get(id_, (b"", "", now))
+            if (tx, state) != (row.tx, row.state):
+                since = now
+            self._passed[id_] = (row.tx, row.state, since)
+            settled = row.one_phase and row.state == "COMMITTED"
+            if settled and now - since >= MARKER_NS:
+                old.setdefault(row.participants[0].group, []).append((id_, row))
+            elif not settled and now - since >= STALE_NS:
+                self._recovery.recover(id_, row.tx, _nothing)
+        for rows in old.values():
+            self._drop(rows[:_BATCH_ROWS])
+        self._forget()
+
+    def _page(self) -> list[tuple[bytes, LedgerRow]]:
+        """The next open rows. At the end of a pass, what was not seen in it is forgotten."""
+        get = self._partition.get
+        page: list[tuple[bytes, LedgerRow]] = []
+        for count, (key, _) in enumerate(self._partition.scan(self._next, OPEN_END, False)):
+            if count == _SWEEP_ROWS:
+                self._next = key
+                break
+            row = ledger_row(get, key[len(OPEN) :])
+            assert row is not None  # both are written and deleted together
+            page.append((key[len(OPEN) :], row))
+        else:
+            self._next = OPEN
+            self._seen, self._passed = self._passed, {}
+        return page
+
+    def _drop(self, rows: list[tuple[bytes, LedgerRow]]) -> None:
+        """The ledger has the outcomes of these one-phase transactions of one partition: no marker is needed there."""
+        if self._busy:
+            return
+        self._busy = True
+        deadline = Instant(self._desk.now() + _PATIENCE_NS)
+
+        def dropped(reply: Any) -> None:
+            if isinstance(reply, Settled) or _is_gone(reply):
+                closed = Close(tuple((id_, row.tx) for id_, row in rows))
+                self._desk.send(_place(self._partition), closed, deadline, self._idle)
+            else:
+                self._busy = False
+
+        drop = DropMarkers([row.tx for _, row in rows], max(row.stamp for _, row in rows))
+        self._desk.insist(place_of(rows[0][1].participants[0]), drop, deadline, dropped)
+
+    def _forget(self) -> None:
+        """Rows are in the order of their closing."""
+        before = self._desk.wall() - TOKEN_NS
+        rows: list[tuple[bytes, int]] = []
+        for key, _ in self._partition.scan(CLOSED, CLOSED_END, False):
+            id_, closed = closed_row(key)
+            if closed >= before or len(rows) == _BATCH_ROWS:
+                break
+            rows.append((id_, closed))
+        if rows and not self._busy:
+            self._busy = True
+            deadline = Instant(self._desk.now() + _PATIENCE_NS)
+            self._desk.send(_place(self._partition), Forget(tuple(rows)), deadline, self._idle)
+
+    def _idle(self, _reply: Any) -> None:
+        self._busy = False
+
+
+def _place(partition: PartitionReplica) -> Partition:
+    spec = partition.spec
+    return Partition(spec.group, spec.start, spec.end, spec.members)
+
+
+def _is_gone(reply: Any) -> bool:
+    """A participant whose table was deleted has nothing left to be finished."""
+    return isinstance(reply, Failed) and reply.kind is FailureKind.NO_TABLE
+
+
+def _nothing(_whole: bool) -> None:
+    """Watchers look again at their next tick."""

@@ -1,0 +1,117 @@
+"""Transactions through the routers of simulated nodes: what a client sees when nothing goes wrong, and what is left."""
+
+from __future__ import annotations
+
+from tests.node.transaction_cluster import Cluster, check, json, key, names, put, together
+
+from gramme.kernel.time import SECOND
+from gramme.storage.engine.rows import Space
+from gramme.tables.requests import Condition, ConditionFailed, Conflict, DeleteItem, UpdateItem, Written
+from gramme.tables.transaction_commands import Prepare, Prepared
+from gramme.tables.transactions import (
+    ItemsRead,
+    Token,
+    TokenMismatch,
+    TransactionCanceled,
+    TransactionDone,
+)
+
+_TOKEN = Token(b"0123456789abcdef", b"digest of the re")
+
+
+def test_all_or_nothing_over_several_partitions() -> None:
+    cluster = Cluster()
+    a, b, c, d = names(cluster)
+    done = cluster.write(put(a, 1), put(b, 2), put(c, 3), node=1)
+    assert done == TransactionDone(tuple(Written(None, 0, put(a, 1).size) for _ in range(3)))
+    assert [cluster.get(name) for name in (a, b, c)] == [json(a, 1), json(b, 2), json(c, 3)]
+    canceled = cluster.write(put(a, 9), put(b, 9, Condition("attribute_not_exists(pk)")), put(d, 9))
+    assert canceled == TransactionCanceled((None, ConditionFailed(None, put(b, 2).size), None))
+    assert [cluster.get(name) for name in (a, b, d)] == [json(a, 1), json(b, 2), None]
+    assert isinstance(cluster.write(DeleteItem(key(a)), check(b, "attribute_exists(pk)"), node=2), TransactionDone)
+    assert cluster.get(a) is None
+    cluster.settle()
+
+
+def test_items_of_one_partition_are_written_in_one_step() -> None:
+    cluster = Cluster()
+    a = names(cluster)[0]
+    b = together(cluster, a)
+    assert isinstance(cluster.write(put(a, 1), put(b, 2), node=2), TransactionDone)
+    assert cluster.rows(Space.TRANSACTIONS) == []  # no ledger, no marker
+    canceled = cluster.write(put(a, 9), check(b, "attribute_not_exists(pk)"))
+    assert canceled == TransactionCanceled((None, ConditionFailed(None, put(b, 2).size)))
+    assert cluster.read(a, b) == cluster.read(a, b, node=1)
+    assert [cluster.get(name) for name in (a, b)] == [json(a, 1), json(b, 2)]
+
+
+def test_a_token_is_good_for_one_transaction() -> None:
+    cluster = Cluster()
+    a, b = names(cluster, 2)
+    for number, actions in enumerate(((put(a, 1), put(b, 1)), (put(a, 2), put(together(cluster, a), 2)))):
+        token = Token(bytes((number,)) * 16, _TOKEN.digest)
+        first = cluster.write(*actions, token=token)
+        assert isinstance(first, TransactionDone)
+        assert not first.replayed
+        cluster.submit(put(a, 7))
+        again = cluster.write(*actions, token=token, node=1)
+        assert again == TransactionDone(first.parts, replayed=True)
+        assert cluster.get(a) == json(a, 7)
+        assert cluster.write(put(a, 8), token=Token(token.id, b"another request!")) == TokenMismatch()
+        cluster.run(40 * SECOND)
+        assert cluster.write(*actions, token=token, node=2) == TransactionDone(first.parts, replayed=True)
+    cluster.settle()
+    assert cluster.rows(Space.TRANSACTIONS, b"marker/") == []
+    cluster.run(620 * SECOND)
+    assert cluster.rows(Space.TRANSACTIONS, b"r/") == cluster.rows(Space.TRANSACTIONS, b"x/") == []
+
+
+def test_a_canceled_transaction_leaves_its_token_free() -> None:
+    cluster = Cluster()
+    a, b = names(cluster, 2)
+    for number, other in enumerate((b, together(cluster, a))):
+        token = Token(bytes((number,)) * 16, _TOKEN.digest)
+        actions = (put(a, 1), check(other, "attribute_exists(pk)"))
+        assert isinstance(cluster.write(*actions, token=token), TransactionCanceled)
+        cluster.submit(put(other, 1))
+        assert isinstance(cluster.write(*actions, token=token), TransactionDone)
+
+
+def test_items_are_read_as_of_one_moment() -> None:
+    cluster = Cluster()
+    a, b, c = names(cluster, 3)
+    cluster.write(put(a, 1), put(b, 2))
+    reply = cluster.read(a, c, b, node=2)
+    assert isinstance(reply, ItemsRead)
+    assert [found.item for found in reply.items] == [json(a, 1), None, json(b, 2)]
+    neighbour = together(cluster, a)
+    assert [found.item for found in cluster.read(neighbour, a).items] == [None, json(a, 1)]
+
+
+def test_updates_see_the_item_and_an_update_without_effect_counts_as_a_check() -> None:
+    cluster = Cluster()
+    a, b = names(cluster, 2)
+    cluster.submit(put(a, 1))
+    cluster.submit(put(b, 1))
+    add = UpdateItem(key(a), {"pk": {"S": a}}, "SET n = n + :d", Condition(None, None, {":d": {"N": "4"}}))
+    same = UpdateItem(key(b), {"pk": {"S": b}}, "SET n = n")
+    assert isinstance(cluster.write(add, same), TransactionDone)
+    assert [cluster.get(name) for name in (a, b)] == [json(a, 5), json(b, 1)]
+
+
+def test_a_held_item_is_refused_to_others_and_read_by_plain_reads() -> None:
+    cluster = Cluster()
+    a, b = names(cluster, 2)
+    cluster.write(put(a, 1), put(b, 1))
+    stamp = cluster.node().ports.clock.timestamp()
+    prepare = Prepare(b"nobody's attempt", stamp, b"nobody's row    ", [put(a, 2)])
+    assert isinstance(cluster.send(cluster.group_of(a), prepare), Prepared)
+    assert cluster.submit(put(a, 9)) == Conflict()
+    assert cluster.submit(DeleteItem(key(a))) == Conflict()
+    assert cluster.get(a) == json(a, 1)
+    assert cluster.read(a, b) == TransactionCanceled((Conflict(), None))
+    assert cluster.read(a, together(cluster, a)) == TransactionCanceled((Conflict(), None))
+    assert cluster.write(put(b, 2), put(a, 2), node=1) == TransactionCanceled((None, Conflict()))
+    assert cluster.write(put(a, 2), put(together(cluster, a), 2)) == TransactionCanceled((Conflict(), None))
+    cluster.settle()  # the ledger knows nothing of it
+    assert cluster.submit(put(a, 3)) == Written(None, put(a, 1).size, put(a, 3).size)
