@@ -43,6 +43,10 @@ class _Controls:
         self.asked.append(("unprocessed", (table, rate)))
         done(None)
 
+    def stale(self, table: str, index: str, lag_ms: int, done: Done) -> None:
+        self.asked.append(("stale", (table, index, lag_ms)))
+        done(None)
+
     def restore(self, name: str, done: Done) -> None:
         raise ControlRefused(f"there is no snapshot {name}")
 
@@ -116,6 +120,7 @@ def test_controls_are_carried_out() -> None:
     admin = _Admin(controls)
     assert admin.get("/test-controls/clock", "POST", b'{"advance_ms": 5}').body == b"{}"
     assert admin.get("/test-controls/snapshot", "POST", b'{"name": "a-b_1"}').status == 200
+    assert admin.get("/test-controls/stale", "POST", b'{"table": "t", "lag_ms": 7}').status == 200
     refused = admin.get("/test-controls/fail-over", "POST", b'{"table": "t"}')
     assert (refused.status, json.loads(refused.whole_body())) == (400, {"message": "there is no table t"})
     missing = admin.get("/test-controls/restore", "POST", b'{"name": "s"}')
@@ -124,7 +129,13 @@ def test_controls_are_carried_out() -> None:
     assert answers == []
     controls.waiting[0](None)
     assert [answer.status for answer in answers] == [200]
-    assert controls.asked == [("clock", 5), ("snapshot", "a-b_1"), ("fail_over", "t"), ("reset", None)]
+    assert controls.asked == [
+        ("clock", 5),
+        ("snapshot", "a-b_1"),
+        ("stale", ("t", "", 7)),
+        ("fail_over", "t"),
+        ("reset", None),
+    ]
 
 
 def test_bad_controls_change_nothing() -> None:

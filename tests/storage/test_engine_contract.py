@@ -132,6 +132,25 @@ def test_a_scan_shows_the_rows_of_the_moment_of_the_call(host: Host, reverse: bo
     assert list(engine.scan(b"k1000", b"k2000")) == []
 
 
+def test_a_view_stays_as_it_was(host: Host) -> None:
+    engine = host.engine
+    for row in {b"a": b"1", b"b": b"2", b"d": b"4"}.items():
+        put(engine, row)
+    view = engine.view()
+    batch = Batch()
+    batch.put(b"a", b"new")
+    batch.put(b"c", b"added")
+    batch.delete(b"b")
+    batch.delete_range(b"d", b"e")
+    write_patiently(engine, batch)
+    engine.flush(lambda: None)
+    host.run_one()
+    assert [view.get(key) for key in (b"a", b"b", b"c", b"d")] == [b"1", b"2", None, b"4"]
+    assert list(view.scan(b"a", b"z")) == [(b"a", b"1"), (b"b", b"2"), (b"d", b"4")]
+    assert list(view.scan(b"b", b"z", reverse=True)) == [(b"d", b"4"), (b"b", b"2")]
+    assert list(engine.scan(b"a", b"z")) == [(b"a", b"new"), (b"c", b"added")]
+
+
 def test_bounds_are_from_start_inclusive_to_end_exclusive(host: Host) -> None:
     engine = host.engine
     rows = [(b"a", b"1"), (b"a\x00", b"2"), (b"b", b""), (b"c", b"4")]

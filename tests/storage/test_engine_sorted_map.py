@@ -29,7 +29,7 @@ def _small_chunks() -> Any:
 
 
 def rows_of(snapshot: Snapshot, reverse: bool = False) -> list[tuple[bytes, bytes]]:
-    return list(snapshot.scan(b"", b"\xff" * 3, reverse))
+    return list(snapshot.scan(b"", b"\xff" * 3, reverse=reverse))
 
 
 def size_of(model: dict[bytes, bytes]) -> int:
@@ -66,8 +66,8 @@ def test_the_map_agrees_with_a_dict_and_snapshots_never_change(
         assert rows_of(snapshot) == sorted(was.items())
         assert rows_of(snapshot, reverse=True) == sorted(was.items(), reverse=True)
         inside = sorted((key, value) for key, value in was.items() if start <= key < end)
-        assert list(snapshot.scan(start, end, False)) == inside
-        assert list(snapshot.scan(start, end, True)) == inside[::-1]
+        assert list(snapshot.scan(start, end)) == inside
+        assert list(snapshot.scan(start, end, reverse=True)) == inside[::-1]
         assert snapshot.size_bytes == size_of(was)
 
 

@@ -6,7 +6,7 @@ Owns the paths and their formats; what they show is injected. Rule: reading neve
 Test controls take a JSON object and answer `{}`, or 400 with `{"message": …}`:
 `clock` {"advance_ms": n}, `fail-over` {"table": t},
 `throttle` {"table": t, "rate": 0 to 1, "reason": r, "index": i}, `unprocessed` {"table": t, "rate": 0 to 1},
-`reset` {}, `snapshot` {"name": s}, `restore` {"name": s}.
+`stale` {"table": t, "index": i, "lag_ms": n}, `reset` {}, `snapshot` {"name": s}, `restore` {"name": s}.
 """
 
 from __future__ import annotations
@@ -50,6 +50,12 @@ class _Throttle(msgspec.Struct, forbid_unknown_fields=True):
 class _Unprocessed(msgspec.Struct, forbid_unknown_fields=True):
     table: str
     rate: float
+
+
+class _Stale(msgspec.Struct, forbid_unknown_fields=True):
+    table: str
+    lag_ms: int
+    index: str = ""
 
 
 class _Name(msgspec.Struct, forbid_unknown_fields=True):
@@ -148,6 +154,10 @@ def _unprocessed(controls: TestControls, parameters: _Unprocessed, done: Done) -
     controls.unprocessed(parameters.table, parameters.rate, done)
 
 
+def _stale(controls: TestControls, parameters: _Stale, done: Done) -> None:
+    controls.stale(parameters.table, parameters.index, parameters.lag_ms, done)
+
+
 def _reset(controls: TestControls, _parameters: _Nothing, done: Done) -> None:
     controls.reset(done)
 
@@ -172,6 +182,7 @@ _CONTROLS: Final[dict[str, tuple[type[msgspec.Struct], Callable[[TestControls, A
     "fail-over": (_Table, _fail_over),
     "throttle": (_Throttle, _throttle),
     "unprocessed": (_Unprocessed, _unprocessed),
+    "stale": (_Stale, _stale),
     "reset": (_Nothing, _reset),
     "snapshot": (_Name, _snapshot),
     "restore": (_Name, _restore),

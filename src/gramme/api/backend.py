@@ -94,8 +94,12 @@ class TestControls(Protocol):
     def unprocessed(self, table: str, rate: float, done: Callable[[str | None], None]) -> None:
         """Leave a share `rate` (0 to 1; 0 ends it) of the parts of batches on `table` undone."""
 
+    def stale(self, table: str, index: str, lag_ms: int, done: Callable[[str | None], None]) -> None:
+        """Have this node's replicas answer eventual reads of `table`, or of its local index `index`, as of `lag_ms` ago
+        (0 ends it), or have them feed the global index `index` so much later."""
+
     def reset(self, done: Callable[[str | None], None]) -> None:
-        """Drop all tables and end all throttling."""
+        """Drop all tables; end all throttling and lagging."""
 
     def snapshot(self, name: str, done: Callable[[str | None], None]) -> None:
         """Keep the present contents under `name`, replacing an earlier snapshot of that name."""

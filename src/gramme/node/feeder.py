@@ -53,6 +53,8 @@ _ITEMS_END: Final = bytes((Space.ITEMS + 1,))
 
 Send = Callable[[Partition, Any, Instant, Callable[[Any], None]], None]
 Row = tuple[bytes, bytes | None, int]
+Delays = dict[tuple[str, int], int]
+"""By table id and number of an index: how long its batches are kept back (nanoseconds). Empty but in tests."""
 
 
 class _Piece(NamedTuple):
@@ -66,7 +68,7 @@ class _Piece(NamedTuple):
 class _Lane:
     """What goes from this base partition to one partition of one index."""
 
-    __slots__ = ("batch", "busy", "greeted", "index", "pieces", "place", "queue", "seq")
+    __slots__ = ("batch", "busy", "greeted", "index", "pieces", "place", "queue", "ripe", "ripening", "seq")
 
     def __init__(self, index: Index, place: Partition) -> None:
         self.index = index
@@ -77,6 +79,8 @@ class _Lane:
         self.busy = False
         self.batch: ApplyIndex | None = None  # sent, not confirmed: sent again unchanged
         self.pieces = 0  # of the queue that `batch` holds
+        self.ripe = 0  # of a delayed index: slots up to here may be sent
+        self.ripening = 0  # slots up to here have a timer that says when they may be
 
     def add(self, piece: _Piece) -> None:
         self.queue.append(piece)
@@ -115,11 +119,14 @@ class Feeder:
         partition: PartitionReplica,
         schema: PartitionSchema,
         on_confirmed: Callable[[], None],
+        delays: Delays,
     ) -> None:
+        """`delays` may change while this feeder runs; `wake` it then."""
         self._host = host
         self._send = send
         self._partition = partition
         self._on_confirmed = on_confirmed
+        self._delays = delays
         leader = partition.replica.leader
         assert leader is not None
         self._epoch: Ballot = leader.ballot
@@ -335,18 +342,35 @@ class Feeder:
         if lane.busy or self._stopped or self._lanes.get(lane.place.group) is not lane:
             return
         if lane.batch is None:
-            if lane.greeted and not lane.queue:
+            if lane.greeted and (not lane.queue or (self._delays and self._held_back(lane))):
                 return
             lane.batch = self._batch(lane)
         lane.busy = True
         deadline = Instant(self._host.now() + _PATIENCE_NS)
         self._send(lane.place, lane.batch, deadline, lambda reply: self._answered(lane, reply))
 
+    def _held_back(self, lane: _Lane) -> bool:
+        """Whether the delay of this lane's index (test control `stale`) keeps back all that it holds."""
+        newest = lane.queue[-1].slot
+        delay_ns = self._delays.get((self._partition.spec.table_id, lane.index.number))
+        if delay_ns is None:
+            lane.ripe = newest
+        elif newest > max(lane.ripe, lane.ripening):
+            lane.ripening = newest
+            self._later(delay_ns, lambda: self._ripen(lane, newest))
+        return lane.queue[0].slot > lane.ripe
+
+    def _ripen(self, lane: _Lane, slot: int) -> None:
+        lane.ripe = max(lane.ripe, slot)
+        self._feed(lane)
+
     def _batch(self, lane: _Lane) -> ApplyIndex:
         rows: list[Row] = []
         size = through = lane.pieces = 0
         for piece in lane.queue if lane.greeted else ():
             if rows and (len(rows) + len(piece.rows) > _BATCH_ROWS or size + piece.size > _BATCH_BYTES):
+                break
+            if self._delays and piece.slot > lane.ripe:
                 break
             rows += piece.rows
             size += piece.size

@@ -11,7 +11,7 @@ from typing import Final
 from gramme.kernel.ids import GroupId
 from gramme.kernel.time import SECOND, Instant
 from gramme.node.change_log import read_log
-from gramme.node.feeder import Feeder, Send
+from gramme.node.feeder import Delays, Feeder, Send
 from gramme.node.host import Host
 from gramme.node.mutation import CHANGES, CHANGES_END
 from gramme.node.partition import PartitionReplica, Recorded
@@ -29,6 +29,7 @@ class Feeders:
         self._host = host
         self._send = send
         self._armed = False
+        self._delays: Delays = {}
         self.running: dict[GroupId, Feeder] = {}
         self.retentions: dict[GroupId, Retention] = {}
 
@@ -50,6 +51,23 @@ class Feeders:
         """Change records of `group` that are not confirmed everywhere."""
         feeder = self.running.get(group)
         return 0 if feeder is None else feeder.backlog
+
+    def delay(self, table_id: str, index: int, delay_ns: int) -> None:
+        """Keep what an index is to be fed back for so long; 0 ends it. Changes that are kept count as backlog."""
+        if delay_ns:
+            self._delays[table_id, index] = delay_ns
+        else:
+            self._delays.pop((table_id, index), None)
+        self._wake_feeders()
+
+    def end_delays(self) -> None:
+        """No index is delayed any more."""
+        self._delays.clear()
+        self._wake_feeders()
+
+    def _wake_feeders(self) -> None:
+        for feeder in self.running.values():
+            feeder.wake()
 
     def _end(self, group: GroupId) -> None:
         feeder, retention = self.running.pop(group, None), self.retentions.pop(group, None)
@@ -74,7 +92,8 @@ class Feeders:
             feeder.configure(schema)
         elif schema.feeds:
             retention = self.retentions[group]
-            self.running[group] = Feeder(self._host, self._send, partition, schema, retention.on_confirmed)
+            confirmed = retention.on_confirmed
+            self.running[group] = Feeder(self._host, self._send, partition, schema, confirmed, self._delays)
 
     def _retain(self, partition: PartitionReplica, schema: PartitionSchema) -> None:
         group = partition.spec.group

@@ -20,7 +20,7 @@ from gramme.kernel.ids import NO_COMMAND_ID, NO_NODE, CommandId, ExtentId, NodeI
 from gramme.kernel.time import Instant, Stamp
 from gramme.node.accepted import AcceptedKeys
 from gramme.node.deadline import DeadlineTimer
-from gramme.node.evaluator import Answer, Change, Context, Evaluator
+from gramme.node.evaluator import Answer, Change, Context, Evaluator, Read, Scan
 from gramme.node.host import Host
 from gramme.node.messages import GroupSpec
 from gramme.node.mutation import (
@@ -165,6 +165,9 @@ class PartitionReplica:
         self._unapplied: deque[Entry] = deque()
         self._totals: Totals | None = None  # as of `applied`; None: in the engine only
         self._applying = False
+        self.read_now: Callable[[Any], Any] = self.read_applied
+        """Answers a read from what is applied here. The caller has checked `serves_reads` or `current` in this step, or
+        reads stale rows as the last resort when nobody else answers an eventual read. A test control replaces it."""
         self.seen = Slot(0)  # the newest state of any replica that this node has had an answer from
         self._accepted_keys = AcceptedKeys()
         self._timer = DeadlineTimer(host, replica.next_deadline, self._tick)
@@ -248,11 +251,25 @@ class PartitionReplica:
             and not self._accepted_keys.touched(request, entries)
         )
 
-    def read_now(self, request: Any) -> Any:
-        """Answer a read from what is applied here. The caller has checked `serves_reads` or `current` in this step, or
-        reads stale rows as the last resort when nobody else answers an eventual read."""
+    def read_applied(self, request: Any) -> Any:
+        """Answer a read from what is applied here: what `read_now` does, unless it was replaced."""
+        return self._evaluate_read(request, self._get, self._scan)
+
+    def read_as_of(self, request: Any, view: View) -> Any:
+        """Answer a read from an earlier view of the engine; from now where the view is of before a snapshot came."""
+        prefix = self._prefix
+        if view.get(applied_row(self.extent)) is None:
+            return self.read_applied(request)
+
+        def scan(start: bytes, end: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+            for key, value in view.scan(prefix + start, prefix + end, reverse=reverse):
+                yield key[8:], value
+
+        return self._evaluate_read(request, lambda key: view.get(prefix + key), scan)
+
+    def _evaluate_read(self, request: Any, get: Read, scan: Scan) -> Any:
         try:
-            return self.evaluator.read(request, self._get, self._scan)
+            return self.evaluator.read(request, get, scan)
         except GrammeError:
             raise  # damage or a broken invariant: the node stops
         except Exception as error:  # noqa: BLE001 - one request's bug must not take the replicas down, one by one
@@ -294,8 +311,8 @@ class PartitionReplica:
             context = Context(wall, self.replica.next_stamp(wall), self._last_slot)
             plan = self.evaluator.write(request, self._newest, context)
         except GrammeError:
-            raise  # as in `read_now`
-        except Exception as error:  # noqa: BLE001 - as in `read_now`
+            raise  # as in `_evaluate_read`
+        except Exception as error:  # noqa: BLE001 - as in `_evaluate_read`
             on_reply(self._bug(request, error))
             return
         if repeated and type(plan) is Answer:

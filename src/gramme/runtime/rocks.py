@@ -5,9 +5,9 @@ survive a crash, the rest is a prefix of the batches (two families lose that: an
 Writes never wait: where RocksDB would delay them, it refuses and the engine raises `Stalled`. A flush runs in a
 thread: rocksdict releases the GIL in it and nobody's latency hangs on it.
 
-Three things about rocksdict 0.3.29 that this file works round, each held by a test: `items()` ends silently at a
+Four things about rocksdict 0.3.29 that this file works round, each held by a test: `items()` ends silently at a
 damaged block (so rows are read with the plain iterator, whose status is asked); `set_iterate_lower_bound` sets the
-upper bound; an iterator that lives keeps a closed database locked.
+upper bound; an iterator that lives keeps a closed database locked; a `Snapshot` iterates over the rows of now.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rocksdict import (
 )
 
 from gramme.kernel.errors import Corruption, GrammeError, Stalled
-from gramme.storage.engine.contract import Batch
+from gramme.storage.engine.contract import Batch, View
 
 _STALL = "Write stall"  # of RocksDB's Status::Incomplete for a write with no_slowdown
 
@@ -108,6 +108,10 @@ class RocksEngine:
             return self._descend(rows, start, options)
         rows.seek(start)
         return self._ascend(rows, options)
+
+    def view(self) -> View:
+        """See `Engine`. It pins files and buffers as an iterator does: drop it when done."""
+        return _RocksView(self._db.iter(), self._db.iter(), self._check)
 
     def _ascend(self, rows: RdictIter, options: ReadOptions) -> Iterator[tuple[bytes, bytes]]:
         """`options` owns the memory of the upper bound, which rocksdict's iterator only points to: it must live as long
@@ -214,6 +218,44 @@ class RocksEngine:
             self._flusher.join()
         with suppress(Exception):
             self._db.close()
+
+
+class _RocksView:
+    """Iterators that were made at one moment, and so show it: one for `get`, one for `scan`."""
+
+    def __init__(self, gets: RdictIter, scans: RdictIter, check: Callable[[RdictIter], None]) -> None:
+        self._gets = gets
+        self._scans = scans
+        self._check = check
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of `key`, None if it is absent. Raises `Corruption`."""
+        rows = self._gets
+        rows.seek(key)
+        if not rows.valid():
+            self._check(rows)
+            return None
+        return rows.value() if rows.key() == key else None
+
+    def scan(self, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with start <= key < end. Raises `Corruption` at a damaged block. A scan ends where the next begins."""
+        rows = self._scans
+        if reverse:
+            rows.seek_for_prev(end)
+            if rows.valid() and rows.key() == end:
+                rows.prev()
+        else:
+            rows.seek(start)
+        while rows.valid():
+            key = rows.key()
+            if not start <= key < end:
+                return
+            yield key, rows.value()
+            if reverse:
+                rows.prev()
+            else:
+                rows.next()
+        self._check(rows)
 
 
 def _write_options() -> WriteOptions:

@@ -15,6 +15,7 @@ from gramme.api import tasks
 from gramme.api.backend import ControlRefused
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.node.catalog_commands import ForgetStreams
+from gramme.runtime.staleness import Staleness
 from gramme.tables.catalog import (
     CreateTable,
     DeleteTable,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _DEADLINE_NS: Final = 10 * SECOND
 _PAGE_BYTES: Final = 1 << 20
+_MAX_LAG_MS: Final = 600_000
 
 Done = Callable[[str | None], None]
 
@@ -60,6 +62,7 @@ class NodeTestControls:
 
     def __init__(self, node: Node, clock: SystemClock, throttles: Throttles) -> None:
         self._throttles = throttles
+        self._staleness = Staleness(node)
         self._node = node
         self._clock = clock
         self._saved: dict[str, list[_Saved]] = {}
@@ -92,9 +95,32 @@ class NodeTestControls:
         self._throttles.unprocessed(table, rate)
         done(None)
 
+    def stale(self, table: str, index: str, lag_ms: int, done: Done) -> None:
+        """Have eventual reads lag, of a table or of one of its indexes."""
+        if not 0 <= lag_ms <= _MAX_LAG_MS:
+            raise ControlRefused(f"lag_ms is {lag_ms}: it must be between 0 and {_MAX_LAG_MS}")
+        lag_ns = lag_ms * MILLISECOND
+
+        async def run() -> None:
+            descriptor = await self._describe(table)
+            groups = [partition.group for partition in descriptor.partitions]
+            found = descriptor.index(index)
+            if not index:
+                self._staleness.lag(groups, lag_ns)
+            elif found is None:
+                raise ControlFailed(f"table {table!r} has no index {index!r}")
+            elif found.kind == "LOCAL":
+                self._staleness.lag(groups, lag_ns, found.number)
+            else:
+                self._node.feeders.delay(descriptor.table_id, found.number, lag_ns)
+
+        self._run(run(), done)
+
     def reset(self, done: Done) -> None:
-        """Drop all tables, all at once, and end all throttling."""
+        """Drop all tables, all at once, and end all throttling and lagging."""
         self._throttles.clear()
+        self._staleness.clear()
+        self._node.feeders.end_delays()
         self._run(self._drop_all(), done)
 
     def snapshot(self, name: str, done: Done) -> None:
@@ -132,7 +158,7 @@ class NodeTestControls:
             done(None)
 
         def failed(error: Exception) -> None:
-            if not isinstance(error, ControlFailed):
+            if not isinstance(error, ControlFailed | ControlRefused):
                 raise error
             done(str(error))
 

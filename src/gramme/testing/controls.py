@@ -87,8 +87,19 @@ class Endpoint(ABC):
         for port in self._admin_ports():
             post_control(port, "unprocessed", {"table": table, "rate": rate})
 
+    def stale(self, table: str, milliseconds: int, index: str = "") -> None:
+        """Have eventual reads lag by `milliseconds` (0 to 600,000; 0 ends it).
+
+        Without `index`, eventual reads of the table are answered as of so long ago, but not of before this call; the
+        same for a local index, whose name is given. What a global index is fed, and so every read of it, comes so much
+        later; writes that wait for it count towards its back-pressure. Strong reads never lag. It ends with the table,
+        and at a node that restarts. Raises `ControlRefused`.
+        """
+        for port in self._admin_ports():
+            post_control(port, "stale", {"table": table, "index": index, "lag_ms": milliseconds})
+
     def reset(self) -> None:
-        """Drop all tables, at once: much faster than DeleteTable for each. Ends all throttling."""
+        """Drop all tables, at once: much faster than DeleteTable for each. Ends all throttling and lagging."""
         for port in self._admin_ports():
             post_control(port, "reset", {})
 

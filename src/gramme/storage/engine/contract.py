@@ -52,6 +52,10 @@ class Engine(View, Protocol):
     def write(self, batch: Batch) -> None:
         """Apply `batch` atomically. Raises `Stalled` (and writes nothing) when the engine asks for back-pressure."""
 
+    def view(self) -> View:
+        """The rows as they are now, whatever is written later; old rows are kept as long as it is. A scan of a view
+        ends where its next scan begins."""
+
     def flush(self, on_done: Callable[[], None]) -> None:
         """Make everything written before this call durable, then call `on_done` on the loop. Does not block."""
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from gramme.kernel.errors import Stalled
 from gramme.kernel.ports import Randomness
-from gramme.storage.engine.contract import Batch
+from gramme.storage.engine.contract import Batch, View
 from gramme.storage.engine.sorted_map import Snapshot, SortedMap
 
 
@@ -41,7 +41,11 @@ class MemoryEngine:
 
     def scan(self, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Rows with start <= key < end as they are at this call; descending if `reverse`."""
-        return self._rows.snapshot().scan(start, end, reverse)
+        return self._rows.snapshot().scan(start, end, reverse=reverse)
+
+    def view(self) -> View:
+        """See `Engine`. Constant time."""
+        return self._rows.snapshot()
 
     def write(self, batch: Batch) -> None:
         """Apply `batch`. Raises `Stalled`, and writes nothing, while `stalled` is set."""

@@ -37,7 +37,11 @@ class Snapshot:
         self._bounds = bounds
         self.size_bytes = size_bytes
 
-    def scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+    def get(self, key: bytes) -> bytes | None:
+        """The value of `key`, None if it is absent."""
+        return next((value for _, value in self.scan(key, key + b"\0")), None)
+
+    def scan(self, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Rows with start <= key < end, ascending, or descending if `reverse`."""
         if start >= end:
             return
