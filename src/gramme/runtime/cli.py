@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gramme.kernel.errors import GrammeError, InvalidInput
+from gramme.runtime import cli_streams
 from gramme.runtime.local_arguments import translate
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ cluster_app = typer.Typer(help="A local cluster: real node processes on this mac
 data_app = typer.Typer(help="Look at the data directory of a stopped node.", no_args_is_help=True)
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(data_app, name="data")
+app.add_typer(cli_streams.app, name="streams")
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated.")]
 Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Directory of the cluster.")]
