@@ -306,16 +306,16 @@ def _dead(things: Things) -> list[Any]:
 
 def test_batches_are_posted(things: Things) -> None:
     posted: list[Record] = []
-    status = [500]
+    answers = iter([500])  # then 200
 
     class Hook(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(status[0])
+            status = next(answers, 200)
+            self.send_response(status)
             self.end_headers()
-            if status[0] == 200:
+            if status == 200:
                 posted.extend(body["Records"])
-            status[0] = 200
 
         def log_message(self, *_: object) -> None:
             pass
