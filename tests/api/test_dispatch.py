@@ -48,8 +48,8 @@ def test_unknown_operations() -> None:
     name = "com.amazon.coral.service#UnknownOperationException"
     for target in (b"", b"DynamoDB_20120810", b"DynamoDB_20120810.Nothing", b"DynamoDB_20111205.GetItem", b"\xff"):
         assert _error(caller, b"{}", target) == {"__type": name}
-    unserved = _error(caller, b"{}", b"DynamoDB_20120810.TransactWriteItems")
-    assert unserved == {"__type": name, "message": "The operation TransactWriteItems is not supported yet"}
+    unserved = _error(caller, b"{}", b"DynamoDB_20120810.ExportTableToPointInTime")
+    assert unserved == {"__type": name, "message": "The operation ExportTableToPointInTime is not supported yet"}
     for target in (b"DynamoDB_20120810.ListStreams", b"DynamoDBStreams_20120810.ListTables"):
         assert _error(caller, b"{}", target) == {"__type": name}
 

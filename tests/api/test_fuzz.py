@@ -92,6 +92,43 @@ _BODIES: list[tuple[str, dict[str, Any]]] = [
             "ReturnConsumedCapacity": "TOTAL",
         },
     ),
+    (
+        "TransactWriteItems",
+        {
+            "TransactItems": [
+                {"Put": {"TableName": "events", "Item": event("d", 1)}},
+                {"Delete": {**_KEY, "ConditionExpression": "attribute_not_exists(q)"}},
+                {
+                    "Update": {
+                        "TableName": "events",
+                        "Key": event("d", 2),
+                        "UpdateExpression": "SET a = :a",
+                        "ExpressionAttributeValues": {":a": {"S": "a"}},
+                    }
+                },
+                {
+                    "ConditionCheck": {
+                        "TableName": "events",
+                        "Key": event("d", 3),
+                        "ConditionExpression": "attribute_not_exists(#p)",
+                        "ExpressionAttributeNames": {"#p": "pk"},
+                        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                    }
+                },
+            ],
+            "ClientRequestToken": "t",
+            "ReturnConsumedCapacity": "INDEXES",
+        },
+    ),
+    (
+        "TransactGetItems",
+        {
+            "TransactItems": [
+                {"Get": {**_KEY, "ProjectionExpression": "a"}},
+                {"Get": {"TableName": _ARN, "Key": event("b", 1)}},
+            ]
+        },
+    ),
 ]
 
 
@@ -162,8 +199,9 @@ def test_mutated_requests(seed: int) -> None:
         if rng.random() < 0.2:
             raw = _mutate_bytes(raw, rng)
         _check(caller, operation, raw)
-        accepted += bool(caller.backend.requests)
+        accepted += bool(caller.backend.requests or caller.backend.transactions)
         caller.backend.requests.clear()
+        caller.backend.transactions.clear()
     assert accepted > _ROUNDS // 50  # not everything is refused at the door
     assert caller.log == []
 

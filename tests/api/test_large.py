@@ -89,6 +89,38 @@ def test_a_large_batch_is_written_in_steps_and_others_are_served_between(caller:
     assert found["a3999"] == {"N": "3999"}  # normalised like any other
 
 
+def test_a_large_transaction_is_read_checked_and_hashed_in_steps(caller: Stepping) -> None:
+    attributes = {f"a{j}": {"N": f"{j}.0"} for j in range(1500)}
+    puts = [{"Put": {"TableName": "events", "Item": event("big", i, **attributes)}} for i in range(100)]
+    body = json.dumps({"TransactItems": puts, "ClientRequestToken": "t"}).encode()
+    assert len(body) > 10 * STEP_BYTES
+    status, answer, turns = caller.stepped("TransactWriteItems", body)
+    assert (status, answer) == (200, {})
+    assert turns > len(body) // STEP_BYTES
+    assert caller.call(
+        "TransactGetItems", {"TransactItems": [{"Get": {"TableName": "events", "Key": event("big", 99)}}]}
+    )["Responses"][0]["Item"]["a1499"] == {"N": "1499"}
+
+
+def test_long_expressions_are_parsed_in_steps(caller: Stepping) -> None:
+    text = "SET " + ", ".join(f"a{j} = :v" for j in range(150))
+    updates = [
+        {
+            "Update": {
+                "TableName": "events",
+                "Key": event("e", i),
+                "UpdateExpression": f"{text}, b{i} = :v",
+                "ExpressionAttributeValues": {":v": {"N": "1"}},
+            }
+        }
+        for i in range(50)
+    ]
+    body = json.dumps({"TransactItems": updates}).encode()
+    assert len(body) < LARGE_BYTES
+    status, _, turns = caller.stepped("TransactWriteItems", body)
+    assert (status, turns > 10) == (200, True)
+
+
 def test_a_large_page_is_read_and_filtered_in_steps(caller: Stepping) -> None:
     for start in range(0, 500, 25):
         items = [event("p", start + i, t={"S": "x" * 1000}) for i in range(25)]

@@ -102,6 +102,45 @@ REQUESTS: Final[list[tuple[str, dict[str, Any]]]] = [
             "ReturnItemCollectionMetrics": "SIZE",
         },
     ),
+    (
+        "TransactWriteItems",
+        {
+            "TransactItems": [
+                {"Put": {"TableName": "events", "Item": _EVERYTHING, "ConditionExpression": "attribute_not_exists(q)"}},
+                {"Delete": {"TableName": "users", "Key": {"pk": {"S": "k"}}}},
+                {
+                    "Update": {
+                        "TableName": "events",
+                        "Key": event("a", 2),
+                        "UpdateExpression": "SET #s = :a ADD c :n",
+                        "ExpressionAttributeNames": {"#s": "s"},
+                        "ExpressionAttributeValues": _VALUES,
+                        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                    }
+                },
+                {
+                    "ConditionCheck": {
+                        "TableName": "events",
+                        "Key": event("a", 3),
+                        "ConditionExpression": "attribute_not_exists(pk) OR n = :n",
+                        "ExpressionAttributeValues": {":n": {"N": "1"}},
+                    }
+                },
+            ],
+            "ClientRequestToken": "t",
+            "ReturnItemCollectionMetrics": "SIZE",
+        },
+    ),
+    (
+        "TransactGetItems",
+        {
+            "TransactItems": [
+                {"Get": {**_KEY, "ProjectionExpression": "l[1].x, m.#y", "ExpressionAttributeNames": {"#y": "y"}}},
+                {"Get": {"TableName": "users", "Key": {"pk": {"S": "k"}}}},
+            ],
+            "ReturnConsumedCapacity": "TOTAL",
+        },
+    ),
     ("CreateTable", HASH_TABLE),
     ("DescribeTable", {"TableName": "users"}),
     ("ListTables", {"Limit": 3, "ExclusiveStartTableName": "aaa"}),

@@ -15,6 +15,7 @@ from gramme.api.dynamodb.service import DynamoDbApi
 from gramme.tables.catalog import CatalogReply, CatalogRequest, DescribeTable, TableReply
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import Reply, Request
+from gramme.tables.transactions import WriteOutcome, WriteTransaction
 
 _FRESH_EVERY = 500  # requests: what earlier ones stored shall not pile up
 
@@ -34,6 +35,14 @@ class CountingBackend(MemoryBackend):
         reply = super()._serve(table, key, request)
         self.changes += rows.get(key) != before
         return reply
+
+    def _transact(self, request: WriteTransaction) -> WriteOutcome:
+        self.transactions.clear()
+        self.tokens.clear()
+        before = {table: dict(rows) for table, rows in self.rows.items()}
+        outcome = super()._transact(request)
+        self.changes += self.rows != before
+        return outcome
 
     def _catalog(self, request: CatalogRequest) -> CatalogReply:
         reply = super()._catalog(request)

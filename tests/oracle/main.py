@@ -67,6 +67,11 @@ def machine(pair: Pair) -> type[RuleBasedStateMachine]:
             found = pair.difference(*request)
             assert found is None, found
 
+        @rule(request=requests.transactions())
+        def transact(self, request: requests.Request) -> None:
+            found = pair.difference(*request)
+            assert found is None, found
+
         @rule(request=requests.reads())
         def read(self, request: requests.Request) -> None:
             found = pair.difference(*request)
@@ -87,7 +92,7 @@ def collect(pair: Pair, examples: int) -> Counter[str]:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.one_of(requests.writes(), requests.reads()))
+    @given(st.one_of(requests.writes(), requests.transactions(), requests.reads()))
     def run(request: requests.Request) -> None:
         found = pair.difference(*request)
         if found is not None:

@@ -154,6 +154,42 @@ def writes(draw: st.DrawFn) -> Request:
 
 
 @st.composite
+def _actions(draw: st.DrawFn) -> Body:
+    table = draw(st.sampled_from(["hash-only", "with-range"]))
+    key = draw(_keys(table))
+    kind = draw(st.sampled_from(["Put", "Put", "Update", "Update", "Delete", "ConditionCheck"]))
+    body: Body = {"TableName": table}
+    texts = []
+    if kind == "Put":
+        body["Item"] = {**draw(st.dictionaries(_NAMES, _VALUES, max_size=3)), **key}
+    else:
+        body["Key"] = key
+    if kind == "Update":
+        texts.append(draw(_UPDATES.filter(lambda text: text.startswith(("SET", "ADD")))))
+        body["UpdateExpression"] = texts[0]
+    if kind == "ConditionCheck" or not draw(st.integers(0, 2)):
+        texts.append(draw(_CONDITIONS))
+        body["ConditionExpression"] = texts[-1]
+        body["ReturnValuesOnConditionCheckFailure"] = draw(st.sampled_from(["NONE", "ALL_OLD"]))
+    return {kind: _placeholders(draw, body, *texts)}
+
+
+@st.composite
+def transactions(draw: st.DrawFn) -> Request:
+    """TransactWriteItems, TransactGetItems; now and then an item comes up twice."""
+    if draw(st.integers(0, 2)):
+        return "TransactWriteItems", {"TransactItems": draw(st.lists(_actions(), min_size=1, max_size=4))}
+    gets: list[Body] = []
+    for table in draw(st.lists(st.sampled_from(["hash-only", "with-range"]), min_size=1, max_size=4)):
+        body: Body = {"TableName": table, "Key": draw(_keys(table))}
+        if not draw(st.integers(0, 2)):
+            body["ProjectionExpression"] = draw(_PATHS)
+            _placeholders(draw, body, body["ProjectionExpression"])
+        gets.append({"Get": body})
+    return "TransactGetItems", {"TransactItems": gets}
+
+
+@st.composite
 def reads(draw: st.DrawFn) -> Request:
     """GetItem, Query, Scan, BatchGetItem."""
     table = draw(st.sampled_from(["hash-only", "with-range"]))

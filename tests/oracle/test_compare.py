@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.oracle.compare import difference
 
+_TWICE = "Transaction request cannot include multiple operations on one item"
 _QUERY = {"TableName": "with-range", "Limit": 2}
 
 
@@ -50,3 +51,31 @@ def test_a_known_deviation_is_no_difference_and_its_mirror_is_one() -> None:
     local = _refusal("ValidationException", "Query condition missed key schema element")
     assert difference("Query", _QUERY, service, local) is None
     assert difference("Query", _QUERY, local, service) == "the errors' texts differ"
+
+
+def _cancellation(*reasons: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    return 400, {"__type": "x#TransactionCanceledException", "CancellationReasons": list(reasons)}
+
+
+def test_reasons_of_a_cancellation_count() -> None:
+    none = {"Code": "None"}
+    failed = {"Code": "ConditionalCheckFailed", "Message": "The conditional request failed"}
+    invalid = {"Code": "ValidationError", "Message": "An operand in the update expression has an incorrect data type"}
+    dotted = {**failed, "Message": "The conditional request failed.", "Item": {"n": {"N": "1.0"}}}
+    shown = {**failed, "Item": {"n": {"N": "1"}}}
+    for ours, local in (
+        (_cancellation(none, shown), _cancellation(none, dotted)),
+        (_cancellation(failed, invalid), _refusal("ValidationException", invalid["Message"])),
+        (_cancellation(none, invalid, none), _cancellation(none, invalid)),
+        (_refusal("ValidationException", _TWICE), _cancellation(none, failed)),
+    ):
+        assert difference("TransactWriteItems", {}, ours, local) is None
+    for ours, local in (
+        (_cancellation(none, failed), _cancellation(failed, none)),
+        (_cancellation(none, shown), _cancellation(none, failed)),
+        (_cancellation(failed, none), _refusal("ValidationException", invalid["Message"])),
+        (_cancellation(none, invalid), _cancellation(none, failed)),
+        (_cancellation(failed), (200, {})),
+        (_refusal("ValidationException", _TWICE), (200, {})),
+    ):
+        assert difference("TransactWriteItems", {}, ours, local) is not None

@@ -15,6 +15,13 @@ from gramme.kernel.ids import CommandId
 from gramme.kernel.time import Instant
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import DeleteItem, Failed, FailureKind, PutItem, Reply, Request, UpdateItem
+from gramme.tables.transactions import (
+    ReadOutcome,
+    ReadTransaction,
+    TransactionCanceled,
+    WriteOutcome,
+    WriteTransaction,
+)
 
 _Key = TypeVar("_Key")
 
@@ -78,10 +85,15 @@ class Throttles:
 
     def refusal(self, table: str, request: Request, in_batch: bool) -> Failed | None:
         """The failure that a request gets instead of being sent."""
-        rule = self._requests.get((table, isinstance(request, _WRITES)))
-        if rule is not None and rule.strikes():
-            return rule.failure
-        rule = self._parts.get(table) if in_batch else None
+        refused = self.struck(table, isinstance(request, _WRITES))
+        if refused is not None or not in_batch:
+            return refused
+        rule = self._parts.get(table)
+        return rule.failure if rule is not None and rule.strikes() else None
+
+    def struck(self, table: str, writes: bool) -> Failed | None:
+        """The failure that one more read or write of `table` gets, or one item of a transaction."""
+        rule = self._requests.get((table, writes))
         return rule.failure if rule is not None and rule.strikes() else None
 
 
@@ -102,12 +114,12 @@ class ThrottledBackend:
         self._throttles = throttles
         self._batches = batches
         self._submit = backend.submit
+        self._transact_write = backend.transact_write
+        self._transact_get = backend.transact_get
         self.table = backend.table
         self.lookup = backend.lookup
         self.catalog = backend.catalog
         self.read_changes = backend.read_changes
-        self.transact_write = backend.transact_write
-        self.transact_get = backend.transact_get
         self.addresses = backend.addresses
 
     def submit(
@@ -126,3 +138,28 @@ class ThrottledBackend:
             on_reply(refusal)
         else:
             self._submit(table, key, request, command_id, deadline, on_reply, repeated)
+
+    def transact_write(
+        self, request: WriteTransaction, deadline: Instant, on_reply: Callable[[WriteOutcome], None]
+    ) -> None:
+        """See `gramme.api.backend.Backend`."""
+        canceled = self._canceled([table for table, _ in request.actions], writes=True)
+        if canceled is not None:
+            on_reply(canceled)
+        else:
+            self._transact_write(request, deadline, on_reply)
+
+    def transact_get(
+        self, request: ReadTransaction, deadline: Instant, on_reply: Callable[[ReadOutcome], None]
+    ) -> None:
+        """See `gramme.api.backend.Backend`."""
+        canceled = self._canceled([table for table, _ in request.keys], writes=False)
+        if canceled is not None:
+            on_reply(canceled)
+        else:
+            self._transact_get(request, deadline, on_reply)
+
+    def _canceled(self, tables: list[TableDescriptor], writes: bool) -> TransactionCanceled | None:
+        """Why a transaction over items of `tables` is not sent."""
+        reasons = tuple(self._throttles.struck(table.name, writes) for table in tables)
+        return None if all(reason is None for reason in reasons) else TransactionCanceled(reasons)
