@@ -15,7 +15,7 @@ from gramme.sim.cluster import SimCluster
 from gramme.sim.configs import CONFIGS, SimConfig
 from gramme.sim.world import World
 from gramme.storage.engine.rows import Space
-from gramme.tables.catalog import CreateTable, DescribeTable
+from gramme.tables.catalog import CreateTable, DescribeTable, TableReply
 from gramme.tables.descriptor import KeySchema, TableDescriptor
 from gramme.tables.item import encode_item
 from gramme.tables.keys import encode_key
@@ -27,7 +27,6 @@ from gramme.tables.values import item_size
 KEY: Final = KeySchema("pk", "S")
 CALM: Final = replace(CONFIGS["quiet"], skew=False, disk_stall=0.0)
 _CREATE: Final = CreateTable("Accounts", KEY, (("pk", "S"),), "PAY_PER_REQUEST")
-_STEP_NS: Final = MILLISECOND
 
 
 class Cluster:
@@ -48,11 +47,11 @@ class Cluster:
     def run(self, ns: int) -> None:
         self.world.run(self.world.now_ns + ns)
 
-    def run_until(self, condition: Callable[[], bool], limit_ns: int = 30 * SECOND) -> None:
+    def run_until(self, condition: Callable[[], bool], limit_ns: int = 30 * SECOND, step_ns: int = MILLISECOND) -> None:
         end_ns = self.world.now_ns + limit_ns
         while not condition():
             assert self.world.now_ns < end_ns, "waited too long"
-            self.run(_STEP_NS)
+            self.run(step_ns)
 
     def node(self, node: int = 0) -> Node:
         production = self.sim.machines[node].node
@@ -111,8 +110,8 @@ class Cluster:
     # --- what is stored
 
     def places(self) -> tuple[Any, ...]:
-        ledger = self.node().router.table(LEDGER)
-        return self.table.partitions + (() if ledger is None else ledger.partitions)
+        reply = self.catalog(DescribeTable(LEDGER))
+        return self.table.partitions + (reply.table.partitions if isinstance(reply, TableReply) else ())
 
     def group_of(self, name: str) -> GroupId:
         return self.table.partition_of(key(name)).group
@@ -153,7 +152,7 @@ class Cluster:
 
     def settle(self) -> None:
         """Wait until recovery has finished whatever was left."""
-        self.run_until(lambda: not self.pending() and not self.open_rows(), 60 * SECOND)
+        self.run_until(lambda: not self.pending() and not self.open_rows(), 60 * SECOND, SECOND // 10)
 
 
 def key(name: str) -> bytes:

@@ -1,9 +1,9 @@
 """What a coordinator, a recoverer and a partition say to each other about transactions: commands and their answers.
 
-Owns the wire terms only. To partitions of tables go Prepare, Finish, WriteAll, Inquire and DropMarkers; to
-partitions of the ledger go Begin, Decide, Recover, Close and Forget. Rule: every command may arrive late or twice and
-says by itself whom it is about (`tx`: 16 random bytes, new for each attempt), so that what is out of date changes
-nothing. Source: USENIX ATC 2023, sections 4.1 to 4.4; docs/decisions/0040.
+Owns the wire terms only. To partitions of tables go Prepare, Finish, WriteAll, Inquire and DropMarkers; to partitions
+of the ledger go Begin, Decide, Recover, Settle, Close and Forget. Rule: every command may arrive late or twice and says
+by itself whom it is about (`tx`: 16 random bytes, new for each attempt), so that what is out of date changes nothing.
+Source: USENIX ATC 2023, sections 4.1 to 4.4; docs/decisions/0040.
 """
 
 from __future__ import annotations
@@ -53,11 +53,10 @@ class WriteAll(_Wire, tag="WriteAll", frozen=True):
 
 
 class Inquire(_Wire, tag="Inquire", frozen=True):
-    """What became of the WriteAll of `tx`? With `fence`, one that has not arrived never takes effect. Answer:
-    Inquired."""
+    """What became of the WriteAlls of these transactions (tx, stamp)? With `fence`, those that have not arrived never
+    take effect. Answer: Inquired."""
 
-    tx: bytes
-    stamp: int
+    txs: list[tuple[bytes, int]]
     fence: bool
 
 
@@ -87,11 +86,17 @@ class Settled(_Wire, tag="Settled", frozen=True):
     """It is as the command wanted it, whoever did it."""
 
 
-class Inquired(_Wire, tag="Inquired", frozen=True):
-    """`done`: it was committed, with this outcome. Neither: it has not arrived; `fenced`: and never takes effect."""
+class Outcome(_Wire, frozen=True):
+    """`done`: the WriteAll was committed, so. Else it has not arrived; `fenced`: and never takes effect."""
 
     done: TransactionDone | None
     fenced: bool = False
+
+
+class Inquired(_Wire, tag="Inquired", frozen=True):
+    """Answer to Inquire, in its order."""
+
+    outcomes: tuple[Outcome, ...]
 
 
 # --- to a partition of the ledger
@@ -127,10 +132,17 @@ class Decide(_Wire, tag="Decide", frozen=True):
 
 class Recover(_Wire, tag="Recover", frozen=True):
     """From one who has waited long enough for `tx`: decide it now. One that runs is canceled, unless it is of one
-    phase: then its partition knows. Answer: Verdict."""
+    phase: of those, only the sweep of the ledger knows to ask. Answer: Verdict."""
 
     id: bytes
     tx: bytes
+
+
+class Settle(_Wire, tag="Settle", frozen=True):
+    """From the ledger leader's sweep: the outcomes of one-phase transactions (id, tx, done), as their partitions have
+    told; None: fenced. Answer: Settled."""
+
+    rows: tuple[tuple[bytes, bytes, TransactionDone | None], ...]
 
 
 class Close(_Wire, tag="Close", frozen=True):
@@ -176,16 +188,15 @@ class Decided(_Wire, tag="Decided", frozen=True):
 
 class Verdict(_Wire, tag="Verdict", frozen=True):
     """Whether the transaction is committed, and who takes part in it (nobody: the row is gone, so it was canceled).
-    `ask`: it is of one phase, its only participant knows."""
+    `later`: it is not decided yet."""
 
     commit: bool
     participants: tuple[Participant, ...]
-    ask: bool = False
-    stamp: int = 0
+    later: bool = False
 
 
 PartitionTransaction = Prepare | Finish | WriteAll | Inquire | DropMarkers
-LedgerCommand = Begin | Decide | Recover | Close | Forget
+LedgerCommand = Begin | Decide | Recover | Settle | Close | Forget
 TransactionCommand = PartitionTransaction | LedgerCommand | ReadVersions
 TransactionReply = (
     Prepared

@@ -37,6 +37,7 @@ from gramme.tables.transaction_commands import (
     Inquire,
     Inquired,
     NotPrepared,
+    Outcome,
     PartitionTransaction,
     Prepare,
     Prepared,
@@ -353,15 +354,20 @@ def _write_all(
 def _inquire(
     request: Inquire, schema: PartitionSchema, holds: Holds, staged: _Staged, context: Context
 ) -> Change | Answer:
-    marker = staged.read(_MARKER + request.tx)
-    if marker is not None:
-        return staged.answer(Inquired(_decode_marker(marker).done))
-    if request.stamp <= _floor(staged.read):
-        return staged.answer(Inquired(None, fenced=True))
-    if not request.fence:
-        return staged.answer(Inquired(None))
-    staged.put(_FLOOR_ROW, request.stamp.to_bytes(8, "big"))
-    return staged.change(Inquired(None, fenced=True))
+    floor = above = _floor(staged.read)
+    outcomes: list[Outcome] = []
+    for tx, stamp in request.txs:
+        marker = staged.read(_MARKER + tx)
+        if marker is not None:
+            outcomes.append(Outcome(_decode_marker(marker).done))
+            continue
+        if request.fence:
+            above = max(above, stamp)
+        outcomes.append(Outcome(None, fenced=stamp <= above))
+    if above == floor:
+        return staged.answer(Inquired(tuple(outcomes)))
+    staged.put(_FLOOR_ROW, above.to_bytes(8, "big"))
+    return staged.change(Inquired(tuple(outcomes)))
 
 
 def _drop_markers(

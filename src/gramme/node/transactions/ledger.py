@@ -32,6 +32,7 @@ from gramme.tables.transaction_commands import (
     Recover,
     Replay,
     Running,
+    Settle,
     Settled,
     Verdict,
 )
@@ -106,6 +107,8 @@ class LedgerEvaluator:
                 return _decide(request, read)
             case Recover():
                 return _recover(request, read)
+            case Settle():
+                return _settle(request, read)
             case Close():
                 return _close(request, read, context)
             case Forget():
@@ -127,7 +130,8 @@ def _begin(request: Begin, read: Read, context: Context) -> Change | Answer:
         elif row.digest != request.digest:
             return Answer(TokenMismatch(), (key,))
         elif row.done is not None:
-            return Answer(Replay(row.tx, row.done, () if row.closed else row.participants), (key,))
+            unfinished = () if row.closed or row.one_phase else row.participants
+            return Answer(Replay(row.tx, row.done, unfinished), (key,))
         elif row.tx == request.tx:
             return Answer(_BEGUN, (key,))
         else:
@@ -157,12 +161,25 @@ def _recover(request: Recover, read: Read) -> Change | Answer:
     row = ledger_row(read, request.id)
     if row is None or row.tx != request.tx:
         return Answer(Verdict(False, ()), (key,))
-    verdict = Verdict(row.state == "COMMITTED", row.participants, ask=False, stamp=row.stamp)
-    if verdict.commit:
-        return Answer(verdict, (key,))
     if row.one_phase:
-        return Answer(_replace(verdict, ask=True), (key,))
-    return Change([], [key, OPEN + request.id], verdict)
+        return Answer(Verdict(row.state == "COMMITTED", (), later=row.state == "RUNNING"), (key,))
+    if row.state == "COMMITTED":
+        return Answer(Verdict(True, row.participants), (key,))
+    return Change([], [key, OPEN + request.id], Verdict(False, row.participants))
+
+
+def _settle(request: Settle, read: Read) -> Change:
+    puts: list[tuple[bytes, bytes]] = []
+    deletes: list[bytes] = []
+    for id_, (tx, done) in {id_: (tx, done) for id_, tx, done in request.rows}.items():
+        row = ledger_row(read, id_)
+        if row is None or row.tx != tx or row.state == "COMMITTED":
+            continue
+        if done is None:
+            deletes += (_ROW + id_, OPEN + id_)
+        else:
+            puts.append((_ROW + id_, _pack(_replace(row, state="COMMITTED", done=done))))
+    return Change(puts, deletes, _SETTLED)
 
 
 def _close(request: Close, read: Read, context: Context) -> Change | Answer:

@@ -12,7 +12,7 @@ by the watcher, never by comparing two nodes' clocks. Source: USENIX ATC 2023, s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gramme.kernel.ids import GroupId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
@@ -35,8 +35,6 @@ from gramme.tables.descriptor import Partition
 from gramme.tables.requests import Failed, FailureKind
 from gramme.tables.transaction_commands import (
     Close,
-    Decide,
-    Decided,
     DropMarkers,
     Finish,
     Forget,
@@ -44,6 +42,7 @@ from gramme.tables.transaction_commands import (
     Inquired,
     Participant,
     Recover,
+    Settle,
     Settled,
     Verdict,
 )
@@ -62,6 +61,21 @@ _SWEEP_ROWS: Final = 1_000
 _BATCH_ROWS: Final = 500
 
 OnDone = Callable[[bool], None]
+
+
+class _Seen(NamedTuple):
+    """An open row as the sweep knows it, and since when it is so."""
+
+    tx: bytes
+    state: str
+    since: Instant
+
+
+class _Open(NamedTuple):
+    """An open row of the ledger."""
+
+    id: bytes
+    row: LedgerRow
 
 
 class Recovery:
@@ -147,10 +161,8 @@ class Recovery:
     def _judged(self, id_: bytes, tx: bytes, holder: PartitionReplica | None, reply: Any) -> None:
         if isinstance(reply, Failed) and reply.kind is FailureKind.NO_TABLE:
             reply = Verdict(False, ())  # there is no ledger: it was dropped with every table
-        if not isinstance(reply, Verdict):
+        if not isinstance(reply, Verdict) or reply.later:
             self._ended(id_, tx, False)
-        elif reply.ask:
-            self._ask(id_, tx, reply.participants[0], reply.stamp)
         else:
             places = [place_of(participant) for participant in reply.participants]
             if holder is not None and all(place.group != holder.spec.group for place in places):
@@ -177,22 +189,6 @@ class Recovery:
         for place in places:
             self._desk.insist(place, Finish(tx, commit), deadline, finished)
 
-    def _ask(self, id_: bytes, tx: bytes, participant: Participant, stamp: int) -> None:
-        """Of one phase: its partition knows, and if the write has not arrived there, it never takes effect."""
-        deadline = Instant(self._desk.now() + _PATIENCE_NS)
-
-        def asked(reply: Any) -> None:
-            if not (isinstance(reply, Inquired) or _is_gone(reply)):
-                self._ended(id_, tx, False)
-                return
-            done = reply.done if isinstance(reply, Inquired) else None
-            self._desk.to_ledger(id_, Decide(id_, tx, done), deadline, decided, create=False)
-
-        def decided(reply: Any) -> None:
-            self._ended(id_, tx, isinstance(reply, Decided) or _is_gone(reply))
-
-        self._desk.insist(place_of(participant), Inquire(tx, stamp, fence=True), deadline, asked)
-
     @property
     def driving(self) -> int:
         """Transactions that this node recovers now."""
@@ -207,27 +203,31 @@ class _Sweep:
         self._recovery = recovery
         self._partition = partition
         self._next = OPEN
-        self._seen: dict[bytes, tuple[bytes, str, Instant]] = {}  # id → (tx, state, since when)
-        self._passed: dict[bytes, tuple[bytes, str, Instant]] = {}
-        self._busy = False
+        self._seen: dict[bytes, _Seen] = {}  # by id: the rows of the last pass
+        self._passed: dict[bytes, _Seen] = {}
+        self._busy: dict[object, None] = {}  # one command at a time for each purpose
 
     def step(self, now: Instant) -> None:
         """A page of open rows, and of those whose time is over."""
         if not self._partition.leading:
             return
-        old: dict[GroupId, list[tuple[bytes, LedgerRow]]] = {}
+        one_phase: dict[tuple[str, Participant], list[_Open]] = {}
         for id_, row in self._page():
-            tx, state, since = self._seen.get(id_, (b"", "", now))
-            if (tx, state) != (row.tx, row.state):
-                since = now
-            self._passed[id_] = (row.tx, row.state, since)
-            settled = row.one_phase and row.state == "COMMITTED"
-            if settled and now - since >= MARKER_NS:
-                old.setdefault(row.participants[0].group, []).append((id_, row))
-            elif not settled and now - since >= STALE_NS:
-                self._recovery.recover(id_, row.tx, _nothing)
-        for rows in old.values():
-            self._drop(rows[:_BATCH_ROWS])
+            seen = self._seen.get(id_)
+            if seen is None or (seen.tx, seen.state) != (row.tx, row.state):
+                seen = _Seen(row.tx, row.state, now)
+            self._passed[id_] = seen
+            age_ns = now - seen.since
+            if not row.one_phase:
+                if age_ns >= STALE_NS:
+                    self._recovery.recover(id_, row.tx, _nothing)
+            elif age_ns >= (STALE_NS if row.state == "RUNNING" else MARKER_NS):
+                one_phase.setdefault((row.state, row.participants[0]), []).append(_Open(id_, row))
+        for (state, participant), rows in one_phase.items():
+            if state == "RUNNING":
+                self._ask(participant, rows[:_BATCH_ROWS])
+            else:
+                self._drop(participant, rows[:_BATCH_ROWS])
         self._forget()
 
     def _page(self) -> list[tuple[bytes, LedgerRow]]:
@@ -237,31 +237,46 @@ class _Sweep:
         for count, (key, _) in enumerate(self._partition.scan(self._next, OPEN_END, False)):
             if count == _SWEEP_ROWS:
                 self._next = key
-                break
+                return page
             row = ledger_row(get, key[len(OPEN) :])
             assert row is not None  # both are written and deleted together
             page.append((key[len(OPEN) :], row))
-        else:
-            self._next = OPEN
-            self._seen, self._passed = self._passed, {}
+        self._next = OPEN
+        self._seen, self._passed = self._passed, {}
         return page
 
-    def _drop(self, rows: list[tuple[bytes, LedgerRow]]) -> None:
-        """The ledger has the outcomes of these one-phase transactions of one partition: no marker is needed there."""
-        if self._busy:
-            return
-        self._busy = True
-        deadline = Instant(self._desk.now() + _PATIENCE_NS)
+    def _ask(self, participant: Participant, rows: list[_Open]) -> None:
+        """The partition knows of each whether it was committed; what has not arrived there never takes effect."""
+
+        def asked(reply: Any) -> None:
+            if isinstance(reply, Inquired):
+                outcomes = [outcome.done for outcome in reply.outcomes]
+            elif _is_gone(reply):
+                outcomes = [None] * len(rows)
+            else:
+                self._idle(purpose)
+                return
+            settled = tuple((open_.id, open_.row.tx, done) for open_, done in zip(rows, outcomes, strict=True))
+            self._here(Settle(settled), purpose)
+
+        purpose = ("ask", participant.group)
+        if self._begin(purpose):
+            inquire = Inquire([(open_.row.tx, open_.row.stamp) for open_ in rows], fence=True)
+            self._desk.insist(place_of(participant), inquire, self._deadline(), asked)
+
+    def _drop(self, participant: Participant, rows: list[_Open]) -> None:
+        """The ledger has the outcomes, so the partition needs no markers."""
 
         def dropped(reply: Any) -> None:
             if isinstance(reply, Settled) or _is_gone(reply):
-                closed = Close(tuple((id_, row.tx) for id_, row in rows))
-                self._desk.send(_place(self._partition), closed, deadline, self._idle)
+                self._here(Close(tuple((open_.id, open_.row.tx) for open_ in rows)), purpose)
             else:
-                self._busy = False
+                self._idle(purpose)
 
-        drop = DropMarkers([row.tx for _, row in rows], max(row.stamp for _, row in rows))
-        self._desk.insist(place_of(rows[0][1].participants[0]), drop, deadline, dropped)
+        purpose = ("drop", participant.group)
+        if self._begin(purpose):
+            drop = DropMarkers([open_.row.tx for open_ in rows], max(open_.row.stamp for open_ in rows))
+            self._desk.insist(place_of(participant), drop, self._deadline(), dropped)
 
     def _forget(self) -> None:
         """Rows are in the order of their closing."""
@@ -269,16 +284,27 @@ class _Sweep:
         rows: list[tuple[bytes, int]] = []
         for key, _ in self._partition.scan(CLOSED, CLOSED_END, False):
             id_, closed = closed_row(key)
-            if closed >= before or len(rows) == _BATCH_ROWS:
+            if closed > before or len(rows) == _BATCH_ROWS:
                 break
             rows.append((id_, closed))
-        if rows and not self._busy:
-            self._busy = True
-            deadline = Instant(self._desk.now() + _PATIENCE_NS)
-            self._desk.send(_place(self._partition), Forget(tuple(rows)), deadline, self._idle)
+        if rows and self._begin("forget"):
+            self._here(Forget(tuple(rows)), "forget")
 
-    def _idle(self, _reply: Any) -> None:
-        self._busy = False
+    def _begin(self, purpose: object) -> bool:
+        if purpose in self._busy:
+            return False
+        self._busy[purpose] = None
+        return True
+
+    def _here(self, command: Any, purpose: object) -> None:
+        """A command to the swept partition itself."""
+        self._desk.send(_place(self._partition), command, self._deadline(), lambda _reply: self._idle(purpose))
+
+    def _idle(self, purpose: object) -> None:
+        del self._busy[purpose]
+
+    def _deadline(self) -> Instant:
+        return Instant(self._desk.now() + _PATIENCE_NS)
 
 
 def _place(partition: PartitionReplica) -> Partition:

@@ -170,24 +170,21 @@ class WriteCoordinator:
         """Another attempt under this token runs, or its coordinator is gone."""
         stale = running.age_ns >= PATIENCE_NS
         if running.one_phase:
-            inquire = Inquire(running.tx, running.stamp, fence=stale)
-            self._desk.send(
-                place_of(running.participants[0]),
-                inquire,
-                self._deadline,
-                lambda reply: self._inquired(running.tx, reply),
-            )
+            inquire = Inquire([(running.tx, running.stamp)], fence=stale)
+            place = place_of(running.participants[0])
+            self._desk.send(place, inquire, self._deadline, partial(self._inquired, running.tx))
         elif stale:
             self._recoverer.recover(self._id, running.tx, lambda _whole: self._again())
         else:
             self._answer(TransactionInProgress())
 
     def _inquired(self, tx: bytes, reply: Any) -> None:
-        if isinstance(reply, Inquired) and reply.done is not None:
-            self._answer(TransactionDone(reply.done.parts, replayed=True))
-        elif isinstance(reply, Inquired) and not reply.fenced:
-            self._answer(TransactionInProgress())
-        elif isinstance(reply, Inquired) or unserved(reply).kind is FailureKind.NO_TABLE:
+        """The partition of a one-phase transaction knows whether that was committed."""
+        outcome = reply.outcomes[0] if isinstance(reply, Inquired) else None
+        gone = outcome is None and unserved(reply).kind is FailureKind.NO_TABLE
+        if outcome is not None and outcome.done is not None:
+            self._answer(TransactionDone(outcome.done.parts, replayed=True))
+        elif gone or (outcome is not None and outcome.fenced):
             self._desk.to_ledger(self._id, Decide(self._id, tx, None), self._deadline, lambda _reply: self._again())
         else:
             self._answer(TransactionInProgress())
