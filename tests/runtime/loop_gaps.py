@@ -66,6 +66,31 @@ def _puts(items: list[dict[str, Any]]) -> dict[str, Any]:
     return {"RequestItems": {"gaps": [{"PutRequest": {"Item": item}} for item in items]}}
 
 
+def _transaction(operation: str, *actions: dict[str, Any]) -> dict[str, Any]:
+    return {"TransactItems": [{operation: {"TableName": "gaps", **action}} for action in actions]}
+
+
+def _spread(i: int, **attributes: Any) -> dict[str, Any]:
+    """An item with a partition key of its own, so that a transaction has several partitions."""
+    return {"pk": {"S": f"t{i}"}, "sk": {"N": "1"}, **attributes}
+
+
+def _transactions() -> list[tuple[str, str, dict[str, Any]]]:
+    some = {f"a{j}": {"N": str(j)} for j in range(2_000)}
+    long = "SET " + ", ".join(f"attribute{j} = :v" for j in range(200))
+    large = [{"Item": item} for i in range(10) for item in [_item(i, x={"S": "x" * 390_000})]]
+    return [
+        ("transaction, 10 items of 390 KB, one partition", "TransactWriteItems", _transaction("Put", *large)),
+        ("transaction, 10 items of 390 KB", "TransactWriteItems", _transaction("Put", *({"Item": _spread(i, x={"S": "x" * 390_000})} for i in range(10)))),
+        ("transaction, 100 items of 2,000 numbers", "TransactWriteItems", _transaction("Put", *({"Item": _spread(i, **some)} for i in range(100)))),
+        ("transaction, 100 items of 2,000 numbers, one partition", "TransactWriteItems", _transaction("Put", *({"Item": _item(100 + i, **some)} for i in range(100)))),
+        ("transaction, 100 updates of 4 KB of text", "TransactWriteItems", _transaction("Update", *({"Key": _spread(1000 + i), "UpdateExpression": f"{long}, b{i} = :v", "ExpressionAttributeValues": {":v": {"N": "1"}}} for i in range(100)))),
+        ("transaction, 100 updates of 4 KB of text, one partition", "TransactWriteItems", _transaction("Update", *({"Key": _item(1000 + i), "UpdateExpression": f"{long}, b{i} = :v", "ExpressionAttributeValues": {":v": {"N": "1"}}} for i in range(100)))),
+        ("read transaction, 10 items of 390 KB", "TransactGetItems", _transaction("Get", *({"Key": _spread(i)} for i in range(10)))),
+        ("read transaction, 100 items of 2,000 numbers, projected", "TransactGetItems", _transaction("Get", *({"Key": _item(100 + i), "ProjectionExpression": "a7"} for i in range(100)))),
+    ]  # fmt: skip
+
+
 def _requests() -> list[tuple[str, str, dict[str, Any]]]:
     """(what it is, operation, body), in the order of sending."""
     many = {f"a{j}": {"N": str(j)} for j in range(20_000)}
@@ -85,6 +110,7 @@ def _requests() -> list[tuple[str, str, dict[str, Any]]]:
         ("one item of nested lists", "PutItem", {"TableName": "gaps", "Item": _item(62, d=deep)}),
         ("read 25 items of 390 KB", "BatchGetItem", {"RequestItems": {"gaps": {"Keys": [_item(i) for i in range(25)]}}}),
         ("read 25 of 20,000 numbers, projected", "BatchGetItem", {"RequestItems": {"gaps": {"Keys": [_item(30 + i) for i in range(25)], "ProjectionExpression": "a7"}}}),
+        *_transactions(),
         *small,
         ("scan 1 MB of small rows", "Query", {"TableName": "gaps", "KeyConditionExpression": "pk = :p AND sk > :n", "ExpressionAttributeValues": {":p": {"S": "p"}, ":n": {"N": "999"}}}),
         ("scan 1 MB of small rows, filtered", "Query", {"TableName": "gaps", "KeyConditionExpression": "pk = :p AND sk > :n", "FilterExpression": "contains(x, :z)", "ExpressionAttributeValues": {":p": {"S": "p"}, ":n": {"N": "999"}, ":z": {"S": "z"}}}),

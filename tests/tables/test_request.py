@@ -11,7 +11,7 @@ from gramme.tables.descriptor import KeySchema
 from gramme.tables.expression import request
 from gramme.tables.expression.errors import InvalidExpression
 from gramme.tables.expression.key_condition import KeyRange, key_range
-from gramme.tables.expression.request import CACHE_ENTRIES, CACHED_TEXT, parsed_condition, prepare
+from gramme.tables.expression.request import CACHE_ENTRIES, CACHED_TEXT, LONG_ENTRIES, parsed_condition, prepare
 from gramme.tables.expression.reserved import RESERVED_WORDS, is_reserved
 from gramme.tables.item import encode_item
 from gramme.tables.keys import SortOperator
@@ -91,8 +91,13 @@ def test_the_cache_is_bounded_in_entries_and_text() -> None:
     for index in range(CACHE_ENTRIES + 10):
         parsed_condition(f"a{index} = :v", None, {":v": {"N": "1"}})
     assert len(request._cache) == CACHE_ENTRIES
-    long = "a = :v".ljust(CACHED_TEXT + 1)
-    assert parsed_condition(long, None, {":v": {"N": "1"}}) is not parsed_condition(long, None, {":v": {"N": "1"}})
+    longer = [f"a{index} = :v".ljust(CACHED_TEXT + 1) for index in range(LONG_ENTRIES + 1)]
+    first = parsed_condition(longer[0], None, {":v": {"N": "1"}})
+    assert parsed_condition(longer[0], None, {":v": {"N": "1"}}) is first  # as in the next action of a transaction
+    for text in longer:
+        parsed_condition(text, None, {":v": {"N": "1"}})
+    assert len(request._long) == LONG_ENTRIES
+    assert parsed_condition(longer[0], None, {":v": {"N": "1"}}) is not first
 
 
 def test_reserved_words_are_known_in_any_case() -> None:

@@ -95,6 +95,33 @@ def test_a_batch_of_which_nothing_was_done_fails(g: Server) -> None:
         client(g).batch_write_item(RequestItems={"on-demand": writes})
 
 
+def test_throttled_items_cancel_a_transaction(g: Server) -> None:
+    g.throttle("provisioned", 0.5, WRITE)
+    g.throttle("on-demand", 1, WRITE)
+    own = client(g)
+    items = [
+        {"Put": {"TableName": table, "Item": {"pk": {"S": key}}}}
+        for table, key in (("provisioned", "1"), ("provisioned", "2"), ("on-demand", "3"))
+    ]
+    with pytest.raises(own.exceptions.TransactionCanceledException) as caught:
+        own.transact_write_items(TransactItems=items)
+    reasons = caught.value.response["CancellationReasons"]
+    assert [reason["Code"] for reason in reasons] == ["None", "ProvisionedThroughputExceeded", "ThrottlingError"]
+    assert "Message" not in reasons[0]
+    gets = [{"Get": {"TableName": item["Put"]["TableName"], "Key": item["Put"]["Item"]}} for item in items]
+    assert own.transact_get_items(TransactItems=gets)["Responses"] == [{}, {}, {}]  # reads are not throttled
+    g.throttle("on-demand", 0, WRITE)
+    g.throttle("provisioned", 0, WRITE)
+    own.transact_write_items(TransactItems=items)
+    assert own.transact_get_items(TransactItems=gets)["Responses"] == [{"Item": get["Get"]["Key"]} for get in gets]
+    g.throttle("provisioned", 1, "TableReadMaxOnDemandThroughputExceeded")
+    with pytest.raises(own.exceptions.TransactionCanceledException) as caught:
+        own.transact_get_items(TransactItems=gets)
+    assert [reason["Code"] for reason in caught.value.response["CancellationReasons"]] == [
+        "ProvisionedThroughputExceeded", "ProvisionedThroughputExceeded", "None"
+    ]  # fmt: skip
+
+
 def test_reset_ends_throttling(g: Server) -> None:
     g.throttle("on-demand", 1, WRITE)
     g.reset()

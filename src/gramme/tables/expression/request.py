@@ -25,7 +25,8 @@ from gramme.tables.values import EMPTY_VALUE, InvalidValue, check_json_types, no
 MAX_PLACEHOLDER_BYTES: Final = 255
 MAX_NAME_BYTES: Final = 65535
 CACHE_ENTRIES: Final = 512
-CACHED_TEXT: Final = 1024  # longer texts are parsed each time: with CACHE_ENTRIES this bounds the cache's memory
+CACHED_TEXT: Final = 1024  # longer texts are few in the cache: with CACHE_ENTRIES this bounds its memory
+LONG_ENTRIES: Final = 4
 
 GENERATED: Final = "!"
 """Begins a text that was made from legacy parameters (`gramme.tables.legacy`). It begins no token, so a client's text
@@ -134,6 +135,7 @@ def parsed_projection(text: str, names: Mapping[str, str] | None, kind: str = "P
 # --- the cache
 
 _cache: Final[dict[tuple[Any, ...], Any]] = {}
+_long: Final[dict[tuple[Any, ...], Any]] = {}  # texts over CACHED_TEXT, which the actions of a transaction may share
 
 
 def _cached(
@@ -147,11 +149,16 @@ def _cached(
     found: _T | None = _cache.get(key)
     if found is not None:
         return found
+    kept, entries = _cache, CACHE_ENTRIES
+    if len(text) > CACHED_TEXT:
+        kept, entries = _long, LONG_ENTRIES
+        found = _long.get(key)
+        if found is not None:
+            return found
     parsed = parse(kind, text, names)
-    if len(text) <= CACHED_TEXT:
-        if len(_cache) >= CACHE_ENTRIES:
-            del _cache[next(iter(_cache))]
-        _cache[key] = parsed
+    if len(kept) >= entries:
+        del kept[next(iter(kept))]
+    kept[key] = parsed
     return parsed
 
 
