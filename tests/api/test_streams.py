@@ -230,7 +230,7 @@ def test_what_the_service_deletes_bears_its_name() -> None:
     assert arn.startswith("arn:aws:dynamodb:eu-central-1:")
     insert, remove = records_of(caller)
     assert remove["eventName"] == "REMOVE"
-    assert remove["userIdentity"] == {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+    assert remove["userIdentity"] == {"Type": "Service", "PrincipalId": "dynamodb.amazonaws.com"}
     assert remove["awsRegion"] == "eu-central-1"
     assert "userIdentity" not in insert
 

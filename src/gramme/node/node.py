@@ -21,6 +21,7 @@ from gramme.node.catalog import CatalogEvaluator, all_tables, choose_members
 from gramme.node.catalog_service import CatalogService
 from gramme.node.driver import Driver
 from gramme.node.evaluator import Evaluator
+from gramme.node.expiry import Expiry
 from gramme.node.feeders import Feeders
 from gramme.node.flushing import Flusher
 from gramme.node.groups import Groups
@@ -150,6 +151,7 @@ class Node:
             self.host, settings, self.groups.partitions, self.catalog_members, self.catalog.submit, self._alive
         )
         self.feeders = Feeders(self.host, self._send)
+        self.expiry = Expiry(self.host, settings)
         self.introductions = Introductions(
             self.host, self.memory, self.boot, settings.peers, self._maybe_found, self._refused
         )
@@ -255,6 +257,7 @@ class Node:
             else:
                 self.catalog.follow()
         self.feeders.role_changed(partition)
+        self.expiry.role_changed(partition)
         self.router.transactions.role_changed(partition)
         self.router.leader_changed(group, self.me if partition.leading else NO_NODE)
 
@@ -262,6 +265,7 @@ class Node:
         if isinstance(output, Recorded):
             if partition.spec.group != CATALOG_GROUP:
                 self.feeders.recorded(partition, output)
+                self.expiry.recorded(partition, output)
         elif isinstance(output, Holding):
             self.router.transactions.recovery.watch(partition)
         elif isinstance(output, NeedSnapshot):

@@ -47,6 +47,7 @@ from gramme.tables.requests import (
     PARTITION_READS,
     CountRows,
     DeleteItem,
+    ExpireItem,
     Failed,
     FailureKind,
     GetItem,
@@ -71,7 +72,7 @@ _READS: Final = (
     ListStreams,
     DescribeStream,
 )
-_ITEM_WRITES: Final = (PutItem, UpdateItem, DeleteItem, Prepare, WriteAll)
+_ITEM_WRITES: Final = (PutItem, UpdateItem, DeleteItem, Prepare, WriteAll, ExpireItem)
 _INDEX_THROTTLED: Final = "IndexWriteKeyRangeThroughputExceeded"
 _APPLY_RETRY_NS: Final = 5_000_000
 

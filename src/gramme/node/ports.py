@@ -61,6 +61,8 @@ class NodeSettings:
     flush_interval_ns: int = 30 * SECOND
     free_space_reserve_bytes: int = 256 << 20
     retain_log_bytes: int = 8 << 20
+    expiry_period_ns: int = 60 * SECOND  # between two sweeps for expired items of a partition
+    expiry_rows_per_s: int = 5_000  # that a node reads to find them
     outcome_window_ns: int = 10 * SECOND
     outcome_limit: int = 1_000_000
     request_limit: int = 20_000

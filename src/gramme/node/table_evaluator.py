@@ -18,6 +18,7 @@ import msgspec
 
 from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import Slot
+from gramme.kernel.time import SECOND
 from gramme.node import change_log
 from gramme.node.evaluator import Answer, Change, Context, Read, Scan
 from gramme.node.item_changes import ITEMS, LOCAL, item_change, refused_keys
@@ -35,7 +36,8 @@ from gramme.node.transactions.holding import (
 from gramme.paxos.entry import CommandKind
 from gramme.storage.engine.rows import Space
 from gramme.tables.descriptor import KeySchema
-from gramme.tables.evaluate import Fail, Nothing, evaluate
+from gramme.tables.evaluate import Fail, Nothing, Remove, evaluate
+from gramme.tables.expiry import expiry_of, is_expired
 from gramme.tables.indexes import (
     PartitionSchema,
     decode_schema,
@@ -55,6 +57,7 @@ from gramme.tables.requests import (
     ConfigurePartition,
     Counted,
     CountRows,
+    ExpireItem,
     Failed,
     FailureKind,
     Found,
@@ -66,12 +69,16 @@ from gramme.tables.requests import (
     ScanRange,
     TrimChanges,
     VersionsRead,
+    Written,
 )
 from gramme.tables.streams import Changes, ReadChanges
 
-_ITEMS_END: Final = bytes((Space.ITEMS + 1,))
+ITEMS_END: Final = bytes((Space.ITEMS + 1,))
+"""The end of the rows of items."""
+
 _ABSENT: Final = Found(None, 0)
 _TRIMMED: Final = Configured(0)
+_NOTHING_EXPIRED: Final = Written(None, 0, 0)
 _GONE: Final = Failed(FailureKind.NO_TABLE)
 _CONTENTS: Final = tuple(
     (bytes((space,)), bytes((space + 1,))) for space in (Space.ITEMS, Space.LOCAL_INDEX, Space.PENDING)
@@ -141,6 +148,8 @@ class TableEvaluator:
                 return _trim(request, read, context, schema)
             case BackfillDone(index):
                 return Change([(filled_row(index), b"")], [], _TRIMMED)
+            case ExpireItem(key):
+                return self._expire(key, read, context, schema)
             case ConfigurePartition(version, encoded) if version > schema.version:
                 self._schema = None
                 return self._configure(schema, decode_schema(encoded), encoded, read, context)
@@ -150,6 +159,20 @@ class TableEvaluator:
             case _ if type(request) in PARTITION_TRANSACTIONS:
                 return transact(request, schema, self.holds, read, context)
         raise Invariant(f"not a partition command: {type(request).__name__}")
+
+    def _expire(self, key: bytes, read: Read, context: Context, schema: PartitionSchema) -> Change | Answer:
+        """Judged here and not by whoever found the item: it may have been written since, or expiry switched off."""
+        if key in self._held:
+            return Answer(CONFLICT, (PENDING + key,))
+        row = ITEMS + key
+        stored = read(row)
+        if stored is None or schema.expiry is None:
+            return Answer(_NOTHING_EXPIRED, (row,))
+        expiry_s = expiry_of(item_json(stored), schema.expiry)
+        if expiry_s is None or not is_expired(expiry_s, context.wall // SECOND):
+            return Answer(_NOTHING_EXPIRED, (row,))
+        decision = Remove(Written(None, stored_size(stored), 0))
+        return item_change(schema, key, stored, decision, context.stamp, read, service=True)
 
     def _configure(
         self, before: PartitionSchema, after: PartitionSchema, encoded: bytes, read: Read, context: Context
@@ -208,7 +231,9 @@ class SealedEvaluator(TableEvaluator):
         return super().read(request, get, scan) if type(request) is ReadChanges else _GONE
 
 
-_COMMANDS: Final = frozenset((ApplyIndex, ConfigurePartition, TrimChanges, BackfillDone)) | PARTITION_TRANSACTIONS
+_COMMANDS: Final = (
+    frozenset((ApplyIndex, ConfigurePartition, TrimChanges, BackfillDone, ExpireItem)) | PARTITION_TRANSACTIONS
+)
 
 
 def is_filled(read: Read, index: int) -> bool:
@@ -268,7 +293,7 @@ def page_range(request: ScanRange) -> tuple[bytes, bytes]:
         prefix = LOCAL + bytes((request.index,))
         top = LOCAL + bytes((request.index + 1,))
     else:
-        prefix, top = ITEMS, _ITEMS_END
+        prefix, top = ITEMS, ITEMS_END
     return prefix + request.start, prefix + request.end if request.end else top
 
 

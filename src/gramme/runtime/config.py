@@ -35,6 +35,8 @@ _BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "request_deadline_ms": (1, 60_000),
     "shutdown_deadline_ms": (0, 600_000),
     "eventual_read_max_lag_ms": (0, 3_600_000),
+    "expiry_period_ms": (100, 3_600_000),
+    "expiry_rows_per_s": (100, 1_000_000),
     "control_plane_delay_ms": (0, 600_000),
     "gossip_interval_ms": (10, 60_000),
     "ping_timeout_ms": (10, 60_000),
@@ -107,6 +109,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     shutdown_deadline_ms: int = 10_000
     eventual_reads: Literal["any", "leader"] = "any"
     eventual_read_max_lag_ms: int = 1_000
+    expiry_period_ms: int = 60_000
+    expiry_rows_per_s: int = 5_000
     control_plane_delay_ms: int = 0
     gossip_interval_ms: int = 1_000
     ping_timeout_ms: int = 500

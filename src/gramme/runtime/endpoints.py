@@ -139,6 +139,7 @@ def register_metrics(metrics: Metrics, node: Node) -> None:
         ("gramme_log_records", "Records appended to the log", lambda: node.log.last_lsn),
         ("gramme_router_retries", "Attempts beyond the first", lambda: node.router.retries),
         ("gramme_stale_reads", "Eventual reads served by a stale replica", lambda: node.router.stale_reads),
+        ("gramme_items_expired", "Items deleted because their time was over", lambda: node.expiry.deleted),
         ("gramme_snapshots_sent", "Snapshots streamed to peers", lambda: node.snapshots_out.sent),
         ("gramme_snapshots_installed", "Snapshots installed here", lambda: node.snapshots_in.installed),
         ("gramme_engine_flushes", "Flushes of the engine", lambda: node.flusher.flushes),

@@ -290,6 +290,8 @@ def node_settings(settings: Settings, boot: BootId) -> NodeSettings:
         members=members,
         grant_ns=settings.grant_ms * MILLISECOND,
         renewal_ns=settings.renewal_ms * MILLISECOND,
+        expiry_period_ns=settings.expiry_period_ms * MILLISECOND,
+        expiry_rows_per_s=settings.expiry_rows_per_s,
         eventual_read_max_lag_ns=settings.eventual_read_max_lag_ms * MILLISECOND,
         eventual_reads_any=settings.eventual_reads == "any",
         control_plane_delay_ns=settings.control_plane_delay_ms * MILLISECOND,

@@ -159,7 +159,14 @@ class BackfillDone(_Wire, tag="BackfillDone", frozen=True):
     index: int
 
 
-PartitionCommand = ApplyIndex | ConfigurePartition | TrimChanges | BackfillDone
+class ExpireItem(_Wire, tag="ExpireItem", frozen=True):
+    """From a partition's own leader: delete the item under `key` if it has expired by the leader's clock and no
+    transaction holds it. Written: done, or there was no reason to (`old_size` 0)."""
+
+    key: bytes
+
+
+PartitionCommand = ApplyIndex | ConfigurePartition | TrimChanges | BackfillDone | ExpireItem
 """Writes that nodes send to partitions; no client's request becomes one."""
 
 ReadRequest = GetItem | ScanRange | CountRows

@@ -1,6 +1,7 @@
 """UpdateTimeToLive and DescribeTimeToLive: which attribute holds an item's time of expiry.
 
-The setting is stored and described. Source: API reference; the service's limit of one change an hour is not kept.
+The partitions of the table act upon it (`gramme.node.expiry`). Source: API reference; the
+service's limit of one change an hour is not kept.
 """
 
 from __future__ import annotations

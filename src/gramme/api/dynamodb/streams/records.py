@@ -19,7 +19,7 @@ from gramme.tables.item import decode_item, encode_attributes, key_of
 from gramme.tables.streams import Change, StreamDescriptor
 from gramme.tables.values import item_size
 
-_SERVICE: Final = b'"userIdentity":{"type":"Service","principalId":"dynamodb.amazonaws.com"},'
+_SERVICE: Final = b'"userIdentity":{"Type":"Service","PrincipalId":"dynamodb.amazonaws.com"},'
 """Says that the service itself deleted the item, because it had expired."""
 
 
