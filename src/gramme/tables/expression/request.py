@@ -152,9 +152,9 @@ def _cached(
     kept, entries = _cache, CACHE_ENTRIES
     if len(text) > CACHED_TEXT:
         kept, entries = _long, LONG_ENTRIES
-        found = _long.get(key)
-        if found is not None:
-            return found
+        again: _T | None = _long.get(key)
+        if again is not None:
+            return again
     parsed = parse(kind, text, names)
     if len(kept) >= entries:
         del kept[next(iter(kept))]
