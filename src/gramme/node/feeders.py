@@ -25,8 +25,9 @@ _TICK_NS: Final = SECOND
 class Feeders:
     """See the module. `running` are the feeders."""
 
-    def __init__(self, host: Host, send: Send) -> None:
+    def __init__(self, host: Host, send: Send, keep_changes_ns: int) -> None:
         self._host = host
+        self._keep_ns = keep_changes_ns
         self._send = send
         self._armed = False
         self._delays: Delays = {}
@@ -98,7 +99,9 @@ class Feeders:
     def _retain(self, partition: PartitionReplica, schema: PartitionSchema) -> None:
         group = partition.spec.group
         if group not in self.retentions:
-            self.retentions[group] = Retention(self._host, partition, schema, lambda: self.running.get(group))
+            self.retentions[group] = Retention(
+                self._host, partition, schema, lambda: self.running.get(group), self._keep_ns
+            )
         self.retentions[group].configure(schema)
         if not self._armed:
             self._arm()

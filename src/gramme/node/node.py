@@ -150,7 +150,7 @@ class Node:
         self.router = Router(
             self.host, settings, self.groups.partitions, self.catalog_members, self.catalog.submit, self._alive
         )
-        self.feeders = Feeders(self.host, self._send)
+        self.feeders = Feeders(self.host, self._send, settings.stream_retention_ns)
         self.expiry = Expiry(self.host, settings)
         self.introductions = Introductions(
             self.host, self.memory, self.boot, settings.peers, self._maybe_found, self._refused

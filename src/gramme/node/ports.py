@@ -13,6 +13,7 @@ from gramme.kernel.ids import BootId, ClusterId, NodeId
 from gramme.kernel.ports import Clock, LogDisk, Randomness, Scheduler, Transport
 from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.storage.engine.contract import Engine
+from gramme.tables.streams import RETENTION_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class NodeSettings:
     outcome_window_ns: int = 10 * SECOND
     outcome_limit: int = 1_000_000
     request_limit: int = 20_000
+    stream_retention_ns: int = RETENTION_S * SECOND
     transaction_limit: int = 1_000  # that a node coordinates at a time
 
     def __post_init__(self) -> None:

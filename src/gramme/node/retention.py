@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gramme.kernel.ids import CommandId
-from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
+from gramme.kernel.time import MILLISECOND, Instant, Timestamp
 from gramme.node.change_log import ChangeLog, erased, read_log, trimmed
 from gramme.node.feeder import Feeder
 from gramme.node.host import Host
@@ -22,16 +22,8 @@ from gramme.node.mutation import CHANGES_END, ChangeRecord, change_key, decode_c
 from gramme.node.partition import PartitionReplica
 from gramme.tables.indexes import PartitionSchema
 from gramme.tables.requests import Configured, TrimChanges
-from gramme.tables.streams import RETENTION_S
 
-RETENTION_NS: Final = RETENTION_S * SECOND
-SHARD_RETENTION_NS: Final = RETENTION_NS + 3_600 * SECOND
-"""A closed shard is remembered this long: longer than the catalog does (`catalog_streams.FORGET_AFTER_NS`), so that a
-reader finds its end as long as it finds its stream."""
-
-GRANULE_NS: Final = 300 * SECOND
-"""How much older than 24 hours the oldest record is when records expire."""
-
+_GRANULES: Final = 288  # of five minutes, in 24 hours
 _STEP_SLOTS: Final = 10_000
 _MANY_SLOTS: Final = 1_000
 _SETTLE_NS: Final = 200 * MILLISECOND  # confirmed slots are written down this long after the first of them
@@ -44,9 +36,21 @@ class Retention:
     composes this calls `step` then. `stop` is final."""
 
     def __init__(
-        self, host: Host, partition: PartitionReplica, schema: PartitionSchema, feeder: Callable[[], Feeder | None]
+        self,
+        host: Host,
+        partition: PartitionReplica,
+        schema: PartitionSchema,
+        feeder: Callable[[], Feeder | None],
+        keep_ns: int,
     ) -> None:
-        """`feeder`: the partition's, if it has one now."""
+        """`feeder`: the partition's, if it has one now. `keep_ns`: how long a record stays readable.
+
+        The oldest record is a granule older than that when records expire. A closed shard is remembered much longer,
+        and longer than the catalog remembers its stream (`catalog_streams.FORGET_AFTER_NS`), so that a reader finds the
+        shard's end as long as it finds the stream."""
+        self._keep_ns = keep_ns
+        self._granule_ns = keep_ns // _GRANULES
+        self._keep_shards_ns = keep_ns + 12 * self._granule_ns
         self.due: Timestamp | None = None
         self._host = host
         self._partition = partition
@@ -96,7 +100,7 @@ class Retention:
         self._written = log.confirmed
         wall = self._host.ports.clock.timestamp()
         expired = self._expired(log, wall)
-        over = tuple(s.label for s in log.shards if s.closed is not None and s.closed + SHARD_RETENTION_NS <= wall)
+        over = tuple(s.label for s in log.shards if s.closed is not None and s.closed + self._keep_shards_ns <= wall)
         feeds = self._schema.feeds
         feeder = self._feeder() if feeds else None
         confirmed = 0 if feeder is None else feeder.confirmed
@@ -119,13 +123,13 @@ class Retention:
 
     def _expired(self, log: ChangeLog, wall: Timestamp) -> int:
         """A slot up to which every record is too old: the last of those that one command may take."""
-        closed = [shard.closed + SHARD_RETENTION_NS for shard in log.shards if shard.closed is not None]
-        self.due = Timestamp(min([*closed, wall + RETENTION_NS])) if log.shards else None
+        closed = [shard.closed + self._keep_shards_ns for shard in log.shards if shard.closed is not None]
+        self.due = Timestamp(min([*closed, wall + self._keep_ns])) if log.shards else None
         first = self._first(change_key(log.trimmed + 1, 0))
         if first is None or self.due is None:
             return log.trimmed
         low, record = first
-        due = record.stamp + RETENTION_NS + GRANULE_NS
+        due = record.stamp + self._keep_ns + self._granule_ns
         if due > wall:
             self.due = Timestamp(min(self.due, due))
             return log.trimmed
@@ -133,7 +137,7 @@ class Retention:
         while low < high:  # stamps grow with slots: the record at or behind `low` has expired
             middle = (low + high + 1) // 2
             found = self._first(change_key(middle, 0))
-            if found is not None and found[1].stamp + RETENTION_NS <= wall:
+            if found is not None and found[1].stamp + self._keep_ns <= wall:
                 low = middle
             else:
                 high = middle - 1

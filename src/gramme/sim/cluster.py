@@ -141,6 +141,7 @@ class SimCluster:
             flush_bytes=config.flush_bytes,
             flush_interval_ns=config.flush_interval_ns,
             retain_log_bytes=config.retain_log_bytes,
+            stream_retention_ns=config.stream_retention_ns,
             free_space_reserve_bytes=_RESERVE_BYTES,
         )
 

@@ -39,6 +39,9 @@ class SimConfig:
     renewal_ns: int = 400 * MILLISECOND
     table_churn: bool = False
     indexes: bool = False  # the table has local and global indexes; one more comes and goes
+    streams: bool = False  # the table has a stream, which somebody reads
+    stream_churn: bool = False  # it is turned off and on again and again
+    stream_retention_ns: int = 24 * 3_600 * SECOND
     conditional: float = 0.35  # share of conditional writes among writes
     reads: float = 0.45
 
@@ -249,6 +252,32 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             faults={FaultKind.CRASH: 3, FaultKind.POWER: 3, FaultKind.CRASH_ALL: 1, FaultKind.DRAIN: 3},
             fault_interval_ns=500 * MILLISECOND,
             fault_length_ns=500 * MILLISECOND,
+        ),
+        replace(_BASE, name="streams", streams=True, indexes=True, reads=0.1, keys=8, write_units=0),
+        replace(
+            _BASE,
+            name="stream-crashes",
+            streams=True,
+            stream_churn=True,
+            reads=0.1,
+            keys=6,
+            write_units=0,
+            faults={FaultKind.CRASH: 3, FaultKind.POWER: 3, FaultKind.CRASH_ALL: 1, FaultKind.DRAIN: 3},
+            fault_interval_ns=500 * MILLISECOND,
+            fault_length_ns=500 * MILLISECOND,
+        ),
+        replace(
+            # Records expire while indexes are being fed: what goes must be old and fed.
+            _BASE,
+            name="stream-expiry",
+            streams=True,
+            indexes=True,
+            stream_retention_ns=SECOND,
+            reads=0.1,
+            keys=8,
+            write_units=0,
+            faults={FaultKind.CRASH: 2, FaultKind.POWER: 1, FaultKind.DRAIN: 3, FaultKind.CUT_NODE: 3},
+            fault_interval_ns=600 * MILLISECOND,
         ),
         replace(_BASE, name="tables", table_churn=True, read_units=0, write_units=0),
         replace(

@@ -26,6 +26,7 @@ from gramme.sim.configs import SimConfig
 from gramme.sim.faults import Fault, Nemesis, draw_plan
 from gramme.sim.guard import forbid_ambient
 from gramme.sim.index_rows import wrong_rows
+from gramme.sim.stream_reader import StreamReader
 from gramme.sim.tables import Administrator
 from gramme.sim.workload import Recorder, Worker
 from gramme.sim.world import World
@@ -105,6 +106,7 @@ class _Run:
                 for client in self._more_clients(2, retries_unknown=False)
             ]
         (self.admin_client,) = self._more_clients(1)
+        self.streams = StreamReader(self.world, self.cluster, _TABLE)
         self.administrator = Administrator(self.world, self.admin_client, config, self.recorder)
 
     def _more_clients(self, count: int, *, retries_unknown: bool = True) -> list[Client]:
@@ -122,6 +124,7 @@ class _Run:
         self._check_progress()
         self._check_convergence()
         self._check_indexes()
+        self._check_streams()
         self._check_history()
 
     def _found(self) -> None:
@@ -132,6 +135,11 @@ class _Run:
         for table in tables:
             self.administrator.create(table, partial(waiting.remove, table))
         self._await(lambda: not waiting, FOUNDING_NS, lambda: f"tables {waiting} were not created")
+        if self.config.streams:
+            waiting.append("stream")
+            self.streams.turn(True, partial(waiting.remove, "stream"))
+            self._await(lambda: not waiting, FOUNDING_NS, lambda: "the stream was not turned on")
+            self.streams.start()
 
     def _safety_phase(self) -> None:
         config, world = self.config, self.world
@@ -151,6 +159,8 @@ class _Run:
             worker.start()
         if config.indexes:
             self.administrator.churn_index(_TABLE)
+        if config.stream_churn:
+            self.streams.churn()
         if config.table_churn:
             self.administrator.churn(_CHURNED, f"{_CHURNED}/", config.keys)
         world.run(end_ns)
@@ -161,8 +171,9 @@ class _Run:
         for worker in self.workers:
             worker.stop()
         self.administrator.stop()
+        self.streams.stop()
         self._await(
-            lambda: all(worker.idle for worker in self.workers) and self.administrator.idle,
+            lambda: all(worker.idle for worker in self.workers) and self.administrator.idle and self.streams.idle,
             RECOVERY_NS + 2 * self.config.request_deadline_ns,
             lambda: "clients or the administrator did not come to rest after the faults had healed",
         )
@@ -220,6 +231,19 @@ class _Run:
             if self.world.now_ns >= deadline_ns:
                 raise Violated(f"indexes do not follow their table: {wrong}")
             self.world.run(self.world.now_ns + 200 * MILLISECOND)
+
+    def _check_streams(self) -> None:
+        """The reader gets to the end of every shard, and what it got is the table's story."""
+        if not self.config.streams:
+            return
+        self._await(
+            lambda: self.streams.caught_up(self._replicas()), CONVERGENCE_NS, lambda: "the reader of streams is behind"
+        )
+        expires = self.config.stream_retention_ns < self.world.now_ns
+        from_birth = not (self.config.stream_churn or expires)
+        wrong = self.streams.violation(self._replicas(), from_birth, expires)
+        if wrong is not None:
+            raise Violated(wrong)
 
     def _replicas(self) -> dict[GroupId, PartitionReplica]:
         """One replica of each group; they are all equal now."""
