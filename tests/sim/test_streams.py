@@ -131,7 +131,8 @@ FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], str]] = [
 
 @pytest.mark.parametrize(("plant", "config"), FAULTS, ids=[plant.__name__ for plant, _ in FAULTS])
 def test_a_planted_fault_is_found(plant: Callable[[], AbstractContextManager[None]], config: str) -> None:
-    short = replace(CONFIGS[config], safety_ns=4 * SECOND)
+    length_ns = (8 if config == "stream-expiry" else 4) * SECOND
+    short = replace(CONFIGS[config], safety_ns=length_ns)
     for seed in range(1, 41):
         with plant():
             found = simulate(seed, short).violation
