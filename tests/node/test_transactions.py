@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from tests.node.transaction_cluster import Cluster, check, json, key, names, put, together
 
-from gramme.kernel.time import SECOND
+from gramme.kernel.ids import NodeId
+from gramme.kernel.time import MICROSECOND, SECOND
 from gramme.storage.engine.rows import Space
-from gramme.tables.requests import Condition, ConditionFailed, Conflict, DeleteItem, UpdateItem, Written
-from gramme.tables.transaction_commands import Prepare, Prepared
+from gramme.tables.catalog import DeleteTable, DescribeTable, ListTables, TableNames, TableReply
+from gramme.tables.requests import (
+    Condition,
+    ConditionFailed,
+    Conflict,
+    DeleteItem,
+    Failed,
+    FailureKind,
+    UpdateItem,
+    Written,
+)
+from gramme.tables.transaction_commands import LEDGER, Finish, Prepare, Prepared
 from gramme.tables.transactions import (
     ItemsRead,
     Token,
@@ -115,3 +126,81 @@ def test_a_held_item_is_refused_to_others_and_read_by_plain_reads() -> None:
     assert cluster.write(put(a, 2), put(together(cluster, a), 2)) == TransactionCanceled((Conflict(), None))
     cluster.settle()  # the ledger knows nothing of it
     assert cluster.submit(put(a, 3)) == Written(None, put(a, 1).size, put(a, 3).size)
+
+
+def test_a_committed_part_is_not_read_beside_one_that_is_not() -> None:
+    """The first partition has finished, the second has not: whoever read both now would see half a transaction."""
+    cluster = Cluster()
+    a, b = names(cluster, 2)
+    cluster.write(put(a, 1), put(b, 1))
+    tx, stamp = b"torn transaction", cluster.node().ports.clock.timestamp()
+    for name in (a, b):
+        prepare = Prepare(tx, stamp, b"a row nobody has", [put(name, 2)])
+        assert isinstance(cluster.send(cluster.group_of(name), prepare), Prepared)
+    cluster.send(cluster.group_of(a), Finish(tx, commit=True))
+    assert cluster.read(a, b) == TransactionCanceled((None, Conflict()))
+    cluster.send(cluster.group_of(b), Finish(tx, commit=True))
+    assert [found.item for found in cluster.read(a, b).items] == [json(a, 2), json(b, 2)]
+
+
+def test_a_read_waits_out_a_transaction_that_is_under_way() -> None:
+    cluster = Cluster()
+    a, b = names(cluster, 2)
+    cluster.write(put(a, 1), put(b, 1))
+    for value in range(2, 12):
+        replies: list[object] = []
+        cluster.begin_write(put(a, value), put(b, value), node=1)(replies.append)
+        cluster.run(value * 300 * MICROSECOND)  # somewhere in its course
+        read = cluster.read(a, b, node=2)
+        assert isinstance(read, ItemsRead)
+        seen = [found.item for found in read.items]
+        assert any(seen == [json(a, n), json(b, n)] for n in (value - 1, value))
+        cluster.run_until(lambda replies=replies: bool(replies))  # type: ignore[misc]
+        assert isinstance(replies[0], TransactionDone)
+
+
+def test_a_coordinator_with_a_slow_clock_is_refused_once_and_then_knows_better() -> None:
+    cluster = Cluster()
+    a, b = names(cluster, 2)
+    cluster.write(put(a, 0), put(b, 0))
+    for group in (cluster.group_of(a), cluster.group_of(b)):
+        cluster.sim.step_wall(NodeId(cluster.leads(group)), 100 * SECOND)
+    slow = next(node for node in cluster.nodes if node not in (cluster.leads(cluster.group_of(n)) for n in (a, b)))
+    cluster.submit(put(a, 1))  # its stamp is a hundred seconds ahead of the coordinator's clock
+    cluster.submit(DeleteItem(key(b)))
+    assert isinstance(cluster.write(put(a, 2), put(b, 2), node=slow), TransactionDone)
+    assert isinstance(cluster.write(put(a, 3), DeleteItem(key(b)), node=slow), TransactionDone)
+    assert [cluster.get(name) for name in (a, b)] == [json(a, 3), None]
+    cluster.settle()
+
+
+def test_a_table_that_is_gone_takes_its_transactions_with_it() -> None:
+    cluster = Cluster()
+    a, b = names(cluster, 2)
+    cluster.write(put(a, 1), put(b, 1))
+    cluster.catalog(DeleteTable("Accounts"))
+    assert cluster.write(put(a, 2), put(b, 2)) == Failed(FailureKind.NO_TABLE)
+    assert cluster.write(put(a, 2)) == Failed(FailureKind.NO_TABLE)
+    assert cluster.read(a, b) == Failed(FailureKind.NO_TABLE)
+    cluster.settle()
+
+
+def test_the_ledger_is_not_among_the_tables() -> None:
+    cluster = Cluster()
+    cluster.write(*(put(name, 1) for name in names(cluster, 2)))
+    assert cluster.catalog(ListTables(None, 1)) == TableNames(("Accounts",), more=False)
+    assert isinstance(cluster.catalog(DescribeTable(LEDGER)), TableReply)
+
+
+def test_a_node_coordinates_no_more_transactions_than_it_may() -> None:
+    cluster = Cluster()
+    a, b = names(cluster, 2)
+    transactions = cluster.node().router.transactions
+    transactions._limit = 2
+    replies: list[object] = []
+    for value in range(3):
+        cluster.begin_write(put(a, value), put(b, value))(replies.append)
+    assert [type(reply) for reply in replies] == [Failed]
+    cluster.run_until(lambda: len(replies) == 3)
+    assert transactions.coordinating == 0
+    assert isinstance(cluster.write(put(a, 5), put(b, 5)), TransactionDone)
