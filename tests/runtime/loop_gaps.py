@@ -15,9 +15,11 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from http.client import HTTPConnection
 from typing import Any
 
+from gramme.api.dynamodb.operations import STREAM_OPERATIONS
 from gramme.runtime import cli
 from gramme.runtime.server import NodeProcess
 from gramme.testing.processes import free_port
@@ -50,7 +52,8 @@ class Heartbeat:
 
 def _call(port: int, operation: str, body: bytes) -> tuple[int, bytes]:
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
-    headers = {"X-Amz-Target": f"DynamoDB_20120810.{operation}", "Content-Type": "application/x-amz-json-1.0"}
+    prefix = "DynamoDBStreams_20120810" if operation in STREAM_OPERATIONS else "DynamoDB_20120810"
+    headers = {"X-Amz-Target": f"{prefix}.{operation}", "Content-Type": "application/x-amz-json-1.0"}
     connection.request("POST", "/", body, headers)
     response = connection.getresponse()
     answer = response.read()
@@ -62,8 +65,8 @@ def _item(i: int, **attributes: Any) -> dict[str, Any]:
     return {"pk": {"S": "p"}, "sk": {"N": str(i)}, **attributes}
 
 
-def _puts(items: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"RequestItems": {"gaps": [{"PutRequest": {"Item": item}} for item in items]}}
+def _puts(items: list[dict[str, Any]], table: str = "gaps") -> dict[str, Any]:
+    return {"RequestItems": {table: [{"PutRequest": {"Item": item}} for item in items]}}
 
 
 def _transaction(operation: str, *actions: dict[str, Any]) -> dict[str, Any]:
@@ -91,8 +94,22 @@ def _transactions() -> list[tuple[str, str, dict[str, Any]]]:
     ]  # fmt: skip
 
 
-def _requests() -> list[tuple[str, str, dict[str, Any]]]:
-    """(what it is, operation, body), in the order of sending."""
+def _records(port: int, behind: int) -> dict[str, Any]:
+    """A GetRecords that begins `behind` records after the oldest of the table `streamed`, which has one shard."""
+    stream = json.loads(_call(port, "ListStreams", b'{"TableName":"streamed"}')[1])["Streams"][0]["StreamArn"]
+    described = json.loads(_call(port, "DescribeStream", json.dumps({"StreamArn": stream}).encode())[1])
+    shard = described["StreamDescription"]["Shards"][0]["ShardId"]
+    wanted = {"StreamArn": stream, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
+    token = json.loads(_call(port, "GetShardIterator", json.dumps(wanted).encode())[1])["ShardIterator"]
+    while behind:
+        page = json.loads(_call(port, "GetRecords", json.dumps({"ShardIterator": token, "Limit": behind}).encode())[1])
+        behind -= len(page["Records"])
+        token = page["NextShardIterator"]
+    return {"ShardIterator": token}
+
+
+def _requests() -> list[tuple[str, str, dict[str, Any] | Callable[[int], dict[str, Any]]]]:
+    """(what it is, operation, body or what makes it when its turn has come), in the order of sending."""
     many = {f"a{j}": {"N": str(j)} for j in range(20_000)}
     nested = {f"a{j}": {"S": "x"} for j in range(30_000)}
     small = [
@@ -115,6 +132,13 @@ def _requests() -> list[tuple[str, str, dict[str, Any]]]:
         ("scan 1 MB of small rows", "Query", {"TableName": "gaps", "KeyConditionExpression": "pk = :p AND sk > :n", "ExpressionAttributeValues": {":p": {"S": "p"}, ":n": {"N": "999"}}}),
         ("scan 1 MB of small rows, filtered", "Query", {"TableName": "gaps", "KeyConditionExpression": "pk = :p AND sk > :n", "FilterExpression": "contains(x, :z)", "ExpressionAttributeValues": {":p": {"S": "p"}, ":n": {"N": "999"}, ":z": {"S": "z"}}}),
         ("scan of large items, filtered", "Scan", {"TableName": "gaps", "FilterExpression": "a7 = :z", "ExpressionAttributeValues": {":z": {"S": "z"}}}),
+        ("load", "PutItem", {"TableName": "streamed", "Item": _item(0, **nested)}),
+        ("load", "PutItem", {"TableName": "streamed", "Item": _item(0, b={"BOOL": True}, **nested)}),
+        *(("load", "BatchWriteItem", _puts([_item(1 + i, x={"S": "x" * 390_000})], "streamed")) for i in range(3)),
+        *(("load", "BatchWriteItem", _puts([_item(100 + 25 * n + i, x={"S": "y" * 40}) for i in range(25)], "streamed")) for n in range(100)),
+        ("stream records of 30,000 attributes", "GetRecords", lambda port: _records(port, 0)),
+        ("stream records of 390 KB", "GetRecords", lambda port: _records(port, 2)),
+        ("1,000 small stream records", "GetRecords", lambda port: _records(port, 5)),
         ("16 MB of a flat list", "PutItem", {"TableName": "gaps", "Item": [{"NULL": True}] * 1_000_000}),
     ]  # fmt: skip
 
@@ -128,8 +152,14 @@ def _client(port: int, pipe: Any) -> None:
         ],
     }  # fmt: skip
     _call(port, "CreateTable", json.dumps(table).encode())
-    requests = [(what, operation, json.dumps(body).encode()) for what, operation, body in _requests()]
-    for what, operation, body in requests:
+    one_shard = {
+        **table, "TableName": "streamed", "BillingMode": "PROVISIONED",
+        "ProvisionedThroughput": {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5},
+        "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    }  # fmt: skip
+    _call(port, "CreateTable", json.dumps(one_shard).encode())
+    for what, operation, made in _requests():
+        body = json.dumps(made(port) if callable(made) else made).encode()
         time.sleep(0 if what == "load" else 0.2)
         pipe.send(None)
         pipe.recv()

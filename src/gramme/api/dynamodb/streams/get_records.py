@@ -1,6 +1,6 @@
 """GetRecords: up to 1,000 records or 1 MB from a place in a shard on, as applied at whichever replica answers.
 
-The partition is read in small chunks, and between two of them the event loop serves others. Rules: a page ends exactly
+The partition is read in small chunks, and in between the event loop serves others. Rules: a page ends exactly
 behind its last record, so that pages joined are the shard, without a gap or a repetition; a page is never larger than
 1 MB unless its only record is; NextShardIterator is left out only when the shard is closed and read to its end.
 """
@@ -13,6 +13,7 @@ import msgspec
 
 from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.errors import validation
+from gramme.api.dynamodb.large import Budget
 from gramme.api.dynamodb.streams import iterators
 from gramme.api.dynamodb.streams.records import RecordWriter
 from gramme.api.dynamodb.streams.shards import order, read, shard_of, trimmed
@@ -59,7 +60,7 @@ class _Page:
         self._place = place
         self._limit = limit
         self._size = 0
-        self._writer = RecordWriter(stream, GroupId(place.group), call.env.settings)
+        self._writer = RecordWriter(stream, GroupId(place.group), call.env.settings, Budget(call.env))
         self.records: list[bytes] = []
         self.next = iterators.HORIZON
 
@@ -72,8 +73,9 @@ class _Page:
                 if self.records:
                     return False  # trimmed under way: the next page says so
                 raise trimmed()
-            if not all(self._take(change) for change in chunk.records):
-                return False
+            for change in chunk.records:
+                if not await self._take(change):
+                    return False
             at_end = order(chunk.next) >= order(chunk.end)
             # A replica that lags behind the one asked before has nothing new, and must not take the reader back.
             self.next = max(self.next, chunk.next, key=order)
@@ -87,9 +89,9 @@ class _Page:
         )
         return await read(self._call, self._stream, self._place, request)
 
-    def _take(self, change: Change) -> bool:
+    async def _take(self, change: Change) -> bool:
         """Add a record; False if it has no room in this page."""
-        record, size = self._writer.write(change)
+        record, size = await self._writer.write(change)
         if self.records and self._size + size > _PAGE_BYTES:
             self.next = change.at
             return False
