@@ -30,6 +30,10 @@ Check = Callable[[Values], None]
 GENERATED_KINDS: Final = frozenset({"Expected", "AttributeUpdates", "QueryFilter", "ScanFilter", "AttributesToGet"})
 """Members whose text was made from legacy parameters (`gramme.tables.legacy`): their size is bounded there."""
 
+STATEMENT: Final = "Statement"
+"""The kind of a text that was made from a PartiQL statement (`gramme.tables.partiql`): the limits of expressions apply
+except that on their size (the statement has one of its own), and its faults are told without a prefix."""
+
 KEYWORDS: Final = frozenset({"AND", "OR", "NOT", "BETWEEN", "IN", "SET", "REMOVE", "ADD", "DELETE"})
 """Words that no expression takes for a name, whatever its kind: the service has one grammar for all."""
 
@@ -47,12 +51,13 @@ class Parser:
 
     def __init__(self, kind: str, text: str, names: Mapping[str, str] | None) -> None:
         """`kind` is the member's name for messages, e.g. `ConditionExpression`. Raises InvalidExpression."""
-        self._prefix = f"Invalid {kind}: "
+        self.of_statement = kind == STATEMENT
+        self._prefix = "" if self.of_statement else f"Invalid {kind}: "
         if not text:
             self.fail("The expression can not be empty;")
         size = len(text.encode("utf-8", "surrogatepass"))
         self.generated = kind in GENERATED_KINDS
-        if size > MAX_EXPRESSION_BYTES and not self.generated:
+        if size > MAX_EXPRESSION_BYTES and not self.generated and not self.of_statement:
             self.fail(f"Expression size has exceeded the maximum allowed size; expression size: {size}")
         self._text = text
         self._tokens = tokenize(text)

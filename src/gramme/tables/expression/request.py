@@ -16,6 +16,7 @@ import msgspec
 
 from gramme.tables.expression.condition import Condition, compile_condition
 from gramme.tables.expression.errors import InvalidExpression
+from gramme.tables.expression.grammar import STATEMENT
 from gramme.tables.expression.key_condition import KeyCondition, parse_key_condition
 from gramme.tables.expression.nodes import Values
 from gramme.tables.expression.projection import Projection, parse_projection
@@ -31,6 +32,12 @@ LONG_ENTRIES: Final = 4
 GENERATED: Final = "!"
 """Begins a text that was made from legacy parameters (`gramme.tables.legacy`). It begins no token, so a client's text
 that starts with it is a syntax error."""
+
+OF_STATEMENT: Final = "?"
+"""Begins a text that was made from a PartiQL statement (`gramme.tables.partiql`); like `GENERATED` it begins no token."""
+
+_MADE_CONDITIONS: Final = {GENERATED: "Expected", OF_STATEMENT: STATEMENT}
+_MADE_UPDATES: Final = {GENERATED: "AttributeUpdates", OF_STATEMENT: STATEMENT}
 
 NO_VALUES: Final[Values] = {}
 
@@ -99,23 +106,25 @@ def parsed_update(text: str, names: Mapping[str, str] | None, values: Values, ki
 
 
 def carried_condition(text: str, names: Mapping[str, str] | None, values: Values) -> Condition:
-    """The condition of a request to a partition: a client's text, or one made of `Expected`.
+    """The condition of a request to a partition: a client's text, or one made of `Expected` or of a statement.
 
     Raises InvalidExpression.
     """
-    if text.startswith(GENERATED):
-        return parsed_condition(text[1:], names, values, "Expected")
-    return parsed_condition(text, names, values)
+    kind = _MADE_CONDITIONS.get(text[:1])
+    if kind is None:
+        return parsed_condition(text, names, values)
+    return parsed_condition(text[1:], names, values, kind)
 
 
 def carried_update(text: str, names: Mapping[str, str] | None, values: Values) -> Update:
-    """The update of a request to a partition: a client's text, or one made of `AttributeUpdates`.
+    """The update of a request to a partition: a client's text, or one made of `AttributeUpdates` or of a statement.
 
     Raises InvalidExpression.
     """
-    if text.startswith(GENERATED):
-        return parsed_update(text[1:], names, values, "AttributeUpdates")
-    return parsed_update(text, names, values)
+    kind = _MADE_UPDATES.get(text[:1])
+    if kind is None:
+        return parsed_update(text, names, values)
+    return parsed_update(text[1:], names, values, kind)
 
 
 def parsed_key_condition(text: str, names: Mapping[str, str] | None, values: Values) -> KeyCondition:

@@ -5,7 +5,8 @@
     operand = path | :value | if_not_exists "(" path "," operand ")" | list_append "(" operand "," operand ")"
 
 One pair of parentheses may stand around a value or an operand. Of the functions, only if_not_exists may stand inside
-another operand. Source: AWS developer guide, "Using update expressions in DynamoDB".
+another operand. An update made from a PartiQL statement may add and subtract several operands, and nest list_append.
+Source: AWS developer guide, "Using update expressions in DynamoDB".
 """
 
 from __future__ import annotations
@@ -141,6 +142,12 @@ class _UpdateParser(Parser):
         self.note(Early.PARENTHESES, self.token.start, "The expression has redundant parentheses;")
 
     def _read_sum(self, left: Operand) -> Operand:
+        total = self._read_addition(left)
+        while self.of_statement and total is not left:
+            left, total = total, self._read_addition(total)
+        return total
+
+    def _read_addition(self, left: Operand) -> Operand:
         operator = self.token.text
         if not (self.take_symbol("+") or self.take_symbol("-")):
             return left
@@ -209,7 +216,7 @@ class _UpdateParser(Parser):
             self._types.append(self.failing(message + name))
 
     def _check_nested(self, operand: Operand) -> None:
-        if isinstance(operand, Call) and operand.name == "list_append":
+        if isinstance(operand, Call) and operand.name == "list_append" and not self.of_statement:
             message = "The function is not allowed to be used this way in an expression; function: "
             self.note(Early.WORD, operand.place, message + operand.name)
 

@@ -1,0 +1,1 @@
+"""PartiQL for DynamoDB: statements as syntax trees, and as the native requests that they mean (no I/O)."""
