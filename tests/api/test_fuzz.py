@@ -36,6 +36,12 @@ _DESCRIPTIONS = (
 _ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/events"
 _RECOVERY = {"PointInTimeRecoveryEnabled": False}
 _UNMUTATED = {"DeleteTable", "DescribeLimits", "DescribeEndpoints"}
+STATEMENTS = (
+    "INSERT INTO events VALUE {'pk': 'x', 'sk': 1, 'l': [1, {'a': <<'x'>>}]}",
+    "UPDATE events SET a = list_append(a, [1]) REMOVE m.x WHERE pk = 'a' AND sk = 3 AND b > 1 RETURNING ALL OLD *",
+    "DELETE FROM events WHERE pk = 'a' AND sk = 4 AND (a IN (1, 'b') OR NOT b BETWEEN 1 AND 2) RETURNING ALL OLD *",
+    "SELECT pk, m.x FROM events WHERE pk IN ('a', 'b') AND sk >= 1 AND a IS NOT MISSING ORDER BY pk DESC",
+)
 _VALUES = {":a": {"S": "a"}, ":n": {"N": "1"}}
 _KEY = {"TableName": "events", "Key": event("a", 1)}
 _BODIES: list[tuple[str, dict[str, Any]]] = [
@@ -82,6 +88,9 @@ _BODIES: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("Scan", {"TableName": "events", "Segment": 0, "TotalSegments": 2, "Select": "COUNT"}),
+    *(("ExecuteStatement", {"Statement": statement, "Limit": 2}) for statement in STATEMENTS),
+    ("ExecuteStatement", {"Statement": "SELECT * FROM events WHERE pk = ?", "Parameters": [{"S": "a"}]}),
+    ("BatchExecuteStatement", {"Statements": [{"Statement": STATEMENTS[0]}, {"Statement": STATEMENTS[1]}]}),
     ("BatchGetItem", {"RequestItems": {"events": {"Keys": [event("a", 1), event("a", 2)]}}}),
     (
         "BatchWriteItem",

@@ -141,6 +141,53 @@ REQUESTS: Final[list[tuple[str, dict[str, Any]]]] = [
             "ReturnConsumedCapacity": "TOTAL",
         },
     ),
+    (
+        "ExecuteStatement",
+        {
+            "Statement": "SELECT s, m.y FROM events WHERE pk IN (?, 'b') AND sk BETWEEN 0 AND 5 AND NOT contains(s, '')"
+            " ORDER BY pk, sk DESC",
+            "Parameters": [{"S": "a"}],
+            "ConsistentRead": True,
+            "Limit": 1,
+            "ReturnConsumedCapacity": "INDEXES",
+        },
+    ),
+    ("ExecuteStatement", {"Statement": "SELECT * FROM users WHERE pk <> 'x' OR size(b) > 1 AND l[0].a IS MISSING"}),
+    (
+        "ExecuteStatement",
+        {
+            "Statement": "INSERT INTO events VALUE {'pk': 'i', 'sk': -1.5e0, 'l': [TRUE, NULL, {'x': 'it''s'}], 'p': ?,"
+            " 'ss': <<'a', 'b'>>, 'ns': <<1, 2>>}",
+            "Parameters": [{"M": {"y": {"L": []}}}],
+        },
+    ),
+    (
+        "ExecuteStatement",
+        {
+            "Statement": "UPDATE events SET n = n - (n - 1), l = list_append(l, [1]) SET ss = set_add(ss, ?) REMOVE m.y"
+            " WHERE pk = 'a' AND sk = 1 AND (n <> 0 OR begins_with(s, 'a')) RETURNING MODIFIED NEW *",
+            "Parameters": [{"SS": ["z"]}],
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        },
+    ),
+    (
+        "ExecuteStatement",
+        {"Statement": "DELETE FROM events WHERE pk = 'a' AND sk = 2 AND a IS MISSING RETURNING ALL OLD *"},
+    ),
+    (
+        "BatchExecuteStatement",
+        {
+            "Statements": [
+                {"Statement": "INSERT INTO users VALUE {'pk': 'j'}"},
+                {"Statement": "DELETE FROM users WHERE pk = ?", "Parameters": [{"S": "k"}]},
+            ],
+            "ReturnConsumedCapacity": "TOTAL",
+        },
+    ),
+    (
+        "BatchExecuteStatement",
+        {"Statements": [{"Statement": "SELECT * FROM users WHERE pk = 'j'", "ConsistentRead": True}]},
+    ),
     ("CreateTable", HASH_TABLE),
     ("DescribeTable", {"TableName": "users"}),
     ("ListTables", {"Limit": 3, "ExclusiveStartTableName": "aaa"}),

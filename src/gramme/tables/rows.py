@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from gramme.tables.expression.condition import Condition
 from gramme.tables.expression.nodes import Values
-from gramme.tables.expression.projection import Projection
+from gramme.tables.expression.projection import Columns, Projection
 from gramme.tables.item import decode_item, encode_attributes
 from gramme.tables.requests import Item
 
 
 def select_rows(
-    rows: list[bytes], filter: Condition | None, projection: Projection | None, values: Values
+    rows: list[bytes], filter: Condition | None, projection: Projection | Columns | None, values: Values
 ) -> list[bytes]:
     """JSON of the rows that pass `filter`, cut down by `projection`, in the order given."""
     if filter is None:
@@ -27,7 +27,7 @@ def select_rows(
     return selected
 
 
-def project_row(row: bytes, projection: Projection) -> bytes:
+def project_row(row: bytes, projection: Projection | Columns) -> bytes:
     """JSON of the projected attributes of a stored row."""
     return encode_attributes(projection.apply(decode_item(row)))
 

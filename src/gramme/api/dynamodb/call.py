@@ -227,21 +227,25 @@ class Call:
 
     def refused(self, reply: Reply) -> None:
         """Answer a reply of a partition that is no success."""
-        if isinstance(reply, Failed):
-            if reply.kind is FailureKind.NO_TABLE and self._then is not None and self._lookups < _MAX_LOOKUPS:
-                self._look_up()  # the descriptor may be that of an earlier incarnation
-                return
-            self.fail(self.failure(reply))
-        elif isinstance(reply, ConditionFailed):
-            self.fail(condition_failed(reply.item))
-        elif isinstance(reply, Refused):
-            self.fail(validation(reply.message))
-        elif isinstance(reply, CollectionFull):
-            self.fail(collection_full())
-        elif isinstance(reply, Conflict):
-            self.fail(transaction_conflict())
+        is_gone = isinstance(reply, Failed) and reply.kind is FailureKind.NO_TABLE
+        if is_gone and self._then is not None and self._lookups < _MAX_LOOKUPS:
+            self._look_up()  # the descriptor may be that of an earlier incarnation
         else:
-            self.raised(TypeError(f"unexpected reply {type(reply).__name__}"))
+            self.raised(self.refusal(reply))
+
+    def refusal(self, reply: Reply, table: TableDescriptor | None = None) -> Exception:
+        """The error that a reply of a partition of `table` (by default the request's own) means."""
+        if isinstance(reply, Failed):
+            return self.failure(reply, table)
+        if isinstance(reply, ConditionFailed):
+            return condition_failed(reply.item)
+        if isinstance(reply, Refused):
+            return validation(reply.message)
+        if isinstance(reply, CollectionFull):
+            return collection_full()
+        if isinstance(reply, Conflict):
+            return transaction_conflict()
+        return TypeError(f"unexpected reply {type(reply).__name__}")
 
     # --- identity of writes
 

@@ -26,6 +26,7 @@ _CAPITAL_MESSAGE: Final = (
 )
 
 CONFLICT: Final = "Transaction is ongoing for the item"
+DUPLICATE: Final = "Duplicate primary key exists in table"
 COLLECTION_FULL: Final = "Collection size exceeded."
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -93,6 +94,11 @@ def condition_failed(item: bytes | None) -> ApiError:
     if item is not None:
         error.extra = b',"Item":' + item
     return error
+
+
+def duplicate_item() -> ApiError:
+    """An INSERT of an item that is there already."""
+    return ApiError("DuplicateItemException", DUPLICATE)
 
 
 def collection_full() -> ApiError:

@@ -10,15 +10,18 @@ from typing import Final, NamedTuple
 
 from gramme.api.dynamodb import (
     account,
+    batch_execute_statement,
     batch_get_item,
     batch_write_item,
     create_table,
     delete_item,
     delete_table,
     describe_table,
+    execute_statement,
     get_item,
     list_tables,
     models,
+    partiql_models,
     put_item,
     query,
     scan,
@@ -52,6 +55,7 @@ _NO_GLOBAL_TABLE: Final = not_found(
 )
 
 OPERATIONS: Final[dict[str, Operation]] = {
+    "BatchExecuteStatement": Operation(partiql_models.BATCH_EXECUTE_STATEMENT, batch_execute_statement.start),
     "BatchGetItem": Operation(models.BATCH_GET_ITEM, batch_get_item.start),
     "BatchWriteItem": Operation(models.BATCH_WRITE_ITEM, batch_write_item.start),
     "CreateTable": Operation(models.CREATE_TABLE, create_table.start),
@@ -60,6 +64,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "DescribeEndpoints": Operation(models.NO_INPUT_ENDPOINTS, account.describe_endpoints),
     "DescribeLimits": Operation(models.NO_INPUT_LIMITS, account.describe_limits),
     "DescribeTable": Operation(models.DESCRIBE_TABLE, describe_table.start),
+    "ExecuteStatement": Operation(partiql_models.EXECUTE_STATEMENT, execute_statement.start),
     "GetItem": Operation(models.GET_ITEM, get_item.start),
     "ListTables": Operation(models.LIST_TABLES, list_tables.start),
     "PutItem": Operation(models.PUT_ITEM, put_item.start),
@@ -120,7 +125,6 @@ STREAM_OPERATIONS: Final[dict[str, Operation]] = {
 
 UNSERVED: Final = frozenset(
     {
-        "BatchExecuteStatement",
         "CancelBulkOperation",
         "CreateBackup",
         "CreateGlobalTable",
@@ -128,7 +132,6 @@ UNSERVED: Final = frozenset(
         "DeleteResourcePolicy",
         "DisableKinesisStreamingDestination",
         "EnableKinesisStreamingDestination",
-        "ExecuteStatement",
         "ExecuteTransaction",
         "ExportTableToPointInTime",
         "ImportTable",

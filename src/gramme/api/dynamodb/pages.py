@@ -19,10 +19,10 @@ from gramme.kernel.errors import Invariant
 from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.expression.condition import Condition
 from gramme.tables.expression.nodes import Values
-from gramme.tables.expression.projection import Projection
+from gramme.tables.expression.projection import Columns, Projection
 from gramme.tables.item import encode_attributes
 from gramme.tables.keys import key_after
-from gramme.tables.requests import Failed, FailureKind, Page, Reply, ScanRange
+from gramme.tables.requests import Failed, FailureKind, Item, Page, Reply, ScanRange
 from gramme.tables.rows import last_evaluated_key, select_rows
 
 PAGE_BYTES: Final = 1 << 20
@@ -39,7 +39,7 @@ class RowReader:
     reverse: bool
     consistent: bool
     filter: Condition | None = None
-    projection: Projection | None = None
+    projection: Projection | Columns | None = None
     values: Values = field(default_factory=dict)
     counts_only: bool = False
     source: Source = field(kw_only=True)
@@ -47,15 +47,18 @@ class RowReader:
     count: int = 0
     scanned: int = 0
     size: int = 0
+    halves: int = 0  # half units of capacity
     last_row: bytes | None = None  # where the next page begins, None at the end of the range
 
     async def read(self, call: Call, table: TableDescriptor, start: bytes, end: bytes) -> None:
-        """Read [start, end) until a bound or the end. Raises ApiError, TableGone."""
+        """Read [start, end) until a bound or the end, charged as a Query of its own. Raises ApiError, TableGone."""
+        before = self.size
         for partition in _pieces(table, start, end, self.reverse):
             low = max(start, partition.start)
             high = _lower_end(end, partition.end)
             if await self._read_piece(call, table, partition, low, high):
-                return
+                break
+        self.halves += read_halves(self.size - before, self.consistent)
 
     async def _read_piece(
         self, call: Call, table: TableDescriptor, partition: Partition, low: bytes, high: bytes
@@ -101,25 +104,29 @@ class RowReader:
             self.rows += kept
         self.count += len(kept)
 
-    def _usage(self, call: Call) -> Usage:
-        usage = Usage(call.body["TableName"], self.source.table)
-        halves = read_halves(self.size, self.consistent)
+    def usage(self, name: str) -> Usage:
+        """The capacity that the page took; `name` is the table's as the client wrote it."""
+        usage = Usage(name, self.source.table)
+        halves = self.halves or read_halves(0, self.consistent)
         if self.source.index is None:
             usage.add(halves)
         else:
             usage.add_index(self.source.index.name, halves)
         return usage
 
+    def last_key(self) -> Item | None:
+        """LastEvaluatedKey: behind which the next page begins, None if there is none."""
+        return None if self.last_row is None else last_evaluated_key(self.last_row, self.source.key_names)
+
     def answer(self, call: Call) -> None:
         """Answer the page."""
         parts = [b'{"Count":%d,"ScannedCount":%d' % (self.count, self.scanned)]
         if not self.counts_only:
             parts += [b',"Items":[', b",".join(self.rows), b"]"]
-        if self.last_row is not None:
-            parts.append(
-                b',"LastEvaluatedKey":' + encode_attributes(last_evaluated_key(self.last_row, self.source.key_names))
-            )
-        parts.append(self._usage(call).member(call.body.get("ReturnConsumedCapacity")))
+        last_key = self.last_key()
+        if last_key is not None:
+            parts.append(b',"LastEvaluatedKey":' + encode_attributes(last_key))
+        parts.append(self.usage(call.body["TableName"]).member(call.body.get("ReturnConsumedCapacity")))
         parts.append(b"}")
         call.answer(parts)
 

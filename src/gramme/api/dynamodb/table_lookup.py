@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from gramme.api.dynamodb.call import Call, TableGone
-from gramme.api.dynamodb.errors import table_not_found, unreachable
+from gramme.api.dynamodb.errors import ApiError, table_not_found, unreachable
 from gramme.api.dynamodb.shapes import ITEM_TABLE_NAME
 from gramme.api.tasks import Gather
 from gramme.tables.descriptor import TableDescriptor
@@ -34,27 +34,35 @@ async def with_fresh_tables(
             raise unreachable() from None
 
 
-async def _find(call: Call, names: list[str], fresh: bool) -> dict[str, TableDescriptor]:
+async def find_each(call: Call, names: list[str], fresh: bool) -> dict[str, TableDescriptor | ApiError]:
+    """Each of `names` with its descriptor, or with what is wrong with it. `fresh`: as the catalog knows it now.
+
+    Raises ApiError for what is no name of a table.
+    """
     backend = call.env.backend
     plain: dict[str, str] = {}
     for name in names:
         ITEM_TABLE_NAME.check(name)
         plain[name] = call.env.settings.table_name(name)
     call.table_name = ", ".join(plain.values())
-    found = {name: None if fresh else backend.table(plain[name]) for name in names}
-    missing = [name for name, table in found.items() if table is None or table.status not in _READY]
+    known = {name: None if fresh else backend.table(plain[name]) for name in names}
+    missing = [name for name, table in known.items() if table is None or table.status not in _READY]
     answers: Gather[TableDescriptor | Failed] = Gather(len(missing))
     for index, name in enumerate(missing):
         backend.lookup(plain[name], call.deadline, answers.slot(index))
+    found: dict[str, TableDescriptor | ApiError] = {name: table for name, table in known.items() if table is not None}
     for name, answer in zip(missing, await answers, strict=True):
         if isinstance(answer, Failed):
-            raise call.failure(answer)
-        found[name] = answer
-    return dict(_ready(found))
+            found[name] = call.failure(answer)
+        else:
+            found[name] = answer if answer.status in _READY else table_not_found()
+    return found
 
 
-def _ready(found: dict[str, TableDescriptor | None]) -> Iterator[tuple[str, TableDescriptor]]:
-    for name, table in found.items():
-        if table is None or table.status not in _READY:
-            raise table_not_found()
-        yield name, table
+async def _find(call: Call, names: list[str], fresh: bool) -> dict[str, TableDescriptor]:
+    tables: dict[str, TableDescriptor] = {}
+    for name, found in (await find_each(call, names, fresh)).items():
+        if isinstance(found, ApiError):
+            raise found
+        tables[name] = found
+    return tables

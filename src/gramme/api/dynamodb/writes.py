@@ -6,6 +6,7 @@ answer (issue 2, "Answers under trouble").
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -37,11 +38,14 @@ def returns_on_failure(body: dict[str, Any]) -> bool:
     return body.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
 
 
-def send(call: Call, table: TableDescriptor, request: WriteRequest) -> None:
-    """Have the partition evaluate `request`, then answer the client."""
+def send(
+    call: Call, table: TableDescriptor, request: WriteRequest, on_reply: Callable[[Reply], None] | None = None
+) -> None:
+    """Have the partition evaluate `request`, then answer the client, or have `on_reply` do so."""
     command_id = call.command_id(call.request.body)
     repeated = is_repeated(call.request.headers)
-    call.env.backend.submit(table, request.key, request, command_id, call.deadline, _on_reply(call), repeated)
+    answer = on_reply or _on_reply(call)
+    call.env.backend.submit(table, request.key, request, command_id, call.deadline, answer, repeated)
 
 
 def _answered(call: Call, reply: Reply) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gramme.tables.expression.grammar import Check, Parser
-from gramme.tables.expression.nodes import Path, Step, Values
+from gramme.tables.expression.nodes import Path, Step, Values, fetch
 from gramme.tables.requests import AttributeValue, Item
 
 
@@ -43,6 +43,19 @@ class Projection:
     def apply(self, item: Item) -> Item:
         """The projected attributes of `item`, in the item's order."""
         return project(item, self.wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What a PartiQL SELECT keeps of an item: parts side by side, each under a name of its own."""
+
+    names: tuple[str, ...]
+    paths: tuple[Path, ...]
+
+    def apply(self, item: Item) -> Item:
+        """The columns that `item` has, in the order of the statement."""
+        found = zip(self.names, (fetch(item, path.steps) for path in self.paths), strict=True)
+        return {name: value for name, value in found if value is not None}
 
 
 def parse_projection(kind: str, text: str, names: Mapping[str, str] | None) -> Projection:

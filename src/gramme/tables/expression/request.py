@@ -34,7 +34,7 @@ GENERATED: Final = "!"
 that starts with it is a syntax error."""
 
 OF_STATEMENT: Final = "?"
-"""Begins a text that was made from a PartiQL statement (`gramme.tables.partiql`); like `GENERATED` it begins no token."""
+"""Begins a text that was made from a PartiQL statement (`gramme.tables.partiql`). It begins no token either."""
 
 _MADE_CONDITIONS: Final = {GENERATED: "Expected", OF_STATEMENT: STATEMENT}
 _MADE_UPDATES: Final = {GENERATED: "AttributeUpdates", OF_STATEMENT: STATEMENT}

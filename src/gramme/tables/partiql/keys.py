@@ -175,7 +175,7 @@ def _name(operand: Operand) -> str | None:
 
 
 def _choices(term: ConditionNode, name: str) -> list[str]:
-    """The value placeholders that `term` demands of an attribute by `=`, IN, or an OR of these; empty if it does not."""
+    """The value placeholders that `term` demands of an attribute by `=`, IN, or an OR of these, if any."""
     if isinstance(term, Or):
         alternatives = [_choices(alternative, name) for alternative in term.terms]
         return [choice for choices in alternatives for choice in choices] if all(alternatives) else []

@@ -1,8 +1,8 @@
 """The syntax trees of statements: frozen, without the parameters of a request.
 
-Conditions and values are trees of the expression language (`gramme.tables.expression.nodes`): each literal and each `?`
-is a value placeholder `:0`, `:1`, … in the order of the text, and `Statement.values` says what stands there. So one tree
-serves every request with the same text and lives in a cache.
+Conditions and values are trees of the expression language (`gramme.tables.expression.nodes`): each literal and each
+`?` is a value placeholder `:0`, `:1`, … in the order of the text, and `Statement.values` says what stands there. So one
+tree serves every request with the same text and lives in a cache.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ _DEFINITIONS: Final = {
     ("drop", "table"): "DropTable",
     ("drop", "index"): "DropIndex",
 }
-_SET_FUNCTIONS: Final = {"set_add": AddAction, "set_delete": DeleteAction}
+_SET_FUNCTIONS: Final = ("set_add", "set_delete")
 
 
 def parse_statement(text: str) -> Statement:
@@ -251,7 +251,7 @@ class _StatementParser(ExpressionParser):
         is_set = isinstance(content, Parameter) or (content is not None and not {"SS", "NS", "BS"}.isdisjoint(content))
         if not isinstance(members, Value) or not is_set:
             self.fail(f"The second argument to {function} must be a value with type SET")
-        return _SET_FUNCTIONS[value.name](path, members)
+        return AddAction(path, members) if value.name == "set_add" else DeleteAction(path, members)
 
     def _read_delete(self) -> Delete:
         self.expect_word("from")

@@ -10,7 +10,6 @@ them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from gramme.tables.descriptor import KeySchema
@@ -26,16 +25,15 @@ from gramme.tables.expression.nodes import (
     Or,
     Path,
     Values,
-    fetch,
 )
-from gramme.tables.expression.projection import Projection
+from gramme.tables.expression.projection import Columns, Projection
 from gramme.tables.expression.request import OF_STATEMENT, parsed_condition, parsed_projection, parsed_update
 from gramme.tables.item import encode_item
 from gramme.tables.partiql.errors import InvalidStatement, NoKey
 from gramme.tables.partiql.keys import check_key_types, item_key
-from gramme.tables.partiql.nodes import Column, Delete, Exists, Insert, Parameter, Select, Statement, Update, Write
+from gramme.tables.partiql.nodes import Delete, Exists, Insert, Parameter, Select, Statement, Update, Write
 from gramme.tables.partiql.text import Names, condition_text, update_text
-from gramme.tables.requests import AttributeValue, Condition, DeleteItem, Item, PutItem, UpdateItem, WriteRequest
+from gramme.tables.requests import AttributeValue, Condition, DeleteItem, PutItem, UpdateItem, WriteRequest
 from gramme.tables.schema import check_item_size, check_updated_attributes, request_key
 from gramme.tables.schema import item_key as encoded_item_key
 from gramme.tables.transactions import ConditionCheck
@@ -87,11 +85,11 @@ def _insert(body: Insert, values: Mapping[str, AttributeValue], key: KeySchema) 
 def _update(body: Update, values: dict[str, AttributeValue], key: KeySchema, shows_item: bool) -> UpdateItem:
     primary, rest = item_key(body.where, values, key)
     encoded = request_key(key, primary)
-    check_updated_attributes((action.path.steps[0] for action in body.actions), key.names)
     _check_sets(body.actions, values)
     names = Names()
     text = update_text(body.actions, names)
     condition = _carried(_with(_present(key), rest), names, values, text)
+    check_updated_attributes((action.path.steps[0] for action in body.actions), key.names)
     return UpdateItem(encoded, primary, OF_STATEMENT + text, condition, body.returning, shows_item)
 
 
@@ -134,10 +132,10 @@ def _carried(
     """A condition as a partition gets it, with the names and values of it and of the update, after both are judged."""
     text = condition_text(node, names)
     given = names.names
-    condition = parsed_condition(text, given, values, STATEMENT)
-    used = condition.values
+    used: frozenset[str] = frozenset()
     if update is not None:
-        used = used | parsed_update(update, given, values, STATEMENT).values
+        used = parsed_update(update, given, values, STATEMENT).values
+    used |= parsed_condition(text, given, values, STATEMENT).values
     kept = {placeholder: value for placeholder, value in values.items() if placeholder in used}
     return Condition(OF_STATEMENT + text, given, kept or None)
 
@@ -163,32 +161,20 @@ def _or(first: ConditionNode, rest: ConditionNode) -> ConditionNode:
 # --- reads
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The columns of a SELECT with document paths: the parts of an item under names of their own, side by side."""
-
-    columns: tuple[Column, ...]
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """What is read of an item."""
-        return tuple(column.path for column in self.columns)
-
-    def apply(self, item: Item) -> Item:
-        """The columns that `item` has, in the order of the statement."""
-        found = ((column.name, fetch(item, column.path.steps)) for column in self.columns)
-        return {name: value for name, value in found if value is not None}
-
-
-def columns_of(select: Select) -> Projection | Columns | None:
-    """What a SELECT keeps of each item, None for all of it. Raises InvalidExpression."""
+def projection_of(select: Select) -> Projection | None:
+    """What a SELECT reads of each item, None for all of it. Raises InvalidExpression."""
     if select.columns is None:
         return None
     names = Names()
     text = ", ".join(names.path(column.path) for column in select.columns)
-    projection = parsed_projection(text, names.names, STATEMENT)
-    nested = any(len(column.path.steps) > 1 for column in select.columns)
-    return Columns(select.columns) if nested else projection
+    return parsed_projection(text, names.names, STATEMENT)
+
+
+def labelled(select: Select, projection: Projection | None) -> Projection | Columns | None:
+    """What a SELECT answers of each item: `projection` with the statement's own names for nested values."""
+    if select.columns is None or all(len(column.path.steps) == 1 for column in select.columns):
+        return projection
+    return Columns(tuple(column.name for column in select.columns), tuple(column.path for column in select.columns))
 
 
 def filter_of(node: ConditionNode | None, values: Values) -> ParsedCondition | None:
