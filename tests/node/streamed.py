@@ -28,6 +28,7 @@ from gramme.tables.streams import (
     StreamDescriptor,
     StreamList,
 )
+from gramme.tables.transactions import TransactionDone, WriteTransaction
 from gramme.tables.values import item_size
 
 NAME = "Carts"
@@ -67,20 +68,24 @@ class Streamed(Three):
         """No stream any more."""
         return self.update(node, stream=StreamChange(None))
 
-    def put(self, key: str, node: NodeId = N0, table: TableDescriptor | None = None, **attributes: Any) -> None:
+    def put(self, key: str, node: NodeId = N0, **attributes: Any) -> None:
         """Replace an item."""
-        item = {"pk": {"S": key}, **attributes}
-        request = PutItem(key_of(KEY_SCHEMA, item), encode_item(item, ("pk",)), item_size(item))
-        assert isinstance(self.submit(node, table or self.table(), request), Written)
+        assert isinstance(self.submit(node, self.table(), put(key, **attributes)), Written)
 
     def remove(self, key: str, node: NodeId = N0) -> None:
         """Delete an item."""
-        request = DeleteItem(key_of(KEY_SCHEMA, {"pk": {"S": key}}))
-        assert isinstance(self.submit(node, self.table(), request), Written)
+        assert isinstance(self.submit(node, self.table(), DeleteItem(encoded(key))), Written)
 
     def ask(self, request: Any, node: NodeId = N0) -> Any:
         """One request to the catalog; the test knows what answer to expect."""
         return self.catalog(request, node)
+
+    def transact(self, *actions: Any, node: NodeId = N0) -> None:
+        """All of these writes of the table, in one transaction."""
+        table = self.table(node)
+        request = WriteTransaction(tuple((table, action) for action in actions), None)
+        reply = self._call(node, lambda router, deadline, done: router.transact_write(request, deadline, done))
+        assert isinstance(reply, TransactionDone), reply
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
@@ -157,6 +162,17 @@ class Streamed(Three):
         catalog = self.node(N0).groups.partitions
         return all(t.configured == t.schema_version for p in catalog.values() if p.spec.group == 1
                    for t in all_tables(p.scan))  # fmt: skip
+
+
+def encoded(key: str) -> bytes:
+    """The encoded key of an item."""
+    return key_of(KEY_SCHEMA, {"pk": {"S": key}})
+
+
+def put(key: str, **attributes: Any) -> PutItem:
+    """A request to replace an item."""
+    item = {"pk": {"S": key}, **attributes}
+    return PutItem(encoded(key), encode_item(item, ("pk",)), item_size(item))
 
 
 def decode(image: bytes | None) -> Image:

@@ -19,7 +19,7 @@ from gramme.node.feeder import Feeder
 from gramme.node.mutation import ChangeRecord, decode_change
 from gramme.tables.descriptor import KeySchema, Partition
 from gramme.tables.indexes import PartitionSchema
-from gramme.tables.streams import RETENTION_S, Position
+from gramme.tables.streams import RETENTION_S, Position, ReadChanges
 
 HOUR = 3_600
 
@@ -71,6 +71,19 @@ def test_records_expire_after_a_day_and_readers_are_told() -> None:
     three.until(lambda: total(three) == 0, "all are gone")
     three.put("k1", g=g(2))
     assert len(three.records(stream)) == 1
+
+
+def test_a_reader_that_keeps_asking_misses_nothing_when_what_it_has_read_expires() -> None:
+    three = Streamed(skew=False)
+    three.create_streamed()
+    (stream,) = three.streams()
+    three.put("a")
+    (place,) = [place for place in stream.partitions if kept(three, place)]
+    at = three.read(place, ReadChanges(stream.label, Position(0, 0), 100, consistent=True)).next
+    three.advance_wall(RETENTION_S + 600)
+    three.until(lambda: kept(three, place) == 0, "the record is gone")
+    page = three.read(place, ReadChanges(stream.label, at, 100, consistent=True))
+    assert (page.oldest.slot, page.oldest.index) <= (at.slot, at.index)
 
 
 def test_what_an_index_has_not_confirmed_never_expires(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.node.streamed import BOTH, BY_GROUP, KEY_SCHEMA, NAME, Streamed
+from tests.node.streamed import BOTH, BY_GROUP, KEY_SCHEMA, NAME, Streamed, encoded, put
 from tests.node.three import ALL, N0, N1, N2, PUT
 
 from gramme.kernel.ids import CATALOG_GROUP, NodeId
@@ -13,8 +13,9 @@ from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.node.catalog_commands import ForgetStreams
 from gramme.node.table_evaluator import SealedEvaluator
 from gramme.tables.catalog import CreateTable, DeleteTable, ListTables, SetTimeToLive, StreamChange, UpdateTable
-from gramme.tables.requests import Failed, FailureKind, GetItem, Refused
+from gramme.tables.requests import Condition, DeleteItem, Failed, FailureKind, GetItem, Refused
 from gramme.tables.streams import RETENTION_S, ListStreams, Position, ReadChanges
+from gramme.tables.transactions import ConditionCheck
 
 A = {"S": "a"}
 
@@ -90,10 +91,46 @@ def test_pages_are_bounded_in_records_and_bytes() -> None:
     page = three.read(place, ReadChanges(stream.label, Position(0, 0), 100, 1, consistent=True))
     assert page.records == every[:1]  # one always fits
     page = three.bounds(stream, place)
-    assert (page.records, page.end) == ([], Position(every[-1].at.slot, 1))
+    behind = three.replica(N0, place.group).replica.last_slot + 1
+    assert (page.records, page.end) == ([], Position(behind, 0))
     assert page.oldest == Position(1, 0)
-    page = three.read(place, ReadChanges(stream.label, page.end, 100, consistent=True))
-    assert (page.records, page.next, page.last) == ([], Position(every[-1].at.slot, 1), None)
+    page = three.read(place, ReadChanges(stream.label, every[-1].at, 100, consistent=True))
+    assert (page.records, page.next, page.last) == (every[-1:], page.end, None)
+    page = three.read(place, ReadChanges(stream.label, page.next, 100, consistent=True))
+    assert (page.records, page.next, page.last) == ([], page.end, None)
+
+
+def test_transactions_leave_records_with_both_images() -> None:
+    three = Streamed()
+    table = three.create_streamed()
+    (stream,) = three.streams()
+    keys = [f"k{count}" for count in range(6)]
+    assert len({table.partition_of(encoded(key)).group for key in keys}) > 1
+    three.put("k0", v=n(0))
+    three.put("k1", v=n(0))
+    there = Condition("attribute_exists(pk)")
+    three.transact(
+        put("k0", v=n(1)), DeleteItem(encoded("k1")), *(put(key, v=n(1)) for key in keys[2:5]),
+        ConditionCheck(encoded("k5"), Condition("attribute_not_exists(pk)")),
+    )  # fmt: skip
+    assert three.changes_of(stream, "k0")[1:] == [({"pk": s("k0"), "v": n(0)}, {"pk": s("k0"), "v": n(1)})]
+    assert three.changes_of(stream, "k1")[1:] == [({"pk": s("k1"), "v": n(0)}, None)]
+    for key in keys[2:5]:
+        assert three.changes_of(stream, key) == [(None, {"pk": s(key), "v": n(1)})]
+    before = three.records(stream)
+    three.transact(*(ConditionCheck(encoded(key), there) for key in ("k0", "k2")))
+    assert three.records(stream) == before  # what was only checked did not change
+
+
+def test_a_transaction_in_one_partition_is_one_slot_of_several_records() -> None:
+    three = Streamed()
+    table = three.create_streamed()
+    (stream,) = three.streams()
+    place = table.partitions[0]
+    keys = [key for key in (f"k{count}" for count in range(40)) if table.partition_of(encoded(key)) == place][:5]
+    three.transact(*(put(key) for key in keys))
+    records = three.shard(stream, place, limit=2)
+    assert [record.at for record in records] == [Position(records[0].at.slot, index) for index in range(5)]
 
 
 # --- off and on

@@ -21,7 +21,7 @@ from gramme.kernel.ids import Slot
 from gramme.kernel.time import Stamp
 from gramme.node.evaluator import Read, Scan
 from gramme.node.mutation import CHANGES, change_key, decode_change, place_of_change, slot_of_change
-from gramme.node.state_rows import CHANGE_LOG_ROW
+from gramme.node.state_rows import CHANGE_LOG_ROW, applied_slot
 from gramme.tables.indexes import PartitionSchema
 from gramme.tables.streams import Change, Changes, Position, ReadChanges
 
@@ -127,37 +127,38 @@ def by_key(
 
 def read_changes(request: ReadChanges, schema: PartitionSchema, get: Read, scan: Scan) -> Changes:
     """Records of one shard, as far as they are applied here. A stream of which this replica has not heard yet has no
-    records yet; the catalog tells whether there is such a stream."""
+    records yet; the catalog tells whether there is such a stream.
+
+    A reader at the end is told to go on behind all that is applied, not behind the last record: else it would seem to
+    have missed something once that record has expired.
+    """
     log = read_log(get, schema)
     shard = log.shard(request.label)
     if shard is None:
         return Changes([], request.start, Position(0, 0), request.start, 0)
     oldest = Position(max(shard.first, log.trimmed) + 1, 0)
-    top = change_key((1 << 64) - 1 if shard.last is None else shard.last, 0)
-    records = _records(request, oldest, top, scan)
+    behind = applied_slot(get) + 1
+    end = max(Position(behind if shard.last is None else min(shard.last, behind), 0), oldest, key=_order)
     start = max(request.start, oldest, key=_order)
-    after = _behind(records[-1].at) if records else start
-    last = next(scan(change_key(*_order(oldest)), top, True), None)
-    end = oldest if last is None else _behind(Position(*place_of_change(last[0])))
+    if not request.limit or _order(start) >= _order(end):
+        return Changes([], start, oldest, end, shard.first, shard.last)
+    records, more = _records(request, start, end, scan)
+    after = _behind(records[-1].at) if more else end
     return Changes(records, after, oldest, end, shard.first, shard.last)
 
 
-def _records(request: ReadChanges, oldest: Position, top: bytes, scan: Scan) -> list[Change]:
+def _records(request: ReadChanges, start: Position, end: Position, scan: Scan) -> tuple[list[Change], bool]:
+    """A page, and whether something may follow it."""
     records: list[Change] = []
-    if not request.limit:
-        return records
     size = 0
-    start = max(request.start, oldest, key=_order)
-    for key, value in scan(change_key(start.slot, start.index), top, False):
+    for key, value in scan(change_key(*_order(start)), change_key(*_order(end)), False):
         size += len(value)
-        if records and size > request.max_bytes:
-            break
+        if records and (size > request.max_bytes or len(records) == request.limit):
+            return records, True
         change = decode_change(value)
         at = Position(*place_of_change(key))
         records.append(Change(at, change.stamp, change.old, change.new, change.service))
-        if len(records) == request.limit:
-            break
-    return records
+    return records, False
 
 
 def _order(position: Position) -> tuple[int, int]:

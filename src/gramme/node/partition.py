@@ -9,7 +9,6 @@ proposed writes have an unknown outcome until the next leader's log tells, by co
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
@@ -34,7 +33,7 @@ from gramme.node.mutation import (
 )
 from gramme.node.outcomes import Outcomes
 from gramme.node.ports import NodeSettings
-from gramme.node.state_rows import SCHEMA_ROW
+from gramme.node.state_rows import APPLIED, APPLIED_KEY, SCHEMA_ROW
 from gramme.node.totals import TOTALS_ROW, Totals
 from gramme.node.wire import decode_reply, encode_reply
 from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark
@@ -59,8 +58,6 @@ from gramme.tables.requests import (
 from gramme.tables.streams import DescribeStream, ListStreams, ReadChanges
 from gramme.tables.transaction_commands import Prepare, WriteAll
 
-_APPLIED: Final = struct.Struct(">QIQ")  # slot, chain CRC, stamp
-_APPLIED_KEY: Final = b"applied"
 _READS: Final = (
     GetItem,
     ScanRange,
@@ -448,7 +445,7 @@ class PartitionReplica:
         if grew and self._totals is not None:
             batch.put(prefix + TOTALS_ROW, self._totals.row())
         last = entries[-1]
-        batch.put(applied_row(self.extent), _APPLIED.pack(last.slot, last.crc, last.stamp))
+        batch.put(applied_row(self.extent), APPLIED.pack(last.slot, last.crc, last.stamp))
         try:
             self._engine.write(batch)
         except Stalled:
@@ -606,7 +603,7 @@ class PartitionReplica:
 
 def applied_row(extent: ExtentId) -> bytes:
     """Key of the row that says how far an extent's rows are."""
-    return row_key(extent, Space.META, _APPLIED_KEY)
+    return row_key(extent, Space.META, APPLIED_KEY)
 
 
 def read_applied(view: View, extent: ExtentId) -> Mark:
@@ -614,10 +611,10 @@ def read_applied(view: View, extent: ExtentId) -> Mark:
     stored = view.get(applied_row(extent))
     if stored is None:
         return ORIGIN
-    slot, crc, stamp = _APPLIED.unpack(stored)
+    slot, crc, stamp = APPLIED.unpack(stored)
     return Mark(Slot(slot), crc, Stamp(stamp))
 
 
 def pack_applied(applied: Mark) -> bytes:
     """The value of the `applied` row."""
-    return _APPLIED.pack(applied.slot, applied.crc, applied.stamp)
+    return APPLIED.pack(applied.slot, applied.crc, applied.stamp)

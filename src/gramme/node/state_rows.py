@@ -1,14 +1,16 @@
 """Names of the rows of space STATE: what a partition's replicas keep of the partition itself.
 
 Written by mutations like any other row, so that they are a function of the partition's log and travel with snapshots.
-`gramme.node.totals` has one more.
+`gramme.node.totals` has one more. The `applied` row, of space META, is each replica's own: how far its rows are.
 """
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from typing import Final
 
-from gramme.kernel.ids import GroupId
+from gramme.kernel.ids import GroupId, Slot
 from gramme.storage.engine.rows import Space
 
 _STATE: Final = bytes((Space.STATE,))
@@ -18,6 +20,19 @@ SCHEMA_ROW: Final = _STATE + b"schema"
 
 CHANGE_LOG_ROW: Final = _STATE + b"changes"
 """`gramme.node.change_log.ChangeLog`."""
+
+
+APPLIED: Final = struct.Struct(">QIQ")
+"""Value of the `applied` row: slot, chain CRC, stamp."""
+
+APPLIED_KEY: Final = b"applied"
+_APPLIED_ROW: Final = bytes((Space.META,)) + APPLIED_KEY
+
+
+def applied_slot(read: Callable[[bytes], bytes | None]) -> Slot:
+    """The slot up to which the rows that `read` shows are applied."""
+    stored = read(_APPLIED_ROW)
+    return Slot(0) if stored is None else Slot(APPLIED.unpack(stored)[0])
 
 
 def filled_row(index: int) -> bytes:
