@@ -150,6 +150,23 @@ def test_forgetting_takes_the_row_that_was_closed_then_and_no_newer_one() -> Non
     assert rows.space(Space.TRANSACTIONS) == {}
 
 
+def test_a_one_phase_tokens_time_begins_when_its_outcome_is_known_and_its_marker_is_not_forgotten() -> None:
+    """The token is free again although the partition has not dropped the marker: the row goes on without it."""
+    for command in (Begin(ID, OTHER, b"of another kind!", 60, False, WHO), Forget(((ID, 1000 * SECOND),))):
+        rows = Rows(LedgerEvaluator())
+        rows.wall = 1000 * SECOND
+        for step in (ONE_PHASE, Settle(((ID, TX, DONE),))):
+            rows.write(step)
+        rows.wall += TOKEN_NS
+        rows.write(command)
+        assert list(rows.scan(CLOSED, CLOSED_END, False)) == []
+        assert rows.write(Recover(TX, TX)) == Verdict(True, ())
+        rows.write(Decide(ID, OTHER, None))
+        assert list(rows.space(Space.TRANSACTIONS, b"o/")) == [b"o/" + TX]
+        rows.write(Close(((TX, TX),)))
+        assert rows.rows == {}
+
+
 def test_without_a_token_nothing_is_left_of_a_finished_transaction() -> None:
     rows = Rows(LedgerEvaluator())
     for step in (Begin(ID, TX, b"", 50, False, WHO), Decide(ID, TX, DONE), Close(((ID, TX),))):

@@ -146,8 +146,8 @@ class Settle(_Wire, tag="Settle", frozen=True):
 
 
 class Close(_Wire, tag="Close", frozen=True):
-    """All participants of these committed transactions (id, tx) have finished: the time for which a token is remembered
-    begins. Answer: Settled."""
+    """All participants of these committed transactions (id, tx) have finished, or need no marker any more: a token's
+    time begins, if it has not. Answer: Settled."""
 
     rows: tuple[tuple[bytes, bytes], ...]
 

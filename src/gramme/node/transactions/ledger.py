@@ -6,7 +6,9 @@ transaction is committed when its row says COMMITTED, and whoever finds no row o
 every participant has finished. So only success is remembered.
 
 Rows of space TRANSACTIONS: `r/ID` → LedgerRow; `o/ID` → while participants may not have finished (open); `x/TIME/ID` →
-closed then (wall time, 8 bytes), in the order in which the sweep forgets them. Source: USENIX ATC 2023, section 4.1
+closed then (wall time, 8 bytes), in the order in which the sweep forgets them. A token's time runs from when its
+transaction is closed: when all participants have finished, or, of one phase, when its outcome is here; such a row stays
+open until its partition needs no marker any more. Source: USENIX ATC 2023, section 4.1
 (transaction ledger) and 4.4 (recovery); API reference, TransactWriteItems (a token is valid for ten minutes after the
 request is done).
 """
@@ -54,8 +56,8 @@ _SETTLED: Final = Settled()
 
 
 class LedgerRow(msgspec.Struct, frozen=True, array_like=True):
-    """One transaction. `begun` and `closed` are wall time at the ledger's leader; `closed` 0: it is open. `digest` b"":
-    it has no token."""
+    """One transaction. `begun` and `closed` are wall time at the ledger's leader; `closed` 0: its token's time has not
+    begun. `digest` b"": it has no token. No `participants`: all have finished."""
 
     tx: bytes
     digest: bytes
@@ -108,7 +110,7 @@ class LedgerEvaluator:
             case Recover():
                 return _recover(request, read)
             case Settle():
-                return _settle(request, read)
+                return _settle(request, read, context)
             case Close():
                 return _close(request, read, context)
             case Forget():
@@ -123,15 +125,15 @@ class LedgerEvaluator:
 def _begin(request: Begin, read: Read, context: Context) -> Change | Answer:
     key = _ROW + request.id
     row = ledger_row(read, request.id)
+    puts: list[tuple[bytes, bytes]] = []
     deletes: list[bytes] = []
     if row is not None:
-        if row.closed and context.wall - row.closed >= TOKEN_NS:
-            deletes = [_closed(row.closed, request.id)]  # the sweep has not come by yet
+        if row.closed and context.wall - row.closed >= TOKEN_NS:  # the sweep has not come by yet
+            puts, deletes = _without_token(row), [_closed(row.closed, request.id)]
         elif row.digest != request.digest:
             return Answer(TokenMismatch(), (key,))
         elif row.done is not None:
-            unfinished = () if row.closed or row.one_phase else row.participants
-            return Answer(Replay(row.tx, row.done, unfinished), (key,))
+            return Answer(Replay(row.tx, row.done, () if row.one_phase else row.participants), (key,))
         elif row.tx == request.tx:
             return Answer(_BEGUN, (key,))
         else:
@@ -140,7 +142,14 @@ def _begin(request: Begin, read: Read, context: Context) -> Change | Answer:
     new = LedgerRow(
         request.tx, request.digest, "RUNNING", request.stamp, request.one_phase, request.participants, context.wall
     )
-    return Change([(key, _pack(new)), (OPEN + request.id, b"")], deletes, _BEGUN)
+    return Change([(key, _pack(new)), (OPEN + request.id, b""), *puts], deletes, _BEGUN)
+
+
+def _without_token(row: LedgerRow) -> list[tuple[bytes, bytes]]:
+    """A row whose token is free again and whose partition still keeps a marker goes on under its own name."""
+    if not row.participants:
+        return []
+    return [(_ROW + row.tx, _pack(row)), (OPEN + row.tx, b"")]
 
 
 def _decide(request: Decide, read: Read) -> Change | Answer:
@@ -168,7 +177,7 @@ def _recover(request: Recover, read: Read) -> Change | Answer:
     return Change([], [key, OPEN + request.id], Verdict(False, row.participants))
 
 
-def _settle(request: Settle, read: Read) -> Change:
+def _settle(request: Settle, read: Read, context: Context) -> Change:
     puts: list[tuple[bytes, bytes]] = []
     deletes: list[bytes] = []
     for id_, (tx, done) in {id_: (tx, done) for id_, tx, done in request.rows}.items():
@@ -178,7 +187,8 @@ def _settle(request: Settle, read: Read) -> Change:
         if done is None:
             deletes += (_ROW + id_, OPEN + id_)
         else:
-            puts.append((_ROW + id_, _pack(_replace(row, state="COMMITTED", done=done))))
+            committed = _replace(row, state="COMMITTED", done=done, closed=context.wall)
+            puts += ((_ROW + id_, _pack(committed)), (_closed(context.wall, id_), b""))
     return Change(puts, deletes, _SETTLED)
 
 
@@ -187,25 +197,28 @@ def _close(request: Close, read: Read, context: Context) -> Change | Answer:
     deletes: list[bytes] = []
     for id_, tx in dict(request.rows).items():
         row = ledger_row(read, id_)
-        if row is None or row.tx != tx or row.closed or row.state != "COMMITTED":
+        if row is None or row.tx != tx or not row.participants or row.state != "COMMITTED":
             continue
         deletes.append(OPEN + id_)
-        if row.digest:
-            puts.append((_ROW + id_, _pack(_replace(row, closed=context.wall, participants=()))))
-            puts.append((_closed(context.wall, id_), b""))
-        else:
+        if not row.digest or id_ == tx:
             deletes.append(_ROW + id_)
+            continue
+        puts.append((_ROW + id_, _pack(_replace(row, closed=row.closed or context.wall, participants=()))))
+        if not row.closed:
+            puts.append((_closed(context.wall, id_), b""))
     return Change(puts, deletes, _SETTLED)
 
 
 def _forget(request: Forget, read: Read) -> Change | Answer:
+    puts: list[tuple[bytes, bytes]] = []
     deletes: list[bytes] = []
     for id_, closed in dict(request.rows).items():
         row = ledger_row(read, id_)
-        if row is not None and row.closed == closed:
-            deletes.append(_ROW + id_)
+        if row is not None and row.closed == closed and id_ != row.tx:
+            puts += _without_token(row)
+            deletes += (_ROW + id_, OPEN + id_)
         deletes.append(_closed(closed, id_))
-    return Change([], deletes, _SETTLED)
+    return Change(puts, deletes, _SETTLED)
 
 
 def _closed(at: int, id_: bytes) -> bytes:
