@@ -70,9 +70,9 @@ class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Changes(msgspec.Struct, frozen=True, array_like=True, tag="Changes"):
-    """Answer to ReadChanges. `next`: where reading goes on; `end`, if there is nothing more. `oldest`: the first position
-    that is not trimmed. `end`: behind everything that is applied here. `first`, `last`: the shard's slots; `last` None
-    while it is open."""
+    """Answer to ReadChanges. `next`: where reading goes on; `end`, if there is nothing more. `oldest`: the first
+    position that is not trimmed. `end`: behind everything that is applied here. `first`, `last`: the shard's slots;
+    `last` None while it is open."""
 
     records: list[Change]
     next: Position
