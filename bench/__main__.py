@@ -1,4 +1,4 @@
-"""`make bench`: measure throughput, latency and failover, and write `docs/benchmarks.md`.
+"""`make bench`: measure throughput, latency, failover and stream lag, and write `docs/benchmarks.md`.
 
 Exit code 1 if a floor of issue 2 is missed, 2 if something could not be measured.
 """
@@ -11,7 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import failover, machine, report, throughput, wrk
+from msgspec.structs import replace
+
+from bench import failover, machine, report, stream_lag, throughput, wrk
 from gramme.kernel.errors import GrammeError
 
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -23,7 +25,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=8, help="length of one measurement (8)")
     parser.add_argument("--kills", type=int, default=20, help="leaders killed, 0 for none (20)")
     parser.add_argument("--stops", type=int, default=10, help="leaders told to stop, 0 for none (10)")
-    parser.add_argument("--only", choices=("throughput", "failover"), help="measure one of the two, write nothing")
+    parser.add_argument("--only", choices=("throughput", "failover", "streams"), help="measure one, write nothing")
+    parser.add_argument("--add", action="store_true", help="with --only streams: put it into the page that is there")
     parser.add_argument("--directory", type=Path, help="where the nodes' data goes while they run (a temporary one)")
     parser.add_argument("--out", type=Path, default=_PAGE, help="the page to write (docs/benchmarks.md)")
     return parser.parse_args()
@@ -32,10 +35,13 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure and write; see the module."""
     arguments = _arguments()
-    wrk.find()  # before anything is measured
+    if arguments.only in (None, "throughput"):
+        wrk.find()  # before anything is measured
     with tempfile.TemporaryDirectory(dir=arguments.directory, prefix="gramme-bench-") as name:
         results = _measure(arguments, Path(name))
-    if arguments.only is None:
+    if arguments.add and arguments.only == "streams":
+        results = replace(report.read(arguments.out), stream_lag=results.stream_lag)
+    if arguments.only is None or arguments.add:
         report.write(results, arguments.out)
         print(f"written: {arguments.out}")
     else:
@@ -47,20 +53,24 @@ def main() -> int:
 
 
 def _measure(arguments: argparse.Namespace, directory: Path) -> report.Results:
-    found, gaps = [], None
+    found, gaps, lag = [], None, None
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
     on = machine.describe(directory)
-    if arguments.only != "failover":
+    if arguments.only in (None, "throughput"):
         found = throughput.measure(arguments.rounds, arguments.seconds, directory, _progress)
-    if arguments.only != "throughput" and (arguments.kills or arguments.stops):
+    if arguments.only in (None, "failover") and (arguments.kills or arguments.stops):
         gaps = failover.measure(arguments.kills, arguments.stops, directory, _progress)
+    if arguments.only in (None, "streams"):
+        lag = stream_lag.measure(20 * arguments.seconds / 8, directory, date, on.commit, _progress)
     return report.Results(
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        date=date,
         command=" ".join(["python -m bench", *sys.argv[1:]]),
         rounds=arguments.rounds,
         seconds=arguments.seconds,
         machine=on,
         throughput=found,
         failover=gaps,
+        stream_lag=lag,
     )
 
 

@@ -9,10 +9,11 @@ from typing import Final
 
 import msgspec
 
-from bench import wrk
+from bench import stream_lag, wrk
 from bench.failover import Gaps
 from bench.machine import Machine
 from bench.plot import Bar, Dots, draw
+from bench.stream_lag import Lag
 from bench.throughput import CEILING, Measured
 from bench.wrk import Load
 
@@ -31,6 +32,7 @@ class Results(msgspec.Struct, frozen=True):
     machine: Machine
     throughput: list[Measured]
     failover: Gaps | None
+    stream_lag: Lag | None = None
 
 
 def write(results: Results, file: Path) -> None:
@@ -39,6 +41,11 @@ def write(results: Results, file: Path) -> None:
     file.with_suffix(".svg").write_text(_picture(results), encoding="utf-8")
     numbers = msgspec.json.format(msgspec.json.encode(results), indent=1)
     file.with_suffix(".json").write_bytes(numbers + b"\n")
+
+
+def read(file: Path) -> Results:
+    """What `write` wrote there last."""
+    return msgspec.json.decode(file.with_suffix(".json").read_bytes(), type=Results)
 
 
 def floors_missed(results: Results) -> list[str]:
@@ -64,6 +71,7 @@ def page(results: Results, name: str) -> str:
             "",
             *_throughput(results),
             *_failover(results.failover),
+            *_stream_lag(results.stream_lag),
             *_machine(results.machine),
         ]
     )
@@ -119,6 +127,27 @@ def _failover(gaps: Gaps | None) -> list[str]:
         if values:
             figures = (statistics.median(values), min(values), max(values))
             lines.append(f"| {what} | {len(values)} | {' | '.join(f'{value * 1e3:,.0f}' for value in figures)} |")
+    return [*lines, ""]
+
+
+def _stream_lag(lag: Lag | None) -> list[str]:
+    if lag is None:
+        return []
+    lines = [
+        "## Stream lag",
+        "",
+        f"From sending a write (PutItem, {stream_lag.WRITES_PER_S} a second, through the shared endpoint of three "
+        "nodes) to receiving its record from GetRecords, at the node that leads the item's partition and at the other two; "
+        f"readers pause {stream_lag.POLL_S * 1e3:.0f} ms after an empty answer. Measured on {lag.date} at commit "
+        f"{lag.commit}, load average before {lag.load:g}.",
+        "",
+        "| read at | records | p50 ms | p90 ms | p99 ms | longest ms |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for where, values in (("the leader", lag.leader_ms), ("a follower", lag.follower_ms)):
+        cuts = statistics.quantiles(values, n=100)
+        figures = (statistics.median(values), cuts[89], cuts[98], values[-1])
+        lines.append(f"| {where} | {len(values):,} | {' | '.join(f'{value:,.0f}' for value in figures)} |")
     return [*lines, ""]
 
 
