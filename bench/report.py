@@ -137,17 +137,16 @@ def _stream_lag(lag: Lag | None) -> list[str]:
         "## Stream lag",
         "",
         f"From sending a write (PutItem, {stream_lag.WRITES_PER_S} a second, through the shared endpoint of three "
-        "nodes) to receiving its record from GetRecords, at the node that leads the item's partition and at the other two; "
-        f"readers pause {stream_lag.POLL_S * 1e3:.0f} ms after an empty answer. Measured on {lag.date} at commit "
+        "nodes) to receiving its record from GetRecords, at the node that leads the item's partition and at the other "
+        f"two; readers pause {stream_lag.POLL_S * 1e3:.0f} ms after an empty answer. Measured on {lag.date} at commit "
         f"{lag.commit}, load average before {lag.load:g}.",
         "",
         "| read at | records | p50 ms | p90 ms | p99 ms | longest ms |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for where, values in (("the leader", lag.leader_ms), ("a follower", lag.follower_ms)):
-        cuts = statistics.quantiles(values, n=100)
-        figures = (statistics.median(values), cuts[89], cuts[98], values[-1])
-        lines.append(f"| {where} | {len(values):,} | {' | '.join(f'{value:,.0f}' for value in figures)} |")
+    for where, spread in (("the leader", lag.leader), ("a follower", lag.follower)):
+        figures = [f"{spread.percentiles_ms[percent]:,.0f}" for percent in (50, 90, 99, 100)]
+        lines.append(f"| {where} | {spread.count:,} | {' | '.join(figures)} |")
     return [*lines, ""]
 
 

@@ -30,15 +30,22 @@ _LIMIT_S: Final = 60.0
 Progress = Callable[[str], None]
 
 
+class Spread(msgspec.Struct, frozen=True):
+    """How long it took: 101 percentiles in milliseconds, from the shortest to the longest, of `count` records."""
+
+    count: int
+    percentiles_ms: list[float]
+
+
 class Lag(msgspec.Struct, frozen=True):
-    """Milliseconds from write to reader, sorted, at the node that led the item's partition and at the two others.
-    `load`: one-minute load average before."""
+    """From write to reader, at the node that led the item's partition and at the two others. `load`: one-minute load
+    average before."""
 
     date: str
     commit: str
     load: float
-    leader_ms: list[float]
-    follower_ms: list[float]
+    leader: Spread
+    follower: Spread
 
 
 def measure(seconds: float, directory: Path, date: str, commit: str, progress: Progress) -> Lag:
@@ -62,7 +69,12 @@ def measure(seconds: float, directory: Path, date: str, commit: str, progress: P
         leader_ms, follower_ms = _lags(sent, readers, led)
     progress(f"stream lag: median {statistics.median(leader_ms):.0f} ms at leaders, "
              f"{statistics.median(follower_ms):.0f} ms at followers")  # fmt: skip
-    return Lag(date, commit, load, sorted(leader_ms), sorted(follower_ms))
+    return Lag(date, commit, load, _spread(leader_ms), _spread(follower_ms))
+
+
+def _spread(values: list[float]) -> Spread:
+    cuts = [min(values), *statistics.quantiles(values, n=100, method="inclusive"), max(values)]
+    return Spread(len(values), [round(cut, 1) for cut in cuts])
 
 
 def _write(writer: Endpoint, seconds: float) -> dict[str, float]:
