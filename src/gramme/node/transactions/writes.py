@@ -57,6 +57,7 @@ PATIENCE_NS: Final = 5 * SECOND
 _ATTEMPTS: Final = 6
 _RETRY_NS: Final = 10 * MILLISECOND
 _CONFLICT: Final = Conflict()
+_UNFINISHED: Final = Failed(FailureKind.UNKNOWN, "the transaction is committed, and not finished everywhere yet")
 
 
 class Recoverer(Protocol):
@@ -159,7 +160,7 @@ class WriteCoordinator:
             if whole:
                 self._answer(TransactionDone(replay.done.parts, replayed=True))
             else:
-                self._answer(Failed(FailureKind.UNKNOWN, "a committed transaction is not finished everywhere yet"))
+                self._answer(_UNFINISHED)
 
         if replay.participants:
             self._recoverer.recover(self._id, replay.tx, finished)
@@ -301,9 +302,14 @@ class WriteCoordinator:
                 raise Invariant(f"unexpected answer of the ledger: {type(reply).__name__}")
 
     def _finish(self) -> None:
+        """Also after the deadline, for what it holds up."""
         self._waiting = len(self._parts)
         whole = True
         done = self._done()
+        deadline = self._deadline
+        if self._desk.now() >= deadline:
+            self._answer(_UNFINISHED)
+            deadline = Instant(self._desk.now() + SECOND)
 
         def finished(reply: Any) -> None:
             nonlocal whole
@@ -316,10 +322,10 @@ class WriteCoordinator:
                 self._desk.close(self._id, self._tx)
                 self._answer(done)
             else:
-                self._answer(Failed(FailureKind.UNKNOWN, "committed, and not finished everywhere yet"))
+                self._answer(_UNFINISHED)
 
         for part in self._parts:
-            self._desk.insist(part.place, Finish(self._tx, commit=True), self._deadline, finished)
+            self._desk.insist(part.place, Finish(self._tx, commit=True), deadline, finished)
 
     # --- outcomes -----------------------------------------------------------------------------------------------------
 
