@@ -87,6 +87,10 @@ class Streamed(Three):
         reply = self._call(node, lambda router, deadline, done: router.transact_write(request, deadline, done))
         assert isinstance(reply, TransactionDone), reply
 
+    def send(self, place: Partition, command: Any, node: NodeId = N0) -> Any:
+        """The reply of a partition's leader to a command."""
+        return self._call(node, lambda router, deadline, done: router.send(place, command, deadline, done))
+
     # --- streams ------------------------------------------------------------------------------------------------------
 
     def streams(self, node: NodeId = N0) -> list[StreamDescriptor]:

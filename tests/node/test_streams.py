@@ -15,6 +15,7 @@ from gramme.node.table_evaluator import SealedEvaluator
 from gramme.tables.catalog import CreateTable, DeleteTable, ListTables, SetTimeToLive, StreamChange, UpdateTable
 from gramme.tables.requests import Condition, DeleteItem, Failed, FailureKind, GetItem, Refused
 from gramme.tables.streams import RETENTION_S, ListStreams, Position, ReadChanges
+from gramme.tables.transaction_commands import Finish, Prepare, Prepared
 from gramme.tables.transactions import ConditionCheck
 
 A = {"S": "a"}
@@ -406,3 +407,38 @@ def test_a_table_created_with_expiry_tells_its_partitions() -> None:
     create = CreateTable(NAME, KEY_SCHEMA, (("pk", "S"),), "PAY_PER_REQUEST", settings={"TimeToLive": "t"})
     three.ask(create)
     assert {three.schema(place, node).expiry for place in three.table().partitions for node in ALL} == {"t"}
+
+
+def test_a_replica_that_missed_the_seal_is_sealed_by_a_snapshot() -> None:
+    three = Streamed(retain_log_bytes=0)
+    table = three.create_streamed()
+    (stream,) = three.streams()
+    place = table.partition_of(encoded("a"))
+    three.crash(N2)
+    for count in range(40):
+        three.put("a", v=n(count), padding=s("p" * 2_000))
+    three.delete(NAME)
+    three.run(5 * SECOND)
+    three.start(N2)
+    three.until(lambda: three.log(place, N2) == three.log(place, N0), "node 2 has caught up")
+    assert three.node(N2).snapshots_in.installed > 0
+    assert isinstance(three.replica(N2, place.group).evaluator, SealedEvaluator)
+    assert next(three.replica(N2, place.group).scan(b"\x01", b"\x02", False), None) is None
+    three.lead(N2, place.group)
+    assert len(three.shard(stream, place, N2)) == 40
+    assert three.submit(N2, table, GetItem(PUT.key, consistent=True)) == Failed(FailureKind.NO_TABLE)
+
+
+def test_an_item_that_a_transaction_holds_goes_with_its_table() -> None:
+    three = Streamed()
+    table = three.create_streamed()
+    (stream,) = three.streams()
+    place = table.partition_of(encoded("a"))
+    prepare = Prepare(b"t" * 16, three.cluster.machines[N0].clock.timestamp(), b"i" * 16, [put("a")])
+    assert isinstance(three.send(place, prepare), Prepared)
+    three.delete(NAME)
+    for node in ALL:
+        three.until(lambda node=node: three.log(place, node).open is None, "sealed")  # type: ignore[misc]
+        assert next(three.replica(node, place.group).scan(b"\x03", b"\x04", False), None) is None
+    assert three.send(place, Finish(prepare.tx, True)) == Failed(FailureKind.NO_TABLE)
+    assert three.records(stream) == []

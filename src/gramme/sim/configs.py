@@ -39,8 +39,8 @@ class SimConfig:
     renewal_ns: int = 400 * MILLISECOND
     table_churn: bool = False
     indexes: bool = False  # the table has local and global indexes; one more comes and goes
-    streams: bool = False  # the table has a stream, which somebody reads
-    stream_churn: bool = False  # it is turned off and on again and again
+    streams: bool = False  # tables have streams, which somebody reads
+    stream_churn: bool = False  # one is turned off and on again and again
     stream_retention_ns: int = 24 * 3_600 * SECOND
     conditional: float = 0.35  # share of conditional writes among writes
     reads: float = 0.45
@@ -279,6 +279,8 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             faults={FaultKind.CRASH: 2, FaultKind.POWER: 1, FaultKind.DRAIN: 3, FaultKind.CUT_NODE: 3},
             fault_interval_ns=600 * MILLISECOND,
         ),
+        # A table with a stream is deleted and made again: the streams of all of them stay, the items do not.
+        replace(_BASE, name="stream-tables", streams=True, table_churn=True, reads=0.2),
         replace(_BASE, name="tables", table_churn=True, read_units=0, write_units=0),
         replace(
             _BASE,

@@ -106,7 +106,10 @@ class _Run:
                 for client in self._more_clients(2, retries_unknown=False)
             ]
         (self.admin_client,) = self._more_clients(1)
-        self.streams = StreamReader(self.world, self.cluster, _TABLE)
+        self.readers: list[StreamReader] = []
+        if config.streams:
+            names = [_TABLE, _CHURNED] if config.table_churn else [_TABLE]
+            self.readers = [StreamReader(self.world, self.cluster, name) for name in names]
         self.administrator = Administrator(self.world, self.admin_client, config, self.recorder)
 
     def _more_clients(self, count: int, *, retries_unknown: bool = True) -> list[Client]:
@@ -135,11 +138,8 @@ class _Run:
         for table in tables:
             self.administrator.create(table, partial(waiting.remove, table))
         self._await(lambda: not waiting, FOUNDING_NS, lambda: f"tables {waiting} were not created")
-        if self.config.streams:
-            waiting.append("stream")
-            self.streams.turn(True, partial(waiting.remove, "stream"))
-            self._await(lambda: not waiting, FOUNDING_NS, lambda: "the stream was not turned on")
-            self.streams.start()
+        for reader in self.readers:
+            reader.start()
 
     def _safety_phase(self) -> None:
         config, world = self.config, self.world
@@ -160,7 +160,7 @@ class _Run:
         if config.indexes:
             self.administrator.churn_index(_TABLE)
         if config.stream_churn:
-            self.streams.churn()
+            self.readers[0].churn()
         if config.table_churn:
             self.administrator.churn(_CHURNED, f"{_CHURNED}/", config.keys)
         world.run(end_ns)
@@ -171,9 +171,11 @@ class _Run:
         for worker in self.workers:
             worker.stop()
         self.administrator.stop()
-        self.streams.stop()
+        for reader in self.readers:
+            reader.stop()
+        working: list[Worker | Administrator | StreamReader] = [*self.workers, self.administrator, *self.readers]
         self._await(
-            lambda: all(worker.idle for worker in self.workers) and self.administrator.idle and self.streams.idle,
+            lambda: all(each.idle for each in working),
             RECOVERY_NS + 2 * self.config.request_deadline_ns,
             lambda: "clients or the administrator did not come to rest after the faults had healed",
         )
@@ -233,17 +235,18 @@ class _Run:
             self.world.run(self.world.now_ns + 200 * MILLISECOND)
 
     def _check_streams(self) -> None:
-        """The reader gets to the end of every shard, and what it got is the table's story."""
-        if not self.config.streams:
-            return
-        self._await(
-            lambda: self.streams.caught_up(self._replicas()), CONVERGENCE_NS, lambda: "the reader of streams is behind"
-        )
-        expires = self.config.stream_retention_ns < self.world.now_ns
-        from_birth = not (self.config.stream_churn or expires)
-        wrong = self.streams.violation(self._replicas(), from_birth, expires)
-        if wrong is not None:
-            raise Violated(wrong)
+        """The readers get to the end of every shard, and what they got is the tables' story."""
+        for reader in self.readers:
+            self._await(
+                partial(lambda reader: reader.caught_up(self._replicas()), reader),
+                CONVERGENCE_NS,
+                lambda: "the reader of a stream is behind",
+            )
+            expires = self.config.stream_retention_ns < self.world.now_ns
+            from_birth = not (self.config.stream_churn or expires)
+            wrong = reader.violation(self._replicas(), from_birth, expires)
+            if wrong is not None:
+                raise Violated(wrong)
 
     def _replicas(self) -> dict[GroupId, PartitionReplica]:
         """One replica of each group; they are all equal now."""

@@ -62,6 +62,8 @@ class Administrator:
         }
         if self._config.indexes:
             body |= _INDEXED
+        if self._config.streams:
+            body["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
         if self._config.write_units:
             body["ProvisionedThroughput"] = {
                 "ReadCapacityUnits": max(1, self._config.read_units),
