@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 import pytest
-from tests.api.caller import HASH_TABLE, Caller, event
+from tests.api.caller import HASH_TABLE, RANGE_TABLE, Caller, event
 
 from gramme.api.dynamodb.operations import OPERATIONS
 
@@ -212,6 +212,37 @@ def test_mutated_requests(seed: int) -> None:
         caller.backend.requests.clear()
         caller.backend.transactions.clear()
     assert accepted > _ROUNDS // 50  # not everything is refused at the door
+    assert caller.log == []
+
+
+def test_mutated_stream_requests() -> None:
+    rng = random.Random(3)
+    caller = Caller()
+    stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    caller.call("CreateTable", {**RANGE_TABLE, "StreamSpecification": stream})
+    caller.call("PutItem", {"TableName": "events", "Item": event("a", 1)})
+    arn = caller.call("ListStreams", {})["Streams"][0]["StreamArn"]
+    shard = caller.call("DescribeStream", {"StreamArn": arn})["StreamDescription"]["Shards"][0]
+    place = {"StreamArn": arn, "ShardId": shard["ShardId"]}
+    number = shard["SequenceNumberRange"]["StartingSequenceNumber"]
+    token = caller.call("GetShardIterator", {**place, "ShardIteratorType": "TRIM_HORIZON"})["ShardIterator"]
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        ("ListStreams", {"TableName": "events", "Limit": 1, "ExclusiveStartStreamArn": arn}),
+        ("DescribeStream", {"StreamArn": arn, "Limit": 2, "ExclusiveStartShardId": shard["ShardId"]}),
+        ("DescribeStream", {"StreamArn": arn, "ShardFilter": {"Type": "CHILD_SHARDS", "ShardId": shard["ShardId"]}}),
+        ("GetShardIterator", {**place, "ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": number}),
+        ("GetShardIterator", {**place, "ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1.5}),
+        ("GetRecords", {"ShardIterator": token, "Limit": 5}),
+    ]
+    for operation, body in bodies:
+        caller.call(operation, body)
+    for _ in range(_ROUNDS // 4):
+        operation, body = rng.choice(bodies)
+        mutated = copy.deepcopy(body)
+        for _ in range(rng.randrange(1, 3)):
+            mutated = _mutate(mutated, rng)
+        raw = json.dumps(mutated).encode()
+        _check(caller, operation, _mutate_bytes(raw, rng) if rng.random() < 0.2 else raw)
     assert caller.log == []
 
 

@@ -30,12 +30,7 @@ async def _list(call: Call) -> None:
             f"One or more parameter values were invalid: Limit cannot be greater than the maximum allowed size: {_PAGE}"
         )
     after = body.get("ExclusiveStartStreamArn")
-    table = body.get("TableName")
-    request = ListStreams(
-        None if table is None else settings.table_name(table),
-        None if after is None else stream_name(settings, after),
-        limit,
-    )
+    request = ListStreams(body.get("TableName"), None if after is None else stream_name(settings, after), limit)
     found = await ask(call, request)
     streams = [
         {

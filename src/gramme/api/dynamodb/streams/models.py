@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gramme.api.dynamodb.shapes import (
+    TABLE_NAME,
     InputShape,
     IntegerShape,
     Member,
@@ -63,6 +64,6 @@ LIST_STREAMS: Final = InputShape(
     (
         Member("ExclusiveStartStreamArn", _STRING, minimum=37, maximum=1024),
         _LIMIT,
-        Member("TableName", _STRING, minimum=3, maximum=1024),
+        Member("TableName", _STRING, minimum=3, maximum=255, pattern=TABLE_NAME),
     ),
 )
