@@ -280,7 +280,7 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             fault_interval_ns=600 * MILLISECOND,
         ),
         # A table with a stream is deleted and made again: the streams of all of them stay, the items do not.
-        replace(_BASE, name="stream-tables", streams=True, table_churn=True, reads=0.2),
+        replace(_BASE, name="stream-tables", streams=True, table_churn=True),
         replace(_BASE, name="tables", table_churn=True, read_units=0, write_units=0),
         replace(
             _BASE,
