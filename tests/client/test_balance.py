@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -39,6 +39,7 @@ def _cycle(worker: str, leases: dict[str, Lease], stalled: set[str]) -> bool:
     return moved
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([*NAMES, "dead", None]), max_size=30),
     st.integers(1, 4),

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gramme.client.errors import Unreachable
@@ -57,6 +57,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "backoff_s", lambda *_: 0.0)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.sets(st.integers(0, 39), max_size=6), st.integers(1, 3))
 def test_every_record_is_taken_or_put_aside_once_and_in_order(count: int, poison: set[int], attempts: int) -> None:
     handler, kept = Recorder(poison), Kept()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gramme.client.streams.stream import Shard, readable
@@ -34,6 +34,7 @@ def test_a_later_stream_waits_for_all_of_the_earlier() -> None:
     assert readable(shards, lambda s: s.label == shard("a").label) == [later]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), max_size=30))
 def test_every_lineage_is_read_to_its_end(parents: list[int]) -> None:
     shards = [shard(f"{n:03d}", f"{parent:03d}" if parent < n else None) for n, parent in enumerate(parents)]
