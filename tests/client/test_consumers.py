@@ -69,10 +69,21 @@ class Things:
         settings = Options(**{"poll_s": 0.02, "lease_s": 1.0, "attempts": 2, **options})
         made = Subscriber(self.endpoint, TABLE, handler, settings, self.warnings.append)
         ready = threading.Event()
-        thread = threading.Thread(target=made.run, args=(ready.set,))
+        refused: list[InvalidInput] = []
+
+        def run() -> None:
+            try:
+                made.run(ready.set)
+            except InvalidInput as error:
+                refused.append(error)
+                ready.set()
+
+        thread = threading.Thread(target=run)
         thread.start()
         try:
             assert ready.wait(30)
+            if refused:
+                raise refused[0]
             yield made
         finally:
             made.stop()
@@ -265,6 +276,26 @@ def test_a_subscription_goes_on_with_the_next_stream(things: Things) -> None:
         things.put(20)
         eventually("both streams are handled", lambda: seen.count >= 40)
     assert seen.numbers == things.written
+
+
+def test_a_subscription_ends_what_is_left_of_a_stream_that_is_off(things: Things) -> None:
+    seen = Seen()
+    with things.subscriber(seen):
+        things.put(5)
+        eventually("the first are handled", lambda: seen.count >= 5)
+    things.put(15)
+    things.switch(on=False)
+    with pytest.raises(InvalidInput, match="has no stream"), things.subscriber(seen, name="too-late"):
+        pass
+    with things.subscriber(seen):
+        eventually("the rest is handled", lambda: seen.count >= 20)
+        eventually("all shards are done", lambda: _checkpoints(things) == {"SHARD_END"})
+    assert seen.numbers == things.written
+
+
+def _checkpoints(things: Things) -> set[str]:
+    rows = things.client.scan(TableName=f"{TABLE}.default.leases", ConsistentRead=True)["Items"]
+    return {row["checkpoint"]["S"] for row in rows if "checkpoint" in row}
 
 
 def test_latest_means_what_comes_after_the_subscription_began(things: Things) -> None:

@@ -76,7 +76,8 @@ def tail(
 def subscribe(
     table: Table,
     call: Annotated[
-        str | None, typer.Option(metavar="MODULE:FUNCTION", help="Called with each batch, a list of records.")
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="Called with each batch, a list of records; shards side by side."),
     ] = None,
     post: Annotated[str | None, typer.Option(metavar="URL", help='Gets each batch as {"Records": […]}.')] = None,
     endpoint: EndpointUrl = _DEFAULT_ENDPOINT,

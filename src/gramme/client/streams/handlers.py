@@ -2,6 +2,7 @@
 
 A handler takes a list of records, in order, and returns when they are done; whatever it raises means that they are not.
 It is called again with the same records after a failure, and may see some of them again after a crash: at least once.
+Shards are worked through side by side, so a handler is called by several threads at the same time.
 """
 
 from __future__ import annotations

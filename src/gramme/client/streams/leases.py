@@ -9,7 +9,6 @@ says with which shards it began. Source: the Kinesis Client Library's lease tabl
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -61,29 +60,28 @@ class LeaseTable:
 
     # --- beginning
 
-    def begin(self, label: str, start: str, shards: Iterable[Shard], skipped: Iterable[Shard]) -> Begun:
-        """Fix how the subscription begins, unless it has begun; says how it did."""
-        row: dict[str, Any] = {
-            "lease": {"S": _BEGUN},
-            "label": {"S": label},
-            "start": {"S": start},
-            "shards": {"L": [{"S": shard.name} for shard in shards]},
-            "skipped": {"L": [{"S": shard.name} for shard in skipped]},
-        }
-        try:
-            self._endpoint.call(
-                "PutItem",
-                {"TableName": self._table, "Item": row, "ConditionExpression": "attribute_not_exists(lease)"},
-            )
-        except ServiceError as error:
-            if error.name != "ConditionalCheckFailedException":
-                raise
-            answer = self._endpoint.call(
-                "GetItem", {"TableName": self._table, "Key": {"lease": {"S": _BEGUN}}, "ConsistentRead": True}
-            )
-            row = answer["Item"]
+    def begun(self) -> Begun | None:
+        """How the subscription began; None: it has not."""
+        answer = self._endpoint.call(
+            "GetItem", {"TableName": self._table, "Key": {"lease": {"S": _BEGUN}}, "ConsistentRead": True}
+        )
+        row = answer.get("Item")
+        if row is None:
+            return None
         names = (frozenset(name["S"] for name in row[member]["L"]) for member in ("shards", "skipped"))
         return Begun(row["label"]["S"], row["start"]["S"], *names)
+
+    def begin(self, begun: Begun) -> Begun:
+        """Fix how the subscription begins, unless another worker was first; says how it did."""
+        row = {
+            "lease": {"S": _BEGUN},
+            "label": {"S": begun.label},
+            "start": {"S": begun.start},
+            "shards": {"L": [{"S": name} for name in sorted(begun.shards)]},
+            "skipped": {"L": [{"S": name} for name in sorted(begun.skipped)]},
+        }
+        self._conditional("PutItem", {"Item": row, "ConditionExpression": "attribute_not_exists(lease)"})
+        return self.begun() or begun
 
     def add(self, shard: Shard, checkpoint: str, iterator: str | None = None) -> None:
         """A row for a shard that has none."""

@@ -63,8 +63,9 @@ class Subscriber:
         self._stop = threading.Event()
 
     def run(self, ready: Callable[[], None] | None = None) -> None:
-        """Work until `stop`. `ready` is called when the first leases are seen to. Raises InvalidInput if the table has
-        no stream, ServiceError or Unreachable if the subscription cannot begin; later trouble is waited out."""
+        """Work until `stop`. `ready` is called when the first leases are seen to. Raises InvalidInput if a subscription
+        is to begin where there is no stream, ServiceError or Unreachable if this process cannot join it; later trouble
+        is waited out."""
         ensure_table(self._endpoint, self._lease_table, "lease")
         ensure_table(self._endpoint, self._dead_letter_table, "id")
         begun = self._begin()
@@ -86,13 +87,15 @@ class Subscriber:
         self._stop.set()
 
     def _begin(self) -> Begun:
-        arn = required_stream(self._endpoint, self._table)
-        shards = shards_of(self._endpoint, arn)
-        start = self._options.start
-        skipped = [shard for shard in shards if start == LATEST and shard.closed]
-        begun = self._leases.begin(label_of(arn), start, [s for s in shards if s not in skipped], skipped)
+        begun = self._leases.begun()
+        if begun is None:
+            arn = required_stream(self._endpoint, self._table)
+            shards = shards_of(self._endpoint, arn)
+            skipped = {shard.name for shard in shards if self._options.start == LATEST and shard.closed}
+            names = frozenset(shard.name for shard in shards if shard.name not in skipped)
+            begun = self._leases.begin(Begun(label_of(arn), self._options.start, names, frozenset(skipped)))
         present = {lease.name for lease in self._leases.all()}
-        for shard in shards:
+        for shard in self._shards(begun):
             if shard.name in begun.shards and shard.name not in present:
                 self._add(shard, begun.start)
         return begun

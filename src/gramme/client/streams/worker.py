@@ -50,6 +50,7 @@ class ShardWorker:
         self._valid_until = time.monotonic() + lease_s
         self._stop = threading.Event()
         self._lost = False
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name=f"shard {shard.name}", daemon=True)
 
     def start(self) -> None:
@@ -106,6 +107,7 @@ class ShardWorker:
             self._checkpoint(batch.records[-1]["dynamodb"]["SequenceNumber"])
         if batch.ended and not self._lost:
             self._checkpoint(SHARD_END)
+            self._ended = True
             return True
         if not batch.records:
             if self._begin is not None:
@@ -130,6 +132,6 @@ class ShardWorker:
 
     def _give_up(self) -> None:
         try:
-            self._leases.hand_over(self.shard.name, self.hand_over_to)
+            self._leases.hand_over(self.shard.name, None if self._ended else self.hand_over_to)
         except (ServiceError, Unreachable) as error:
             self._warn(f"{self.shard.name}: the lease could not be given up and will run out: {error}")
