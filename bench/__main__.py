@@ -1,4 +1,4 @@
-"""`make bench`: measure throughput, latency, failover and stream lag, and write `docs/benchmarks.md`.
+"""`make bench`: measure throughput, latency, failover, stream lag and transactions, and write `docs/benchmarks.md`.
 
 Exit code 1 if a floor of issue 2 is missed, 2 if something could not be measured.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bench import failover, machine, report, stream_lag, throughput, wrk
+from bench import failover, machine, report, stream_lag, throughput, transactions, wrk
 from gramme.kernel.errors import GrammeError
 
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -25,8 +25,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=8, help="length of one measurement (8)")
     parser.add_argument("--kills", type=int, default=20, help="leaders killed, 0 for none (20)")
     parser.add_argument("--stops", type=int, default=10, help="leaders told to stop, 0 for none (10)")
-    parser.add_argument("--only", choices=("throughput", "failover", "streams"), help="measure one, write nothing")
-    parser.add_argument("--add", action="store_true", help="with --only streams: put it into the page that is there")
+    parser.add_argument(
+        "--only", choices=("throughput", "failover", "streams", "transactions"), help="measure one, write nothing"
+    )
+    parser.add_argument(
+        "--add", action="store_true", help="with --only streams or transactions: put it into the page that is there"
+    )
     parser.add_argument("--directory", type=Path, help="where the nodes' data goes while they run (a temporary one)")
     parser.add_argument("--out", type=Path, default=_PAGE, help="the page to write (docs/benchmarks.md)")
     return parser.parse_args()
@@ -41,6 +45,8 @@ def main() -> int:
         results = _measure(arguments, Path(name))
     if arguments.add and arguments.only == "streams":
         results = replace(report.read(arguments.out), stream_lag=results.stream_lag)
+    elif arguments.add and arguments.only == "transactions":
+        results = replace(report.read(arguments.out), transactions=results.transactions)
     if arguments.only is None or arguments.add:
         report.write(results, arguments.out)
         print(f"written: {arguments.out}")
@@ -53,7 +59,7 @@ def main() -> int:
 
 
 def _measure(arguments: argparse.Namespace, directory: Path) -> report.Results:
-    found, gaps, lag = [], None, None
+    found, gaps, lag, transacted = [], None, None, None
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     on = machine.describe(directory)
     if arguments.only in (None, "throughput"):
@@ -62,6 +68,9 @@ def _measure(arguments: argparse.Namespace, directory: Path) -> report.Results:
         gaps = failover.measure(arguments.kills, arguments.stops, directory, _progress)
     if arguments.only in (None, "streams"):
         lag = stream_lag.measure(20 * arguments.seconds / 8, directory, date, on.commit, _progress)
+    if arguments.only in (None, "transactions"):
+        costs, contention = transactions.measure(arguments.rounds, arguments.seconds, directory, _progress)
+        transacted = transactions.Transactions(date, on.commit, on.load, costs, contention)
     return report.Results(
         date=date,
         command=" ".join(["python -m bench", *sys.argv[1:]]),
@@ -71,6 +80,7 @@ def _measure(arguments: argparse.Namespace, directory: Path) -> report.Results:
         throughput=found,
         failover=gaps,
         stream_lag=lag,
+        transactions=transacted,
     )
 
 

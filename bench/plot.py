@@ -1,4 +1,4 @@
-"""One picture of the figures, as an SVG written by hand: bars with their spread, and a dot for every failover."""
+"""Pictures of the figures, as SVG written by hand: bars with their spread, and dots for single measurements."""
 
 from __future__ import annotations
 
@@ -35,26 +35,41 @@ class Dots(msgspec.Struct, frozen=True):
     values: Sequence[float]
 
 
-def draw(bars_title: str, bars: Sequence[Bar], dots_title: str, dots: Sequence[Dots]) -> str:
-    """The SVG document: bars above, dots below, each part with a scale of its own that begins at nought."""
+class Panel(msgspec.Struct, frozen=True):
+    """A part of a picture with a scale of its own, which begins at nought."""
+
+    title: str
+    rows: Sequence[Bar | Dots]
+
+
+def draw(panels: Sequence[Panel]) -> str:
+    """The SVG document, one panel below the other; those without rows are left out."""
     rows: list[str] = []
     y = 10
-    if bars:
-        y = _title(rows, bars_title, y)
-        scale = _scale(max(bar.high for bar in bars))
-        for bar in bars:
-            y = _bar(rows, bar, scale, y)
-        y += 14
-    if dots:
-        y = _title(rows, dots_title, y)
-        scale = _scale(max((value for line in dots for value in line.values), default=1.0))
-        for line in dots:
-            y = _dots(rows, line, scale, y)
+    for panel in panels:
+        if panel.rows:
+            y = _panel(rows, panel, y) + 14
     body = "\n".join(rows)
     return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {y + 10}' width='{_WIDTH}' height='{y + 10}'>\n"
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {y}' width='{_WIDTH}' height='{y}'>\n"
         f"<rect width='100%' height='100%' fill='white'/>\n{body}\n</svg>\n"
     )
+
+
+def _panel(rows: list[str], panel: Panel, y: int) -> int:
+    y = _title(rows, panel.title, y)
+    scale = _scale(max((value for row in panel.rows for value in _values(row)), default=1.0))
+    for row in panel.rows:
+        y = _bar(rows, row, scale, y) if isinstance(row, Bar) else _dots(rows, row, scale, y)
+    return y
+
+
+def _values(row: Bar | Dots) -> Sequence[float]:
+    return (row.high,) if isinstance(row, Bar) else row.values
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 20 else f"{value:.1f}"
 
 
 def _scale(largest: float) -> float:
@@ -76,7 +91,7 @@ def _bar(rows: list[str], bar: Bar, scale: float, y: int) -> int:
     rows.append(f"<rect x='{_LEFT}' y='{y + 3}' width='{middle - _LEFT:.1f}' height='{_ROW - 8}' fill='{_BAR}'/>")
     at = y + _ROW // 2 - 1
     rows.append(f"<path d='M{low:.1f} {at} H{high:.1f}' stroke='{_INK}' stroke-width='2'/>")
-    rows.append(f"<text x='{high + 8:.1f}' y='{y + 16}' {_FONT} fill='{_INK}'>{bar.middle:,.0f}</text>")
+    rows.append(f"<text x='{high + 8:.1f}' y='{y + 16}' {_FONT} fill='{_INK}'>{_figure(bar.middle)}</text>")
     return y + _ROW
 
 
@@ -88,6 +103,6 @@ def _dots(rows: list[str], line: Dots, scale: float, y: int) -> int:
         rows.append(f"<circle cx='{_LEFT + value * scale:.1f}' cy='{at}' r='4' fill='{_DOT}' fill-opacity='0.55'/>")
     largest = max(line.values, default=0.0)
     rows.append(
-        f"<text x='{_LEFT + largest * scale + 10:.1f}' y='{y + 16}' {_FONT} fill='{_INK}'>{largest:,.0f}</text>"
+        f"<text x='{_LEFT + largest * scale + 10:.1f}' y='{y + 16}' {_FONT} fill='{_INK}'>{_figure(largest)}</text>"
     )
     return y + _ROW

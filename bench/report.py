@@ -12,9 +12,10 @@ import msgspec
 from bench import stream_lag, wrk
 from bench.failover import Gaps
 from bench.machine import Machine
-from bench.plot import Bar, Dots, draw
+from bench.plot import Bar, Dots, Panel, draw
 from bench.stream_lag import Lag
 from bench.throughput import CEILING, Measured
+from bench.transactions import CLIENTS, HOT_ITEMS, Pair, Transactions
 from bench.wrk import Load
 
 _BUSY_LOAD: Final = 0.5
@@ -33,6 +34,7 @@ class Results(msgspec.Struct, frozen=True):
     throughput: list[Measured]
     failover: Gaps | None
     stream_lag: Lag | None = None
+    transactions: Transactions | None = None
 
 
 def write(results: Results, file: Path) -> None:
@@ -67,11 +69,12 @@ def page(results: Results, name: str) -> str:
             "",
             f"Written by `{results.command}` on {results.date}; do not edit. [Every round's numbers]({name}.json).",
             "",
-            f"![Throughput and failover]({name}.svg)",
+            f"![Throughput, failover and transactions]({name}.svg)",
             "",
             *_throughput(results),
             *_failover(results.failover),
             *_stream_lag(results.stream_lag),
+            *_transactions(results.transactions),
             *_machine(results.machine),
         ]
     )
@@ -150,6 +153,45 @@ def _stream_lag(lag: Lag | None) -> list[str]:
     return [*lines, ""]
 
 
+def _transactions(found: Transactions | None) -> list[str]:
+    if found is None:
+        return []
+    lines = [
+        "## Transactions",
+        "",
+        f"Three nodes, shared endpoint, items of 900 bytes over four partitions; measured on {found.date} at commit "
+        f"{found.commit}, load average {found.load:g}. One connection sends a transaction and the plain requests for "
+        "the same items in turn: GetItem and PutItem of one item, else BatchGetItem and BatchWriteItem (four of them "
+        "for 100 puts). Medians of the rounds, in brackets the lowest and highest ratio. The paper has just under 2 "
+        "for reads of one item and about 4 for writes; here, items of one partition need no second round and no "
+        "prepare.",
+        "",
+        "| | items | transaction ms | plain ms | ratio |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for cost in found.costs:
+        transaction, plain = (statistics.median(figures) for figures in zip(*map(_pair_ms, cost.pairs), strict=True))
+        ratios = sorted(pair.ratio for pair in cost.pairs)
+        ratio = f"{statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})"
+        lines.append(f"| {cost.kind} | {cost.items} | {transaction:.1f} | {plain:.1f} | {ratio} |")
+    lines += [
+        "",
+        f"{CLIENTS} clients each update {HOT_ITEMS} items, drawn from so many, in one transaction after the other, "
+        "and never wait before the next one:",
+        "",
+        "| keys | committed/s | canceled |",
+        "|---:|---:|---:|",
+    ]
+    for one in found.contention:
+        committed, canceled = statistics.median(one.committed_per_s), statistics.median(one.canceled)
+        lines.append(f"| {one.keys:,} | {committed:,.0f} | {canceled:.1%} |")
+    return [*lines, ""]
+
+
+def _pair_ms(pair: Pair) -> tuple[float, float]:
+    return pair.transaction_ms, pair.plain_ms
+
+
 def _machine(machine: Machine) -> list[str]:
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
     return [
@@ -167,13 +209,29 @@ def _picture(results: Results) -> str:
     bars = []
     for measured in results.throughput:
         if measured.name != CEILING:
-            per_s = [load.per_s for load in measured.loads]
-            bars.append(Bar(measured.name, min(per_s), statistics.median(per_s), max(per_s)))
+            bars.append(_bar(measured.name, [load.per_s for load in measured.loads]))
     dots = []
     if results.failover is not None:
         for what, values in (("killed", results.failover.kills_s), ("told to stop", results.failover.stops_s)):
             dots.append(Dots(f"leader {what}", [value * 1e3 for value in values]))
-    return draw("Requests per second", bars, "Failover gap in milliseconds (the longest is written out)", dots)
+    ratios, canceled = [], []
+    if results.transactions is not None:
+        for cost in results.transactions.costs:
+            ratios.append(_bar(f"{cost.kind} of {cost.items}", [pair.ratio for pair in cost.pairs]))
+        for one in results.transactions.contention:
+            canceled.append(_bar(f"{HOT_ITEMS} of {one.keys:,} keys", [100 * share for share in one.canceled]))
+    return draw(
+        [
+            Panel("Requests per second", bars),
+            Panel("Failover gap in milliseconds (the longest is written out)", dots),
+            Panel("Latency of a transaction, in times of the plain requests for its items", ratios),
+            Panel(f"Transactions canceled by conflicts among {CLIENTS} clients, in percent", canceled),
+        ]
+    )
+
+
+def _bar(label: str, values: Sequence[float]) -> Bar:
+    return Bar(label, min(values), statistics.median(values), max(values))
 
 
 def _median(loads: Sequence[Load], pick: Callable[[Load], float]) -> float:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.paxos import mutants
+from tests.sim import planted_transactions as transactions
 
 import gramme.node.node
 from gramme.kernel.effects import Effects
@@ -232,5 +233,17 @@ PLANTED: dict[str, Planted] = dict(
         _own(mutants.read_after_the_lease, "readers"),
         _own(mutants.forget_grants_at_restart, "readers"),
         _own(mutants.believe_any_prefix, "default"),
+        _own(transactions.answer_before_the_commit_is_applied, "bank-leaders"),
+        _own(transactions.finish_all_but_one, "bank-leaders"),
+        _own(transactions.claim_no_token_for_one_phase, "bank-leaders"),
+        _own(transactions.read_in_one_round, "bank-leaders"),
+        _own(transactions.read_what_is_held, "bank-leaders"),
+        _own(transactions.commit_under_the_old_stamp, "bank-quiet"),
+        _own(transactions.forget_holds_at_a_new_leader, "bank-leaders"),
+        _own(transactions.write_what_is_held, "bank-steps"),
+        _own(transactions.prepare_what_is_held, "bank-steps"),
+        _own(transactions.recovery_cancels_what_is_decided, "bank-steps"),
+        _own(transactions.recovery_leaves_the_row, "bank-leaders"),
+        _own(transactions.begin_again_under_a_known_token, "bank-leaders"),
     )
 )

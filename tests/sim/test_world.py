@@ -164,7 +164,7 @@ def test_a_cut_is_one_way_counts_its_causes_and_takes_what_is_on_the_way() -> No
 def test_a_dead_process_sends_nothing() -> None:
     world, network, arrived = make_network(QUIET)
     process = make_process(world)
-    transport = SimTransport(network, process, lambda messages: b"".join(messages))
+    transport = SimTransport(network, process, lambda messages: b"".join(messages), lambda _node, _messages: True)
     transport.send(NodeId(1), [b"a", b"b"])
     process.kill()
     transport.send(NodeId(1), [b"c"])

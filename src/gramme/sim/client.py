@@ -23,8 +23,15 @@ _NOT_APPLIED: Final = (
     "ResourceNotFoundException",
     "ResourceInUseException",
     "LimitExceededException",
+    "TransactionCanceledException",
+    "TransactionConflictException",
 )
-_RETRIED: Final = ("ThrottlingException", "ServiceUnavailable", "InternalServerError")
+_RETRIED: Final = (
+    "ThrottlingException",
+    "ServiceUnavailable",
+    "InternalServerError",
+    "TransactionInProgressException",
+)
 _RETRY_FOR_NS: Final = 7 * SECOND  # outcomes are remembered for 10 s: a later attempt might be applied again
 
 
@@ -49,12 +56,19 @@ class Answer:
 
     `applied_before`: an earlier attempt has an unknown outcome, whatever the last one said.
     `certain`: what the last attempt said is known: a success, or an error that says 'not applied'.
+    `reasons`: of a transaction that was canceled, for each of its actions.
     """
 
     body: dict[str, Any] | None
     error: str
     certain: bool
     applied_before: bool
+    reasons: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Nothing was done, and nothing will be by an earlier attempt."""
+        return self.body is None and self.certain and not self.applied_before
 
 
 OnAnswer = Callable[[Answer], None]
@@ -73,16 +87,31 @@ class Client:
         self.endpoint = endpoint
         self.timeout_ns = (1 + self.rng.randrange(6)) * SECOND
 
-    def call(self, operation: str, body: dict[str, Any], on_answer: OnAnswer, node: NodeId | None = None) -> None:
-        """Carry out one operation; every attempt goes to `node` if one is given, else to a random one."""
-        _Call(self, operation, body, on_answer, node).attempt()
+    def call(
+        self,
+        operation: str,
+        body: dict[str, Any],
+        on_answer: OnAnswer,
+        node: NodeId | None = None,
+        *,
+        retries_unknown: bool = True,
+    ) -> None:
+        """Carry out one operation; every attempt goes to `node` if one is given, else to a random one. As for
+        `retries_unknown`, see `Client`."""
+        _Call(self, operation, body, on_answer, node, retries_unknown and self.retries_unknown).attempt()
 
 
 class _Call:
     """One operation with its attempts."""
 
     def __init__(
-        self, client: Client, operation: str, body: dict[str, Any], on_answer: OnAnswer, node: NodeId | None
+        self,
+        client: Client,
+        operation: str,
+        body: dict[str, Any],
+        on_answer: OnAnswer,
+        node: NodeId | None,
+        retries_unknown: bool,
     ) -> None:
         self._client = client
         self._world = world = client.world
@@ -91,6 +120,7 @@ class _Call:
         self._operation = operation
         self._on_answer = on_answer
         self._node = node
+        self._retries_unknown = retries_unknown
         self._since_ns = world.now_ns
         self._attempts = 0
         self._attempt_open = 0
@@ -132,7 +162,8 @@ class _Call:
         if error in _RETRIED:
             self._again(certain=error in _NOT_APPLIED, error=error)
         elif error in _NOT_APPLIED or error == "ConditionalCheckFailedException" or self._repeats_a_change(error):
-            self._finish(Answer(None, error, True, self._maybe_applied))
+            reasons = tuple(content.get("CancellationReasons", ()))
+            self._finish(Answer(None, error, True, self._maybe_applied, reasons))
         else:
             raise UnexpectedAnswer(f"{self._operation} was answered {response.status} {body.decode()}")
 
@@ -141,7 +172,7 @@ class _Call:
         return error == "ValidationException" and self._operation == "UpdateTable"
 
     def _again(self, *, certain: bool, error: str) -> None:
-        given_up = not certain and not self._client.retries_unknown
+        given_up = not certain and not self._retries_unknown
         if given_up or self._world.now_ns - self._since_ns > _RETRY_FOR_NS:
             self._finish(Answer(None, error, certain, self._maybe_applied))
             return

@@ -27,6 +27,7 @@ from gramme.node.wire import decode_frame, encode_frame
 from gramme.sim.configs import SimConfig
 from gramme.sim.disk import SECTOR_BYTES, SimLogDisk
 from gramme.sim.network import Network, SimTransport
+from gramme.sim.tripwires import Tripwires
 from gramme.sim.world import MachineClock, Process, World
 from gramme.storage.engine.memory import MemoryEngine
 from gramme.storage.log.recovery import Damage, recover
@@ -70,6 +71,7 @@ class SimCluster:
         self._members = tuple(Member(n, f"node{n}", f"host{n}", f"zone{n % 3}") for n in self.nodes)
         self._requests = 0
         self._healed = False
+        self._tripwires = Tripwires(world)
         self.machines = [self._build(node) for node in self.nodes]
 
     def _build(self, node: NodeId) -> Machine:
@@ -117,7 +119,9 @@ class SimCluster:
             clock=machine.clock,
             scheduler=process,
             rng=rng,
-            transport=SimTransport(self.network, process, lambda messages: encode_frame(boot, messages)),
+            transport=SimTransport(
+                self.network, process, lambda messages: encode_frame(boot, messages), self._tripwires.lets_go
+            ),
             log_disk=machine.log_disk,
             engine=machine.engine,
             log_event=partial(self._log_event, node),
@@ -296,6 +300,10 @@ class SimCluster:
         else:
             machine.damaged = True
 
+    def trip(self, node: NodeId, count: int, lose: bool, action: Callable[[], None]) -> None:
+        """See `Tripwires.lay`."""
+        self._tripwires.lay(node, count, lose, action)
+
     def stall_engine(self, node: NodeId, stalled: bool) -> None:
         """The engine asks for back-pressure, or not any more."""
         self.machines[node].engine.stalled = stalled
@@ -307,6 +315,7 @@ class SimCluster:
     def heal_all(self) -> None:
         """End every fault: links, disks, sleepers; start what is down."""
         self._healed = True
+        self._tripwires.clear()
         self.network.heal_all()
         for node in self.nodes:
             self.slow_disk(node, False)

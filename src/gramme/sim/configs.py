@@ -42,6 +42,9 @@ class SimConfig:
     streams: bool = False  # tables have streams, which somebody reads
     stream_churn: bool = False  # one is turned off and on again and again
     stream_retention_ns: int = 24 * 3_600 * SECOND
+    tellers: int = 0  # clients of the bank (`accounts`, `tellers`): transactions
+    accounts: int = 5  # of one generation of the bank
+    transacted: float = 0.0  # share of transactions among the operations of `clients`
     conditional: float = 0.35  # share of conditional writes among writes
     reads: float = 0.45
 
@@ -66,6 +69,19 @@ _BASE: Final = SimConfig(
     },
     network=_CHAOS,
 )
+
+_BANK: Final = replace(
+    _BASE,
+    name="bank",
+    clients=2,
+    transacted=0.4,
+    write_units=0,
+    tellers=4,
+    think_ns=25 * MILLISECOND,
+    safety_ns=7 * SECOND,
+    padding_bytes=60,
+)
+"""Transactions, and the faults of the default configuration."""
 
 CONFIGS: Final[dict[str, SimConfig]] = {
     config.name: config
@@ -293,6 +309,58 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             flush_interval_ns=300 * MILLISECOND,
             think_ns=50 * MILLISECOND,
         ),
+        _BANK,
+        replace(
+            # Coordinators and leaders fall at every step of the protocol.
+            _BANK,
+            name="bank-steps",
+            grant_ns=300 * MILLISECOND,
+            renewal_ns=80 * MILLISECOND,
+            faults={FaultKind.STEP: 12, FaultKind.CUT_WAY: 1, FaultKind.DRAIN: 1},
+            fault_interval_ns=350 * MILLISECOND,
+            fault_length_ns=150 * MILLISECOND,
+        ),
+        replace(
+            # Leases are short and leaders change all the time; messages come late and twice.
+            _BANK,
+            name="bank-leaders",
+            safety_ns=5 * SECOND,
+            grant_ns=300 * MILLISECOND,
+            renewal_ns=80 * MILLISECOND,
+            network=_STORM,
+            faults={
+                FaultKind.CRASH: 2,
+                FaultKind.CUT_NODE: 2,
+                FaultKind.CUT_WAY: 3,
+                FaultKind.DRAIN: 2,
+                FaultKind.PAUSE: 2,
+            },
+            fault_interval_ns=400 * MILLISECOND,
+            fault_length_ns=300 * MILLISECOND,
+        ),
+        replace(
+            # The coordinators' clocks are seconds apart, and jump.
+            _BANK,
+            name="bank-clocks",
+            grant_ns=400 * MILLISECOND,
+            renewal_ns=100 * MILLISECOND,
+            faults={FaultKind.WALL_STEP: 4, FaultKind.PAUSE: 1, FaultKind.STEP: 1},
+            fault_interval_ns=400 * MILLISECOND,
+            fault_length_ns=600 * MILLISECOND,
+        ),
+        replace(
+            # Logs are cut soon, so that replicas which missed something get snapshots with items that are held.
+            _BANK,
+            name="bank-laggards",
+            faults={FaultKind.CUT_NODE: 3, FaultKind.CRASH: 2, FaultKind.POWER: 1, FaultKind.STEP: 1},
+            fault_interval_ns=1_200 * MILLISECOND,
+            fault_length_ns=2_500 * MILLISECOND,
+            safety_ns=10 * SECOND,
+            retain_log_bytes=2 << 10,
+            flush_interval_ns=300 * MILLISECOND,
+            think_ns=40 * MILLISECOND,
+        ),
+        replace(_BANK, name="bank-quiet", faults={}, network=NORMAL, safety_ns=3 * SECOND, think_ns=8 * MILLISECOND),
     )
 }
 

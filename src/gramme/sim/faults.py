@@ -20,6 +20,7 @@ from gramme.sim.world import World
 _WATCH_NS: Final = MILLISECOND
 _REIGN_NS: Final = 60 * MILLISECOND
 """How long a new leader is left in peace by a coup, at most."""
+_STEPS: Final = 12
 
 
 class FaultKind(StrEnum):
@@ -43,6 +44,7 @@ class FaultKind(StrEnum):
     STALL_ENGINE = "stall-engine"  # the engine asks for back-pressure
     WALL_STEP = "wall-step"  # the wall clock jumps, forward or back
     DRAIN = "drain"  # a graceful stop, then a restart
+    STEP = "step"  # one node falls right after, or just before, it sends the n-th message of transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class Cluster(Protocol):
     def step_wall(self, node: NodeId, by_ns: int) -> None: ...
 
     def rot(self, node: NodeId, tail: bool) -> None: ...
+
+    def trip(self, node: NodeId, count: int, lose: bool, action: Callable[[], None]) -> None: ...
 
 
 def draw_plan(
@@ -191,6 +195,19 @@ class Nemesis:
             case FaultKind.DRAIN:
                 self._cluster.drain(fault.node)
                 self._later(fault.length_ns, lambda: self._cluster.start(fault.node))
+            case FaultKind.STEP:
+                self._step(fault.node, fault.length_ns)
+
+    def _step(self, node: NodeId, down_ns: int) -> None:
+        """See `FaultKind.STEP`. A transaction of two partitions takes a coordinator six messages, and as many answers
+        from the leaders that it needs: any of them may be its node's last one."""
+        power = self._rng.random() < 0.3
+
+        def fall() -> None:
+            if not self._over:
+                self._crash((node,), down_ns, power=power)
+
+        self._cluster.trip(node, 1 + self._rng.randrange(_STEPS), self._rng.random() < 0.5, fall)
 
     def _crash(self, nodes: tuple[NodeId, ...], down_ns: int, *, power: bool) -> None:
         for node in nodes:

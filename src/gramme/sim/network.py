@@ -130,12 +130,20 @@ class Network:
 class SimTransport:
     """The `kernel.ports.Transport` of one process: what a dead process sends goes nowhere."""
 
-    def __init__(self, network: Network, process: Process, encode: Callable[[list[Any]], bytes]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        process: Process,
+        encode: Callable[[list[Any]], bytes],
+        lets_go: Callable[[NodeId, list[Any]], bool],
+    ) -> None:
+        """`lets_go(source, messages)` sees what is sent, and may lose it."""
         self._network = network
         self._process = process
         self._encode = encode
+        self._lets_go = lets_go
 
     def send(self, node: NodeId, messages: list[Any]) -> None:
         """See `kernel.ports.Transport.send`."""
-        if self._process.alive:
+        if self._process.alive and self._lets_go(self._process.node, messages):
             self._network.send(self._process.node, node, self._encode(messages))

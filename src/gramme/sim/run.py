@@ -16,6 +16,7 @@ from typing import Final
 from gramme.kernel.ids import GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.node.partition import PartitionReplica
+from gramme.sim.bank import Bank, left_over
 from gramme.sim.checkers.convergence import ReplicaState, divergence
 from gramme.sim.checkers.history import Kind, Operation, Outcome
 from gramme.sim.checkers.linearizability import check
@@ -105,6 +106,7 @@ class _Run:
                 Worker(self.world, client, config, self.recorder, _CHURNED, f"{_CHURNED}/")
                 for client in self._more_clients(2, retries_unknown=False)
             ]
+        self.bank = Bank(self.world, config, self._more_clients(config.tellers))
         (self.admin_client,) = self._more_clients(1)
         self.readers: list[StreamReader] = []
         if config.streams:
@@ -125,6 +127,7 @@ class _Run:
         self._safety_phase()
         self._heal()
         self._check_progress()
+        self._check_transactions()
         self._check_convergence()
         self._check_indexes()
         self._check_streams()
@@ -137,6 +140,7 @@ class _Run:
         waiting = list(tables)
         for table in tables:
             self.administrator.create(table, partial(waiting.remove, table))
+        self.bank.create(self.administrator, waiting)
         self._await(lambda: not waiting, FOUNDING_NS, lambda: f"tables {waiting} were not created")
         for reader in self.readers:
             reader.start()
@@ -157,6 +161,7 @@ class _Run:
         self.nemesis = Nemesis(world, self.cluster, plan)
         for worker in self.workers:
             worker.start()
+        self.bank.start()
         if config.indexes:
             self.administrator.churn_index(_TABLE)
         if config.stream_churn:
@@ -170,10 +175,12 @@ class _Run:
         self.cluster.heal_all()
         for worker in self.workers:
             worker.stop()
+        self.bank.stop()
         self.administrator.stop()
         for reader in self.readers:
             reader.stop()
-        working: list[Worker | Administrator | StreamReader] = [*self.workers, self.administrator, *self.readers]
+        working: list[Worker | Bank | Administrator | StreamReader]
+        working = [*self.workers, self.bank, self.administrator, *self.readers]
         self._await(
             lambda: all(each.idle for each in working),
             RECOVERY_NS + 2 * self.config.request_deadline_ns,
@@ -193,12 +200,22 @@ class _Run:
                 waiting += (read, write)
                 worker.read(f"k{number}", Kind.GET, node, partial(self._progressed, waiting, read))
                 worker.put(f"k{number}", node, partial(self._progressed, waiting, write))
+        self.bank.prove(self._sound_nodes(), waiting)
         self._await(lambda: not waiting, RECOVERY_NS, lambda: f"without an answer: {waiting}")
 
     def _progressed(self, waiting: list[str], what: str, ok: bool) -> None:
         if not ok:
             raise NotKept(f"the {what} failed although all faults had healed")
         waiting.remove(what)
+
+    def _check_transactions(self) -> None:
+        """No transaction is left half done: nothing is held for one."""
+
+        def left() -> str | None:
+            nodes = (machine.node for machine in self.cluster.sound_machines if machine.node is not None)
+            return left_over(replica for node in nodes for replica in node.groups.partitions.values())
+
+        self._await(lambda: left() is None, RECOVERY_NS, lambda: str(left()))
 
     def _check_convergence(self) -> None:
         deadline_ns = self.world.now_ns + CONVERGENCE_NS
@@ -265,6 +282,9 @@ class _Run:
         violation = check(history)
         if violation is not None:
             raise Violated(str(violation))
+        wrong = self.bank.wrong_history()
+        if wrong is not None:
+            raise Violated(wrong)
         quiet = not self.config.faults
         stale = stale_read(history, 1_100 * MILLISECOND if quiet else None)
         if stale is not None:
@@ -292,5 +312,6 @@ class _Run:
             "faults": len(result.plan),
             "operations": len(history),
             "unknown": sum(operation.outcome is Outcome.UNKNOWN for operation in history),
+            **self.bank.stats(),
             "table_incarnations": self.administrator.incarnations,
         }

@@ -53,21 +53,23 @@ class Administrator:
         self.idle = True
         self.incarnations = 0
 
-    def create(self, table: str, on_active: Callable[[], None]) -> None:
-        """Create `table` unless it exists, and wait until it is ACTIVE."""
+    def create(self, table: str, on_active: Callable[[], None], units: int | None = None) -> None:
+        """Create `table` unless it exists, and wait until it is ACTIVE. `units`: of a table without indexes, whatever
+        the configuration says of the others (0: on demand)."""
         body: dict[str, Any] = {
             "TableName": table,
             "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
             "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
         }
-        if self._config.indexes:
+        if self._config.indexes and units is None:
             body |= _INDEXED
-        if self._config.streams:
+        if self._config.streams and units is None:
             body["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
-        if self._config.write_units:
+        write_units = self._config.write_units if units is None else units
+        if write_units:
             body["ProvisionedThroughput"] = {
                 "ReadCapacityUnits": max(1, self._config.read_units),
-                "WriteCapacityUnits": self._config.write_units,
+                "WriteCapacityUnits": write_units,
             }
         else:
             body["BillingMode"] = "PAY_PER_REQUEST"
@@ -76,7 +78,7 @@ class Administrator:
             if answer.body is not None or answer.error == "ResourceInUseException":
                 self._await_status(table, "ACTIVE", on_active)
             else:
-                self._later(lambda: self.create(table, on_active))
+                self._later(lambda: self.create(table, on_active, units))
 
         self._client.call("CreateTable", body, created)
 

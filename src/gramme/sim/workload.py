@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, Final
 
 from gramme.kernel.ids import NodeId
+from gramme.kernel.time import MILLISECOND
 from gramme.sim.checkers.history import Item, Kind, Operation, Outcome
 from gramme.sim.client import Answer, Client, UnexpectedAnswer
 from gramme.sim.configs import SimConfig
@@ -24,6 +25,13 @@ _OPERATION: Final = {
     Kind.REPLACE: "PutItem",
     Kind.DELETE: "DeleteItem",
     Kind.ADD: "UpdateItem",
+}
+_ACTION: Final = {
+    Kind.PUT: "Put",
+    Kind.INSERT: "Put",
+    Kind.REPLACE: "Put",
+    Kind.DELETE: "Delete",
+    Kind.ADD: "Update",
 }
 
 
@@ -66,13 +74,13 @@ class Recorder:
         self._world = world
         self._operations: list[Operation] = []
         self._open: dict[int, Asked] = {}
-        self._count = 0
+        self.count = 0
 
     def begin(self, asked: Asked) -> int:
         """An operation is invoked; returns its handle."""
-        self._count += 1
-        self._open[self._count] = asked
-        return self._count
+        self.count += 1
+        self._open[self.count] = asked
+        return self.count
 
     def end(self, handle: int, outcome: Outcome, seen: Item | None = None) -> None:
         """It has ended as far as its client will ever know."""
@@ -121,6 +129,9 @@ class Worker:
         if not self.running:
             return
         self.idle = False
+        if self._config.transacted and self._rng.random() < self._config.transacted:
+            self._transact()
+            return
         if self._rng.random() < 0.04:
             self._batch()
             return
@@ -154,15 +165,20 @@ class Worker:
         self._client.call("GetItem", body, done, node)
 
     def put(self, key: str, node: NodeId, on_done: Callable[[bool], None]) -> None:
-        """Write a new value to `key` at `node`; tells whether it was acknowledged."""
+        """Write a new value to `key` at `node`; tells whether it was acknowledged. While a transaction whose
+        coordinator fell still holds the item, it is tried again."""
         asked = self._asked(key, Kind.PUT)
         asked.value = self._new_value()
         handle = self._recorder.begin(asked)
         body = {"TableName": self._table, "Item": self._new_item(key, asked.value)}
 
         def done(answer: Answer) -> None:
-            self._recorder.end(handle, Outcome.OK if answer.body is not None else Outcome.UNKNOWN)
-            on_done(answer.body is not None)
+            if answer.error == "TransactionConflictException":
+                self._recorder.end(handle, Outcome.REFUSED if answer.refused else Outcome.UNKNOWN)
+                self._world.after(100 * MILLISECOND, lambda: self.put(key, node, on_done))
+            else:
+                self._recorder.end(handle, Outcome.OK if answer.body is not None else Outcome.UNKNOWN)
+                on_done(answer.body is not None)
 
         self._client.call("PutItem", body, done, node)
 
@@ -191,13 +207,20 @@ class Worker:
     def _write(self, key: str) -> None:
         kind = self._some_kind_of_write()
         asked = self._asked(key, kind)
+        body = self._body(key, asked, alone=True)
+        handle = self._recorder.begin(asked)
+        self._client.call(_OPERATION[kind], body, lambda answer: self._written(handle, asked, answer))
+
+    def _body(self, key: str, asked: Asked, *, alone: bool) -> dict[str, Any]:
+        """What a write of `asked.kind` says, alone or as an action of a transaction, which returns nothing."""
+        kind = asked.kind
         body: dict[str, Any] = {"TableName": self._table}
         if kind in (Kind.PUT, Kind.INSERT, Kind.REPLACE):
             asked.value = self._new_value()
             body["Item"] = self._new_item(key, asked.value)
         else:
             body["Key"] = self._primary(key)
-        asked.reports = kind in (Kind.PUT, Kind.DELETE, Kind.ADD) and self._rng.random() < 0.4
+        asked.reports = alone and kind in (Kind.PUT, Kind.DELETE, Kind.ADD) and self._rng.random() < 0.4
         if asked.reports:
             body["ReturnValues"] = "ALL_NEW" if kind is Kind.ADD else "ALL_OLD"
         if kind is Kind.INSERT:
@@ -210,8 +233,7 @@ class Worker:
             asked.amount = 1
             body["UpdateExpression"] = "ADD n :amount"
             body["ExpressionAttributeValues"] = {":amount": {"N": "1"}}
-        handle = self._recorder.begin(asked)
-        self._client.call(_OPERATION[kind], body, lambda answer: self._written(handle, asked, answer))
+        return body
 
     def _some_kind_of_write(self) -> Kind:
         if self._rng.random() < self._config.conditional:
@@ -224,13 +246,59 @@ class Worker:
             self._recorder.end(handle, Outcome.OK, _item(answer.body.get("Attributes")) if asked.reports else None)
             if asked.value is not None:
                 self._last_seen[asked.key.removeprefix(self._key_prefix)] = asked.value
-        elif not answer.certain or answer.applied_before:
+        elif not answer.refused:
             # A condition may fail on the last attempt and hold when a delayed earlier attempt arrives.
             self._recorder.end(handle, Outcome.UNKNOWN)
         else:
             failed = answer.error == "ConditionalCheckFailedException"
             self._recorder.end(handle, Outcome.FAILED if failed else Outcome.REFUSED)
         self._pause_then_next()
+
+    def _transact(self) -> None:
+        """A transaction over a few keys. Each key alone must be linearizable, so each part is an operation of its own;
+        that they happen at one moment is for the bank to show (`tellers`)."""
+        keys = list(dict.fromkeys(self._some_key() for _ in range(3)))
+        if self._rng.random() < 0.3:
+            self._read_together(keys)
+        else:
+            self._write_together(keys)
+
+    def _read_together(self, keys: list[str]) -> None:
+        handles = [self._recorder.begin(self._asked(key, Kind.GET)) for key in keys]
+        gets = [{"Get": {"TableName": self._table, "Key": self._primary(key)}} for key in keys]
+
+        def done(answer: Answer) -> None:
+            self._check_table(answer)
+            found = [{}] * len(keys) if answer.body is None else answer.body["Responses"]
+            outcome = Outcome.UNKNOWN if answer.body is None else Outcome.OK
+            for handle, response in zip(handles, found, strict=True):
+                self._recorder.end(handle, outcome, _item(response.get("Item")))
+            self._pause_then_next()
+
+        self._client.call("TransactGetItems", {"TransactItems": gets}, done)
+
+    def _write_together(self, keys: list[str]) -> None:
+        parts = [(key, self._asked(key, self._some_kind_of_write())) for key in keys]
+        actions = [{_ACTION[asked.kind]: self._body(key, asked, alone=False)} for key, asked in parts]
+        handles = [self._recorder.begin(asked) for _, asked in parts]
+        token = f"{self._client.number}-{self._recorder.count}"
+
+        def done(answer: Answer) -> None:
+            self._check_table(answer)
+            codes = [reason["Code"] for reason in answer.reasons] or [""] * len(parts)
+            for handle, (key, asked), code in zip(handles, parts, codes, strict=True):
+                if answer.body is not None:
+                    self._recorder.end(handle, Outcome.OK)
+                    if asked.value is not None:
+                        self._last_seen[key] = asked.value
+                elif not answer.refused:
+                    self._recorder.end(handle, Outcome.UNKNOWN)
+                else:
+                    failed = code == "ConditionalCheckFailed"
+                    self._recorder.end(handle, Outcome.FAILED if failed else Outcome.REFUSED)
+            self._pause_then_next()
+
+        self._client.call("TransactWriteItems", {"TransactItems": actions, "ClientRequestToken": token}, done)
 
     def _batch(self) -> None:
         """A BatchWriteItem of two puts: each item is an operation of its own."""
@@ -245,7 +313,7 @@ class Worker:
         def done(answer: Answer) -> None:
             self._check_table(answer)
             if answer.body is None:
-                outcome = Outcome.REFUSED if answer.certain and not answer.applied_before else Outcome.UNKNOWN
+                outcome = Outcome.REFUSED if answer.refused else Outcome.UNKNOWN
                 for handle in handles.values():
                     self._recorder.end(handle, outcome)
             else:

@@ -10,12 +10,21 @@ read or write; what the conditions of a write demanded counts as what it read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 
 import msgspec
 
 from gramme.sim.checkers.history import Outcome
 
 List = tuple[str, ...]
+
+
+class Recency(StrEnum):
+    """What a read must have seen of those who had returned before it was invoked."""
+
+    ALL = "all"  # everything: transactions and whatever writes
+    OWN_KEY = "own key"  # what was done to the item itself: a plain strong read, see `serializability`
+    NOTHING = "nothing"  # an eventual read shows some past moment, so it says nothing of order
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -31,7 +40,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     outcome: Outcome = Outcome.UNKNOWN
     reads: dict[str, List] = {}
     appends: dict[str, List] = {}
-    eventual: bool = False  # an eventual read: of some past moment, so it says nothing of the order of transactions
+    recency: Recency = Recency.ALL
 
     def __str__(self) -> str:
         until = "…" if self.return_ns is None else f"{self.return_ns / 1e9:.6f}"

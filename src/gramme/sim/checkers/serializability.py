@@ -9,7 +9,12 @@ The order of every version that was read is known, so the history is strictly se
 must come before itself. A cycle is named as by Adya ("Weak Consistency", 1999): G0 of ww alone, G1c with wr, G-single
 with one rw, G2 with several; `-realtime` where time is needed too. G1b within one key shows as part of a list.
 
-Times cost O(n): invocations and returns hang on a chain of moments instead of being joined pairwise.
+Plain strong reads never wait for a transaction (issue 4; USENIX ATC 2023, section 4.3): what holds an item may be
+committed elsewhere already, and be seen there. Such a read comes before that transaction, which is serializable, but
+time then orders it only after what was done to its own item. Whatever writes, and every transaction, is ordered by time
+without exception.
+
+Times cost O(n): invocations and returns hang on chains of moments instead of being joined pairwise.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from gramme.sim.checkers.list_append import Anomaly, Facts, Transaction, show
+from gramme.sim.checkers.list_append import Anomaly, Facts, Recency, Transaction, show
 
 
 class _Edge(NamedTuple):
@@ -77,7 +82,7 @@ class _Graph:
     def _add_reads(self, facts: Facts) -> None:
         for reader in facts.those_that_happened():
             transaction = facts.history[reader]
-            for key, seen in () if transaction.eventual else transaction.reads.items():
+            for key, seen in () if transaction.recency is Recency.NOTHING else transaction.reads.items():
                 versions = facts.versions[key]
                 position = versions.upto[len(seen)]
                 if position:
@@ -87,36 +92,63 @@ class _Graph:
                     self._add(reader, writer, "rw", key)
 
     def _add_time(self, facts: Facts) -> None:
-        counted = [number for number in facts.those_that_happened() if not facts.history[number].eventual]
-        returned = ((facts.history[number].return_ns, number) for number in counted)
-        returns = sorted((return_ns, number) for return_ns, number in returned if return_ns is not None)
+        ordered = [n for n in facts.those_that_happened() if facts.history[n].recency is not Recency.NOTHING]
+        self._add_moments(ordered, [n for n in ordered if facts.history[n].recency is Recency.ALL])
+        touching: dict[str, list[int]] = {}
+        for number in ordered:
+            for key in {**facts.history[number].reads, **facts.history[number].appends}:
+                touching.setdefault(key, []).append(number)
+        for numbers in touching.values():
+            self._add_moments(numbers, [n for n in numbers if facts.history[n].recency is Recency.OWN_KEY])
+
+    def _add_moments(self, earlier: Sequence[int], later: Sequence[int]) -> None:
+        """A chain of the moments at which `earlier` returned; `later` hang on the last one before their invocation."""
+        ends = ((self._history[number].return_ns, number) for number in earlier)
+        returns = sorted((return_ns, number) for return_ns, number in ends if return_ns is not None)
+        times = [return_ns for return_ns, _ in returns]
+        hanging = [(bisect_left(times, self._history[number].invoke_ns), number) for number in later]
+        if not any(before for before, _ in hanging):
+            return
         first = len(self._edges)
         self._edges += [[] for _ in returns]
         for moment, (_, number) in enumerate(returns):
             self._add(number, first + moment, "time")
             if moment:
                 self._add(first + moment - 1, first + moment, "time")
-        times = [return_ns for return_ns, _ in returns]
-        for number in counted:
-            before = bisect_left(times, facts.history[number].invoke_ns)
+        for before, number in hanging:
             if before:
                 self._add(first + before - 1, number, "time")
 
     def is_acyclic(self) -> bool:
-        """Whether there is an order of everybody (Kahn's algorithm)."""
+        """Whether there is an order of everybody (Kahn's algorithm, from both ends). What is in no cycle, nor between
+        two, is left out from then on."""
+        self._drop_ends()
+        self._turn_round()
+        self._drop_ends()
+        self._turn_round()
+        return not any(self._edges)
+
+    def _drop_ends(self) -> None:
+        """Take away the edges of whoever waits for nobody, again and again."""
         waits_for = [0] * len(self._edges)
         for edges in self._edges:
             for edge in edges:
                 waits_for[edge.target] += 1
         ready = [node for node, count in enumerate(waits_for) if not count]
-        ordered = 0
         while ready:
-            ordered += 1
-            for edge in self._edges[ready.pop()]:
+            edges = self._edges[ready.pop()]
+            for edge in edges:
                 waits_for[edge.target] -= 1
                 if not waits_for[edge.target]:
                     ready.append(edge.target)
-        return ordered == len(self._edges)
+            edges.clear()
+
+    def _turn_round(self) -> None:
+        turned: list[list[_Edge]] = [[] for _ in self._edges]
+        for source, edges in enumerate(self._edges):
+            for edge in edges:
+                turned[edge.target].append(edge._replace(target=source))
+        self._edges = turned
 
     def cycle(self) -> Anomaly:
         """The weakest and shortest cycle, told step by step; there must be one."""
