@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -382,3 +384,48 @@ def test_handlers_that_cannot_be_loaded() -> None:
     assert handlers.function("json:dumps") is json.dumps
     with pytest.raises(InvalidInput):
         handlers.post("not a url")
+
+
+# --- the command
+
+
+@contextlib.contextmanager
+def command(things: Things, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    line = [sys.executable, "-m", "gramme.runtime.cli", "streams", *arguments, "--endpoint", things.node.endpoint_url]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_the_command_follows_a_table_until_it_is_told_to_stop(things: Things) -> None:
+    things.put(2)
+    with command(things, "tail", TABLE, "--json") as new, command(things, "tail", TABLE, "--from", "horizon") as all_:
+        assert new.stdout is not None
+        assert new.stderr is not None
+        assert all_.stdout is not None
+        assert new.stderr.readline() == f"following {TABLE}\n"
+        things.put(3)
+        records = [json.loads(new.stdout.readline()) for _ in range(3)]
+        assert sorted(int(record["dynamodb"]["NewImage"]["n"]["N"]) for record in records) == [2, 3, 4]
+        lines = sorted(all_.stdout.readline().split(" ", 3)[1:] for _ in range(5))
+        assert lines[0] == ["INSERT", '{"Keys":{"pk":{"S":"k0"}},"NewImage":{"pk":{"S":"k0"},"n":{"N":"0"}}}\n']
+        all_.stdout.close()  # as `| head` does
+        new.terminate()
+        assert new.wait(10) == 0
+        things.put(1)
+        assert all_.wait(10) == 0
+
+
+def test_commands_that_cannot_begin(things: Things) -> None:
+    for arguments, code, text in (
+        (("tail", "nothing"), 1, "gramme: there is no table nothing\n"),
+        (("subscribe", "nothing", "--call", "json:dumps"), 1, "gramme: there is no table nothing\n"),
+        (("subscribe", TABLE, "--call", "no.such:function"), 1, "gramme: cannot load no.such:function: "),
+        (("subscribe", TABLE), 2, "one of --call and --post is needed, and only one"),
+    ):
+        with command(things, *arguments) as process:
+            _, errors = process.communicate(timeout=20)
+        assert process.returncode == code
+        assert text in errors

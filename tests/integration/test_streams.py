@@ -193,6 +193,46 @@ def test_iterators_and_records_grow_old(node: Server, client: Any, streams: Any)
     assert reader.numbers == {"a": [1, 2]}
 
 
+def test_transactions_and_places_within_a_slot(node: Server, client: Any, streams: Any) -> None:
+    create_table(client, TABLE, units=5)  # one partition: a transaction takes one slot
+    switch(client, BOTH)
+    increment(client, "k0")
+    node.advance_clock(60_000)
+    update = {
+        "UpdateExpression": "ADD n :one",
+        "ExpressionAttributeValues": {":one": {"N": "1"}},
+        "TableName": TABLE,
+    }
+    items = [{"Update": {"Key": {"pk": {"S": f"k{key}"}}, **update}} for key in range(5)]
+    client.transact_write_items(TransactItems=items)
+    reader = Reader(streams, arn_of(client))
+    reader.start()
+    assert reader.read() == 6
+    assert reader.numbers == {"k0": [1, 2], **{f"k{key}": [1] for key in range(1, 5)}}
+    shard = reader.shards()[0]
+    sequences = reader.sequences[shard]
+    assert sequences == sorted(set(sequences))
+
+    def behind(kind: str, **more: Any) -> list[str]:
+        place = {"StreamArn": reader.arn, "ShardId": shard, "ShardIteratorType": kind, **more}
+        page = streams.get_records(ShardIterator=streams.get_shard_iterator(**place)["ShardIterator"])
+        return [record["dynamodb"]["SequenceNumber"] for record in page["Records"]]
+
+    for index, number in enumerate(sequences):
+        assert behind("AT_SEQUENCE_NUMBER", SequenceNumber=number) == sequences[index:]
+        assert behind("AFTER_SEQUENCE_NUMBER", SequenceNumber=number) == sequences[index + 1 :]
+    assert behind("LATEST") == []
+    between = node_time(client) - 30  # a minute lies between the two writes
+    assert behind("AT_TIMESTAMP", Timestamp=between) == sequences[1:]
+    assert behind("AT_TIMESTAMP", Timestamp=between - 3600) == sequences
+
+
+def node_time(client: Any) -> float:
+    """Wall time at the node, in epoch seconds: when a table that is made now says that it was made."""
+    made: float = create_table(client, "clock")["CreationDateTime"].timestamp()
+    return made
+
+
 # --- three nodes
 
 
