@@ -168,6 +168,14 @@ def test_a_hundred_items_and_four_megabytes(client: Any) -> None:
     client.transact_write_items(TransactItems=items)
     read = _read(client, *(("accounts", _account(f"k{number}")) for number in range(100)))
     assert [len(item["x"]["S"]) for item in read if item is not None] == [41_000] * 100
+    doubled = [
+        {"Update": {"TableName": "accounts", "Key": _account(f"k{number}"), "UpdateExpression": "SET y = x"}}
+        for number in range(100)
+    ]
+    for items in (doubled, doubled[:60]):  # a small request; and where no partition alone has too much
+        with pytest.raises(client.exceptions.ClientError, match="Transaction payload size cannot exceed 4MB"):
+            client.transact_write_items(TransactItems=items)
+    client.transact_write_items(TransactItems=doubled[:50])
     client.transact_write_items(
         TransactItems=[_delete("accounts", _account(f"k{number}")) for number in range(100)],
     )

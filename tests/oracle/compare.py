@@ -66,6 +66,8 @@ def _same_reasons(ours: dict[str, Any], local: Answer) -> bool:
     """Local reports an update that cannot be applied as a fault of the request, and stops at a ValidationError."""
     mine = [_reason(reason) for reason in ours["CancellationReasons"]]
     texts = [str(text) for code, text, _ in mine if code == "ValidationError"]
+    if any(_BEFORE_THE_CONDITION.search(text) for text in texts):
+        return True
     theirs = [_reason(reason) for reason in local[1].get("CancellationReasons", [])]
     faults = [str(text) for code, text, _ in theirs if code == "ValidationError"] if theirs else [_text(local)]
     if faults or not theirs:

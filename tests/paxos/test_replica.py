@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from tests.paxos.one import B1, B2, B3, GROUP, N0, N1, N2, WALL, T, accept, chain, founder, grant, raw, replica, sync
 
-from gramme.kernel.errors import Invariant, Stalled
+from gramme.kernel.errors import InvalidInput, Invariant, Stalled
 from gramme.kernel.ids import CommandId, Lsn, Slot
 from gramme.kernel.record import RecordKind
 from gramme.kernel.time import SECOND, Instant, Timestamp
-from gramme.paxos.entry import ORIGIN, Command, CommandKind, barrier
+from gramme.paxos.entry import MAX_COMMAND_BYTES, ORIGIN, Command, CommandKind, barrier
 from gramme.paxos.messages import (
     Accept,
     Accepted,
@@ -32,6 +32,7 @@ from gramme.paxos.replica import NotLeader
 from gramme.paxos.settings import PaxosSettings
 from gramme.paxos.state import founding_state
 from gramme.paxos.status import Role
+from gramme.storage.log.layout import MAX_BODY_BYTES
 
 # --- acceptor ---------------------------------------------------------------------------------------------------------
 
@@ -268,6 +269,16 @@ def test_one_entry_larger_than_every_bound_still_passes() -> None:
     node.propose(Command(CommandKind.MUTATIONS, CommandId(bytes(16)), bytes(10_000)), WALL, T)
     effects = node.flush(T)
     assert [len(message.entries) for _, message in effects.sends] == [1, 1]
+
+
+def test_a_command_that_no_log_takes_is_refused_and_changes_nothing() -> None:
+    node = founder()
+    with pytest.raises(InvalidInput, match="the limit is"):
+        node.propose(Command(CommandKind.MUTATIONS, CommandId(bytes(16)), bytes(MAX_COMMAND_BYTES + 1)), WALL, T)
+    assert node.last_slot == 1
+    largest = Command(CommandKind.MUTATIONS, CommandId(bytes(16)), bytes(MAX_COMMAND_BYTES))
+    _, effects = node.propose(largest, WALL, T)
+    assert len(effects.records[0].body) <= MAX_BODY_BYTES
 
 
 def test_a_new_leader_adopts_the_best_suffix_and_installs_it_with_its_barrier() -> None:

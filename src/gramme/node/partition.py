@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.errors import GrammeError, Invariant, Stalled
+from gramme.kernel.errors import GrammeError, InvalidInput, Invariant, Stalled
 from gramme.kernel.ids import NO_COMMAND_ID, NO_NODE, CommandId, ExtentId, NodeId, Slot
 from gramme.kernel.time import Instant, Stamp
 from gramme.node.accepted import AcceptedKeys
@@ -335,6 +335,9 @@ class PartitionReplica:
             return
         except NotLeader:
             on_reply(self._elsewhere())
+            return
+        except InvalidInput as error:
+            on_reply(Failed(FailureKind.INTERNAL, str(error)))
             return
         pending = _Pending(command_id, mutation, plan.reply, on_reply)
         self._pending[slot] = self._by_command[command_id] = pending

@@ -20,12 +20,16 @@ from gramme.kernel.crc import crc32c
 from gramme.kernel.errors import Corruption, Invariant
 from gramme.kernel.ids import NO_COMMAND_ID, Ballot, CommandId, Slot
 from gramme.kernel.time import Stamp
+from gramme.storage.log.layout import MAX_BODY_BYTES
 
 _HEAD: Final = struct.Struct(">QQIIB16s")  # slot, stamp, configuration, key id, kind, command id
 _CRC_BYTES: Final = 4
 HEADER_BYTES: Final = _CRC_BYTES + _HEAD.size
 """Bytes of an encoded entry before its body: CRC (u32), slot (u64), stamp (u64), configuration (u32), key id (u32),
 kind (u8), command id (16 bytes); integers are big-endian."""
+
+MAX_COMMAND_BYTES: Final = MAX_BODY_BYTES - (1 << 16)
+"""Of a command's body: with what stands around it, it must fit into one record of the log."""
 
 
 class CommandKind(IntEnum):

@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.errors import Stalled
+from gramme.kernel.errors import InvalidInput, Stalled
 from gramme.kernel.ids import Ballot, NodeId, Slot
 from gramme.kernel.time import Instant, Stamp, Timestamp
 from gramme.paxos.acceptor import Acceptor
-from gramme.paxos.entry import Command, Entry, barrier, make_entry
+from gramme.paxos.entry import MAX_COMMAND_BYTES, Command, Entry, barrier, make_entry
 from gramme.paxos.lease import LeaseView
 from gramme.paxos.messages import Accepted, Behind, Promise
 from gramme.paxos.peer import Mode, Peer
@@ -79,7 +79,10 @@ class Leader:
     # --- proposing ----------------------------------------------------------------------------------------------------
 
     def propose(self, command: Command, wall: Timestamp, out: Effects) -> Slot:
-        """Append `command` in the next slot. It leaves with `flush`. Raises Stalled past the unchosen window."""
+        """Append `command` in the next slot. It leaves with `flush`. Raises Stalled past the unchosen window, and
+        InvalidInput for a command that no log takes: once in a slot, it would stop every replica."""
+        if len(command.body) > MAX_COMMAND_BYTES:
+            raise InvalidInput(f"a command has {len(command.body)} bytes, the limit is {MAX_COMMAND_BYTES}")
         if self.unchosen_bytes and self.unchosen_bytes + len(command.body) > self._settings.unchosen_window_bytes:
             raise Stalled(
                 f"group {self._acceptor.group}: {self.unchosen_bytes} bytes wait to be chosen, "

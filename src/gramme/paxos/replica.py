@@ -247,7 +247,8 @@ class GroupReplica:
     def propose(self, command: Command, wall: Timestamp, now: Instant) -> tuple[Slot, Effects]:
         """Append `command` in the next slot; it is sent by the `flush` that must follow in this turn.
 
-        Raises NotLeader if this replica may not propose, and Stalled if too many bytes wait to be chosen.
+        Raises NotLeader if this replica may not propose, Stalled if too many bytes wait to be chosen, InvalidInput if
+        the command is too large for a log.
         """
         leader = self.leader
         if leader is None or not leader.serving or leader.handing is not None:

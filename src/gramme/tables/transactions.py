@@ -8,7 +8,8 @@ API reference, TransactWriteItems and TransactGetItems.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -26,6 +27,12 @@ from gramme.tables.requests import (
     UpdateItem,
     Written,
 )
+
+MAX_BYTES: Final = 4 << 20
+"""Of a request, and of all items that a transaction writes, checks or reads (DynamoDB item sizes)."""
+
+OVERSIZED: Final = "Transaction payload size cannot exceed 4MB. Payload Size: "
+"""Begins the text of a refusal by `MAX_BYTES`, which is one of the whole transaction."""
 
 
 class ConditionCheck(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="ConditionCheck"):
@@ -94,3 +101,9 @@ class ItemsRead(msgspec.Struct, frozen=True, array_like=True, tag="ItemsRead"):
 
 WriteOutcome = TransactionDone | TransactionCanceled | TokenMismatch | TransactionInProgress | Failed
 ReadOutcome = ItemsRead | TransactionCanceled | Failed
+
+
+def oversized(parts: Iterable[Written]) -> Refused | None:
+    """Why the items that `parts` tell of cannot be in one transaction."""
+    size = sum(part.new_size for part in parts)
+    return Refused(f"{OVERSIZED}{size}") if size > MAX_BYTES else None

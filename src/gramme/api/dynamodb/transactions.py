@@ -37,6 +37,8 @@ from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import CollectionFull, ConditionFailed, Conflict, Failed, FailureKind, Found, Item, Refused
 from gramme.tables.schema import EMPTY_KEY
 from gramme.tables.transactions import (
+    MAX_BYTES,
+    OVERSIZED,
     Action,
     ItemsRead,
     ReadOutcome,
@@ -51,7 +53,6 @@ from gramme.tables.transactions import (
     WriteTransaction,
 )
 
-MAX_BYTES: Final = 4 << 20
 CONDITION_FAILED: Final = ("ConditionalCheckFailed", "The conditional request failed")
 
 _TIMES: Final = 2  # a transaction touches each item twice: to prepare, and to commit
@@ -137,7 +138,7 @@ async def write(call: Call, parts: Sequence[WritePart], token: Token | None, bud
     """Do all of `parts` or nothing. Raises ApiError for every other end than success."""
     size = sum(part.size for part in parts)
     if size > MAX_BYTES:
-        raise validation(f"Transaction payload size cannot exceed 4MB. Payload Size: {size}")
+        raise validation(f"{OVERSIZED}{size}")
 
     async def act(call: Call, tables: dict[str, TableDescriptor]) -> Committed:
         actions = await _built(parts, tables, lambda part, table: part.build(table), lambda action: action.key, budget)
@@ -236,7 +237,7 @@ def _undone(
     if isinstance(outcome, Failed):
         return TableGone() if outcome.kind is FailureKind.NO_TABLE else call.failure(outcome, tables[0])
     for reason in outcome.reasons:
-        if isinstance(reason, Refused) and reason.message.startswith(EMPTY_KEY):
+        if isinstance(reason, Refused) and reason.message.startswith((EMPTY_KEY, OVERSIZED)):
             return validation(reason.message)
     return transaction_canceled(_reasons(call, outcome.reasons, tables, conditions))
 

@@ -30,7 +30,18 @@ from gramme.storage.engine.rows import Space
 from gramme.tables.evaluate import Decision, Fail, Put, Remove, evaluate
 from gramme.tables.indexes import PartitionSchema
 from gramme.tables.item import decode_item, is_tombstone, item_json, restamped, stored_size, stored_stamp
-from gramme.tables.requests import Conflict, DeleteItem, Found, PutItem, ReadVersions, Version, VersionsRead, Written
+from gramme.tables.requests import (
+    ConditionFailed,
+    Conflict,
+    DeleteItem,
+    Found,
+    PutItem,
+    ReadVersions,
+    Refused,
+    Version,
+    VersionsRead,
+    Written,
+)
 from gramme.tables.transaction_commands import (
     DropMarkers,
     Finish,
@@ -44,13 +55,27 @@ from gramme.tables.transaction_commands import (
     Settled,
     WriteAll,
 )
-from gramme.tables.transactions import Action, ConditionCheck, Reason, TransactionDone
+from gramme.tables.transactions import (
+    MAX_BYTES,
+    OVERSIZED,
+    Action,
+    ConditionCheck,
+    Reason,
+    TransactionDone,
+    oversized,
+)
 
 PENDING: Final = bytes((Space.PENDING,))
 PENDING_END: Final = bytes((Space.PENDING + 1,))
 _TRANSACTIONS: Final = bytes((Space.TRANSACTIONS,))
 _FLOOR_ROW: Final = _TRANSACTIONS + b"floor"
 _MARKER: Final = _TRANSACTIONS + b"marker/"  # + tx
+
+MAX_CHANGE_BYTES: Final = 24 << 20
+"""What a transaction may write in one partition, with all images of its items: a log record holds 32 MB."""
+
+MAX_SHOWN_BYTES: Final = 16 << 20
+"""Of items that conditions did not hold of, in one answer."""
 
 CONFLICT: Final = Conflict()
 _SETTLED: Final = Settled()
@@ -136,6 +161,7 @@ class _Staged:
         self._seen: dict[bytes, None] = {}
         self._records: list[ChangeRecord] = []
         self._grown: list[Growth] = []
+        self._images = 0
 
     def read(self, key: bytes) -> bytes | None:
         if key in self._rows:
@@ -168,6 +194,14 @@ class _Staged:
         """Something absent carries `stamp`."""
         self._rows[DELETED_ROW] = max(stamp, deleted_stamp(self.read)).to_bytes(8, "big")
 
+    def shows(self, *images: bytes | None) -> None:
+        """A change record may have to carry these, even if nobody consumes changes yet."""
+        self._images += sum(len(image) for image in images if image is not None)
+
+    def size_bytes(self) -> int:
+        """At least what the mutation and its change records take up."""
+        return self._images + sum(len(key) + len(value or b"") for key, value in self._rows.items())
+
     def change(self, reply: object, kind: CommandKind = CommandKind.MUTATIONS) -> Change:
         puts = [(key, value) for key, value in self._rows.items() if value is not None]
         deletes = [key for key, value in self._rows.items() if value is None]
@@ -194,13 +228,15 @@ def read_versions(request: ReadVersions, get: Read) -> VersionsRead:
     """Items and versions out of applied rows, in one step."""
     absent = deleted_stamp(get)
     items = []
+    left = MAX_BYTES  # more than that is refused by its size alone
     for key in request.keys:
         stored = get(ITEMS + key)
         held = get(PENDING + key) is not None
         if stored is None or is_tombstone(stored):
             items.append(Version(Found(None, 0), absent, held))
         else:
-            json = item_json(stored) if request.bodies else None
+            left -= stored_size(stored)
+            json = item_json(stored) if request.bodies and left >= 0 else None
             items.append(Version(Found(json, stored_size(stored)), stored_stamp(stored), held))
     return VersionsRead(tuple(items))
 
@@ -243,6 +279,7 @@ def _judge(
         refusal: Reason = change.reply
         return refusal
     staged.take(change)
+    staged.shows(stored, decision.item if isinstance(decision, Put) else None)
     return _Judged(stored, decision, change.reply)
 
 
@@ -252,6 +289,28 @@ def _decide(action: Action, stored: bytes | None) -> Decision:
         action = DeleteItem(action.key, action.condition, return_on_failure=action.return_on_failure)
     assert not isinstance(action, ConditionCheck)
     return evaluate(action, stored)
+
+
+def _refuse(request: Prepare | WriteAll, refused: Refused) -> NotPrepared:
+    return NotPrepared((refused,) * len(request.actions))
+
+
+def _unloggable(staged: _Staged) -> Refused | None:
+    """Why this is too much for one record of the log: an item far below its 400 KB may be megabytes of JSON, and each
+    local index has a copy."""
+    size = staged.size_bytes()
+    return Refused(f"{OVERSIZED}{size}") if size > MAX_CHANGE_BYTES else None
+
+
+def _not_prepared(reasons: list[Reason | None]) -> NotPrepared:
+    """With as many of the present items as fit into an answer."""
+    shown = 0
+    for at, reason in enumerate(reasons):
+        if isinstance(reason, ConditionFailed) and reason.item is not None:
+            shown += len(reason.item)
+            if shown > MAX_SHOWN_BYTES:
+                reasons[at] = ConditionFailed(None, reason.size)
+    return NotPrepared(tuple(reasons))
 
 
 def _touch(staged: _Staged, key: bytes, stored: bytes | None, stamp: int) -> None:
@@ -280,10 +339,16 @@ def _prepare(
             continue
         reasons.append(None)
         parts.append(judged.part)
+        refused = oversized(parts)
+        if refused is not None:
+            return staged.answer(_refuse(request, refused))
         newest = max(newest, absent if judged.stored is None else stored_stamp(judged.stored))
         rows.append((PENDING + action.key, _pack(_pending(request, judged.decision))))
     if any(reason is not None for reason in reasons):
-        return staged.answer(NotPrepared(tuple(reasons)))
+        return staged.answer(_not_prepared(reasons))
+    refused = _unloggable(staged)
+    if refused is not None:
+        return staged.answer(_refuse(request, refused))
     if request.stamp <= newest:
         return staged.answer(NotPrepared((), newest))
     return Change(rows, [], Prepared(tuple(parts)), kind=CommandKind.PREPARE, floor=Timestamp(request.stamp))
@@ -338,13 +403,19 @@ def _write_all(
     parts: list[Written] = []
     for action in request.actions:
         judged = _judge(action, request.tx, schema, holds, staged, context.stamp)
-        if isinstance(judged, _Judged):
-            reasons.append(None)
-            parts.append(judged.part)
-        else:
+        if not isinstance(judged, _Judged):
             reasons.append(judged)
+            continue
+        reasons.append(None)
+        parts.append(judged.part)
+        refused = oversized(parts)
+        if refused is not None:
+            return staged.answer(_refuse(request, refused))
     if any(reason is not None for reason in reasons):
-        return staged.answer(NotPrepared(tuple(reasons)))
+        return staged.answer(_not_prepared(reasons))
+    refused = _unloggable(staged)
+    if refused is not None:
+        return staged.answer(_refuse(request, refused))
     done = TransactionDone(tuple(parts))
     if request.tx:
         staged.put(_MARKER + request.tx, _pack(_Marker(request.stamp, done)))

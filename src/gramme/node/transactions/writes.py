@@ -49,6 +49,7 @@ from gramme.tables.transactions import (
     TransactionInProgress,
     WriteOutcome,
     WriteTransaction,
+    oversized,
 )
 
 PATIENCE_NS: Final = 5 * SECOND
@@ -235,7 +236,11 @@ class WriteCoordinator:
         if self._waiting:
             return
         if all(isinstance(part.reply, Prepared) for part in self._parts):
-            self._decide()
+            refused = oversized(written for part in self._parts for written in part.reply.parts)
+            if refused is None:
+                self._decide()
+            else:
+                self._let_go(self._parts, lambda: self._answer(self._canceled([refused] * self._count)))
         else:
             self._cancel()
 
