@@ -10,6 +10,7 @@ from tests.node.three import ALL, N0, N1, N2, PUT
 
 from gramme.kernel.ids import CATALOG_GROUP, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.node import catalog_streams
 from gramme.node.catalog_commands import ForgetStreams
 from gramme.node.table_evaluator import SealedEvaluator
 from gramme.tables.catalog import CreateTable, DeleteTable, ListTables, SetTimeToLive, StreamChange, UpdateTable
@@ -201,6 +202,24 @@ def test_lists_are_paged_in_the_order_of_tables_and_labels() -> None:
     assert not page.more
     assert three.ask(ListStreams(NAME, (NAME, two.label), 1)).streams == ()
     assert three.ask(ListStreams("Cart", None, 9)).streams == ()
+
+
+def test_the_oldest_closed_streams_go_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog_streams, "MAX_STREAMS", 3)
+    three = Streamed()
+    old = three.create_streamed()
+    three.delete(NAME)
+    labels = []
+    table = three.create_streamed()
+    labels.append(table.latest_stream)
+    assert len(three.streams()) == 2
+    for _ in range(2):
+        three.turn_off()
+        labels.append(three.turn_on().latest_stream)
+    assert [stream.label for stream in three.streams()] == labels
+    three.until(lambda: three.gone_everywhere(old.partitions), "what only the oldest needed is gone")
+    three.put("a")
+    assert len(three.records(three.streams()[-1])) == 1
 
 
 # --- trouble

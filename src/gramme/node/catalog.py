@@ -22,6 +22,7 @@ from gramme.node.catalog_streams import (
     is_over,
     kept_for,
     latest_label,
+    let_go,
     list_streams,
     streams_row,
 )
@@ -49,7 +50,7 @@ from gramme.tables.descriptor import Index, Partition, TableDescriptor, TableStr
 from gramme.tables.index_changes import missing_index, schema_settled
 from gramme.tables.indexes import encode_schema, schema_of
 from gramme.tables.requests import Refused
-from gramme.tables.streams import MAX_STREAMS, DescribeStream, ListStreams, StreamList, new_label
+from gramme.tables.streams import DescribeStream, ListStreams, StreamList, new_label
 from gramme.tables.table_changes import changed
 from gramme.tables.transaction_commands import LEDGER
 
@@ -181,7 +182,7 @@ class CatalogEvaluator:
         puts = [(row, _pack(table)), (_COUNTERS, _pack(Counters(counters.version + 1, next_group)))]
         puts += [(_group_row(spec.group), _pack(spec)) for spec in group_specs(table)]
         changed = catalog_streams.changed(streams, None, table, context.wall)
-        return _with_streams(Change(puts, [], TableReply(table)), table.name, streams, changed)
+        return _with_streams(Change(puts, [], TableReply(table)), table.name, streams, changed, table.table_id)
 
     def _partitions(self, first: int, reads: int, writes: int, on_demand: bool) -> tuple[Partition, ...]:
         """New partitions for such a load, in groups from `first` on."""
@@ -206,7 +207,7 @@ class CatalogEvaluator:
             return Answer(TableInUse(request.name, table.status), (row,))
         streams = streams_row(read, request.name)
         closed = catalog_streams.closed(streams, table.table_id, context.wall)
-        return _with_streams(self._change_table(table, "DELETING", read), table.name, streams, closed)
+        return _with_streams(self._change_table(table, "DELETING", read), table.name, streams, closed, table.table_id)
 
     def _change_settings(
         self, request: UpdateTable | TagTable | SetTimeToLive, read: Read, context: Context
@@ -220,8 +221,6 @@ class CatalogEvaluator:
         if isinstance(request, UpdateTable) and missing_index(table, request):
             return Answer(NoSuchIndex(request.name), (row,))
         streams = streams_row(read, request.name)
-        if len(streams) >= MAX_STREAMS and isinstance(request, UpdateTable) and request.stream is not None:
-            return Answer(Refused(f"Too many streams: a table can have {MAX_STREAMS} within 24 hours"), (row,))
         after = changed(table, request, context.wall, latest_label(streams))
         if isinstance(after, Refused):
             return Answer(after, (row,))
@@ -235,7 +234,7 @@ class CatalogEvaluator:
             puts = [(_group_row(spec.group), _pack(spec)) for spec in index_specs(after, placed)]
         puts += [(row, _pack(after)), (_COUNTERS, _pack(Counters(counters.version + 1, next_group)))]
         streaming = catalog_streams.changed(streams, table, after, context.wall)
-        return _with_streams(Change(puts, [], TableReply(after)), table.name, streams, streaming)
+        return _with_streams(Change(puts, [], TableReply(after)), table.name, streams, streaming, table.table_id)
 
     def _settle_schema(self, request: SettleSchema, read: Read) -> Change | Answer:
         table = table_row(read, request.name)
@@ -249,7 +248,8 @@ class CatalogEvaluator:
         puts = [(row, _pack(after)), _bumped(read), *_tombstones(gone)]
         change = Change(puts, [_group_row(group) for group in gone], TableReply(after))
         streams = streams_row(read, table.name)
-        return _with_streams(change, table.name, streams, catalog_streams.settled(streams, table.table_id))
+        settled = catalog_streams.settled(streams, table.table_id)
+        return _with_streams(change, table.name, streams, settled, table.table_id)
 
     def _set_status(self, request: SetStatus, read: Read) -> Change | Answer:
         table = table_row(read, request.name)
@@ -260,7 +260,8 @@ class CatalogEvaluator:
             return Answer(TableReply(table), (row,))
         streams = streams_row(read, table.name)
         settled = catalog_streams.settled(streams, table.table_id)
-        return _with_streams(self._change_table(table, request.status, read), table.name, streams, settled)
+        change = self._change_table(table, request.status, read)
+        return _with_streams(change, table.name, streams, settled, table.table_id)
 
     def _change_table(self, table: TableDescriptor, status: Any, read: Read) -> Change:
         changed = msgspec.structs.replace(table, status=status, version=table.version + 1)
@@ -276,7 +277,8 @@ class CatalogEvaluator:
         gone = [place.group for place in leaving(table, streams)]
         deletes = [row, *(_group_row(group) for group in gone)]
         change = Change([_bumped(read), *_tombstones(gone)], deletes, TableReply(table))
-        return _with_streams(change, table.name, streams, catalog_streams.settled(streams, table.table_id))
+        settled = catalog_streams.settled(streams, table.table_id)
+        return _with_streams(change, table.name, streams, settled, None)
 
     def _forget_streams(self, request: ForgetStreams, read: Read, context: Context) -> Change | Answer:
         streams = streams_row(read, request.name)
@@ -284,24 +286,19 @@ class CatalogEvaluator:
         kept = tuple(stream for stream in streams if not is_over(stream, now))
         if kept == streams:
             return Answer(StreamList(streams), (catalog_streams.stream_key(request.name),))
+        change = Change([_bumped(read)], [], StreamList(kept))
         table = table_row(read, request.name)
-        needed = {stream.table_id for stream in kept} | ({table.table_id} if table is not None else set())
-        gone = [
-            place.group
-            for table_id, partitions in {s.table_id: s.partitions for s in streams}.items()
-            if table_id not in needed
-            for place in partitions
-        ]
-        change = Change([_bumped(read), *_tombstones(gone)], [_group_row(g) for g in gone], StreamList(kept))
-        return _with_streams(change, request.name, streams, kept)
+        return _with_streams(change, request.name, streams, kept, None if table is None else table.table_id)
 
 
-def _with_streams(change: Change, name: str, before: Streams, after: Streams) -> Change:
-    """`change` and what becomes of the streams of tables called `name`."""
+def _with_streams(change: Change, name: str, before: Streams, after: Streams, live: str | None) -> Change:
+    """`change` and what becomes of the streams of tables called `name`, and of the groups that only they still needed.
+    `live`: the id of the table that has the name now."""
     if before != after:
         puts, deletes = catalog_streams.written(name, after)
-        change.puts.extend(puts)
-        change.deletes.extend(deletes)
+        gone = let_go(before, after, live)
+        change.puts.extend([*puts, *_tombstones(gone)])
+        change.deletes.extend([*deletes, *(_group_row(group) for group in gone)])
     return change
 
 

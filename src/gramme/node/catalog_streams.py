@@ -13,11 +13,12 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from gramme.kernel.ids import GroupId
 from gramme.kernel.time import SECOND, Timestamp
 from gramme.node.evaluator import Read, Scan
 from gramme.storage.engine.rows import Space
 from gramme.tables.descriptor import TableDescriptor
-from gramme.tables.streams import RETENTION_S, DescribeStream, ListStreams, StreamDescriptor, StreamList
+from gramme.tables.streams import MAX_STREAMS, RETENTION_S, DescribeStream, ListStreams, StreamDescriptor, StreamList
 
 FORGET_AFTER_NS: Final = (RETENTION_S + 300) * SECOND
 """A closed stream is forgotten this long after: when its last record is older than 24 hours by any clock."""
@@ -58,6 +59,18 @@ def kept_for(streams: Streams, table_id: str) -> bool:
     return any(stream.table_id == table_id for stream in streams)
 
 
+def let_go(before: Streams, after: Streams, live: str | None) -> list[GroupId]:
+    """The groups of deleted tables of which `after` has no stream any more; `live` is the id of the present table."""
+    kept = {stream.table_id for stream in after}
+    gone = {stream.table_id: stream.partitions for stream in before}
+    return [
+        place.group
+        for table_id, partitions in gone.items()
+        if table_id not in kept and table_id != live
+        for place in partitions
+    ]
+
+
 # --- what becomes of a name's row
 
 
@@ -67,7 +80,8 @@ def written(name: str, streams: Streams) -> tuple[list[Row], list[bytes]]:
 
 
 def changed(streams: Streams, before: TableDescriptor | None, after: TableDescriptor, now: Timestamp) -> Streams:
-    """A table's stream was turned on or off, or its table is being deleted or was just made with one."""
+    """A table's stream was turned on or off, or its table is being deleted or was just made with one. Of one name so
+    many streams are kept; past that, the oldest that are closed go before their time."""
     old = None if before is None else before.stream
     if old is not None and old != after.stream:
         streams = closed(streams, after.table_id, now)
@@ -82,7 +96,8 @@ def changed(streams: Streams, before: TableDescriptor | None, after: TableDescri
         created=now,
         partitions=after.partitions,
     )
-    return (*streams, opened)
+    spare = sum(stream.closed is not None for stream in streams)
+    return (*streams[min(spare, max(0, len(streams) + 1 - MAX_STREAMS)) :], opened)
 
 
 def closed(streams: Streams, table_id: str, now: Timestamp) -> Streams:

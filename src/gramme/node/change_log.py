@@ -23,7 +23,7 @@ from gramme.node.evaluator import Read, Scan
 from gramme.node.mutation import CHANGES, change_key, decode_change, place_of_change, slot_of_change
 from gramme.node.state_rows import CHANGE_LOG_ROW, applied_slot
 from gramme.tables.indexes import PartitionSchema
-from gramme.tables.streams import Change, Changes, Position, ReadChanges
+from gramme.tables.streams import MAX_STREAMS, Change, Changes, Position, ReadChanges
 
 
 class Shard(msgspec.Struct, frozen=True, array_like=True):
@@ -82,7 +82,7 @@ def configured(log: ChangeLog, before: PartitionSchema, after: PartitionSchema, 
     if log.open is not None and after.stream != log.open.label:
         shards = (*shards[:-1], replace(log.open, last=slot, closed=stamp))
     if after.stream is not None and after.stream != before.stream:
-        shards = (*shards, Shard(after.stream, slot))
+        shards = (*shards[1 - MAX_STREAMS :], Shard(after.stream, slot))  # the catalog keeps no more streams either
     # While nothing was fed there was nothing to confirm. A first index begins here and need not read what is older.
     confirmed = log.confirmed if before.feeds else slot
     return ChangeLog(confirmed, log.trimmed, shards)

@@ -19,6 +19,7 @@ from gramme.membership.gossip import Gossip
 from gramme.membership.messages import MESSAGES as MEMBERSHIP_MESSAGES
 from gramme.node.catalog import CatalogEvaluator, all_tables, choose_members
 from gramme.node.catalog_service import CatalogService
+from gramme.node.catalog_streams import all_streams
 from gramme.node.driver import Driver
 from gramme.node.evaluator import Evaluator
 from gramme.node.expiry import Expiry
@@ -450,7 +451,10 @@ class Node:
         catalog = self.groups.partitions.get(CATALOG_GROUP)
         if catalog is None:
             return []
-        return [{"name": t.name, "table_id": t.table_id, "status": t.status} for t in all_tables(catalog.scan)]
+        tables = [{"name": t.name, "table_id": t.table_id, "status": t.status} for t in all_tables(catalog.scan)]
+        known = {table["table_id"] for table in tables}
+        deleted = {s.table_id: s.table for s in all_streams(catalog.scan) if s.table_id not in known}
+        return tables + [{"name": name, "table_id": id_, "status": "DELETED"} for id_, name in deleted.items()]
 
     def _group_status(self, partition: PartitionReplica, now: Instant) -> dict[str, Any]:
         return {
