@@ -90,6 +90,7 @@ _BODIES: list[tuple[str, dict[str, Any]]] = [
     ("Scan", {"TableName": "events", "Segment": 0, "TotalSegments": 2, "Select": "COUNT"}),
     *(("ExecuteStatement", {"Statement": statement, "Limit": 2}) for statement in STATEMENTS),
     ("ExecuteStatement", {"Statement": "SELECT * FROM events WHERE pk = ?", "Parameters": [{"S": "a"}]}),
+    ("ExecuteTransaction", {"TransactStatements": [{"Statement": STATEMENTS[0].replace("'x'", "'t'", 1)}]}),
     ("BatchExecuteStatement", {"Statements": [{"Statement": STATEMENTS[0]}, {"Statement": STATEMENTS[1]}]}),
     ("BatchGetItem", {"RequestItems": {"events": {"Keys": [event("a", 1), event("a", 2)]}}}),
     (

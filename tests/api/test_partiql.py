@@ -1,4 +1,4 @@
-"""PartiQL statements: against the equivalent native operations, and what only statements have."""
+"""PartiQL statements alone: against the equivalent native operations, and what only statements have."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.api.caller import HASH_TABLE, RANGE_TABLE, Caller, event
-
-from gramme.tables.requests import Failed, FailureKind
 
 
 def _caller() -> Caller:
@@ -549,107 +547,3 @@ def test_long_sums_are_refused_in_peace() -> None:
         assert (status == 200) == is_taken
         if not is_taken:
             assert answer["message"] == "The expression contains too many operators; operator count: 301"
-
-
-# --- batches
-
-
-def _batch(caller: Caller, *statements: Any, **members: Any) -> list[Any]:
-    elements = [entry if isinstance(entry, dict) else {"Statement": entry} for entry in statements]
-    responses: list[Any] = caller.call("BatchExecuteStatement", {"Statements": elements, **members})["Responses"]
-    return responses
-
-
-def test_a_batch_of_reads() -> None:
-    caller = _numbered(_caller())
-    single = "Only single item select is supported"
-    assert _batch(
-        caller,
-        "SELECT sk, m.x FROM events WHERE pk = 'a' AND sk = 1",
-        {"Statement": "SELECT s FROM events WHERE pk = ? AND sk = ?", "Parameters": [{"S": "b"}, {"N": "2.0"}]},
-        "SELECT * FROM events WHERE pk = 'a' AND sk = 77",
-        "SELECT * FROM events WHERE pk = 'a'",
-        "SELECT * FROM events WHERE pk = 'a' AND sk = 2 AND s = 's7'",
-        "SELECT * FROM nope WHERE pk = 'a'",
-        "SELECT * FROM events WHERE pk = 'a' AND sk = 'x'",
-        "nonsense here",
-    ) == [
-        {"TableName": "events", "Item": {"sk": {"N": "1"}, "x": {"N": "1"}}},
-        {"TableName": "events", "Item": {"s": {"S": "s7"}}},
-        {"TableName": "events"},
-        {"Error": {"Code": "ValidationError", "Message": single}},
-        {"Error": {"Code": "ValidationError", "Message": single}},
-        {"Error": {"Code": "ResourceNotFound", "Message": "Requested resource not found"}},
-        {
-            "Error": {
-                "Code": "ValidationError",
-                "Message": "Key attribute's data type should match its data type in table's schema: Key sk",
-            }
-        },
-        {
-            "Error": {
-                "Code": "ValidationError",
-                "Message": "Statement wasn't well formed, can't be processed: nonsense here",
-            }
-        },
-    ]
-
-
-def test_a_batch_of_writes() -> None:
-    caller = _caller()
-    caller.call("PutItem", {"TableName": "users", "Item": {"pk": {"S": "a"}, "n": {"N": "1"}}})
-    caller.call("PutItem", {"TableName": "users", "Item": {"pk": {"S": "b"}}})
-    failed = {"Code": "ConditionalCheckFailed", "Message": "The conditional request failed"}
-    assert _batch(
-        caller,
-        "UPDATE users SET n = n + 1 WHERE pk = 'a' RETURNING MODIFIED NEW *",
-        "INSERT INTO users VALUE {'pk': 'b'}",
-        "INSERT INTO users VALUE {'pk': 'c'}",
-        "DELETE FROM users WHERE pk = 'd' RETURNING ALL OLD *",
-        "UPDATE users SET n = 1 WHERE pk = 'e'",
-        ReturnConsumedCapacity="TOTAL",
-    ) == [
-        {"TableName": "users", "Item": {"n": {"N": "2"}}},
-        {
-            "Error": {"Code": "DuplicateItem", "Message": "Duplicate primary key exists in table"},
-            "TableName": "users",
-        },
-        {"TableName": "users"},
-        {"TableName": "users"},
-        {"Error": failed, "TableName": "users"},
-    ]
-    shown = {
-        "Statement": "DELETE FROM users WHERE pk = 'a' AND n = 7",
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
-    assert _batch(caller, shown) == [
-        {"Error": {**failed, "Item": {"pk": {"S": "a"}, "n": {"N": "2"}}}, "TableName": "users"}
-    ]
-
-
-def test_refused_batches() -> None:
-    caller = _caller()
-
-    def invalid(*statements: Any) -> str:
-        elements = [entry if isinstance(entry, dict) else {"Statement": entry} for entry in statements]
-        return caller.invalid("BatchExecuteStatement", {"Statements": elements})
-
-    read, write = "SELECT * FROM users WHERE pk = 'a'", "DELETE FROM users WHERE pk = 'a'"
-    assert invalid(read, write) == "Read and write requests together in the same batch is not supported."
-    assert invalid(read, read) == "Provided list of item keys contains duplicates"
-    assert invalid(write, "INSERT INTO users VALUE {'pk': 'a'}") == "Provided list of item keys contains duplicates"
-    assert invalid().startswith("1 validation error detected: Value '[]' at 'statements' failed to satisfy constraint")
-    assert "length less than or equal to 25" in invalid(*[read] * 26)
-    assert "statements.1.member.statement" in invalid({})
-    assert invalid({"Statement": read, "Parameters": [{"N": "x"}]}).startswith("The parameter cannot be converted")
-    assert caller.backend.requests == []
-
-
-def test_trouble_of_one_statement_is_its_own() -> None:
-    caller = _caller()
-    caller.backend.failures.append(Failed(FailureKind.THROTTLED))
-    answer = _batch(caller, "INSERT INTO users VALUE {'pk': 'a'}", "INSERT INTO users VALUE {'pk': 'b'}")
-    assert [entry.get("Error", {}).get("Code") for entry in answer] == ["ThrottlingError", None]
-    caller.backend.failures.append(Failed(FailureKind.UNKNOWN))
-    answer = _batch(caller, "INSERT INTO users VALUE {'pk': 'c'}")
-    assert answer[0]["Error"]["Code"] == "InternalServerError"

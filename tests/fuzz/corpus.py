@@ -188,6 +188,22 @@ REQUESTS: Final[list[tuple[str, dict[str, Any]]]] = [
         "BatchExecuteStatement",
         {"Statements": [{"Statement": "SELECT * FROM users WHERE pk = 'j'", "ConsistentRead": True}]},
     ),
+    (
+        "ExecuteTransaction",
+        {
+            "TransactStatements": [
+                {"Statement": "INSERT INTO users VALUE {'pk': ?}", "Parameters": [{"S": "t"}]},
+                {
+                    "Statement": "EXISTS(SELECT * FROM events WHERE pk = 'a' AND sk = 1 AND n IS NOT MISSING)",
+                    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                },
+                {"Statement": "UPDATE users SET n = 1 WHERE pk = 'k' AND n IS MISSING"},
+            ],
+            "ClientRequestToken": "s",
+            "ReturnConsumedCapacity": "INDEXES",
+        },
+    ),
+    ("ExecuteTransaction", {"TransactStatements": [{"Statement": "SELECT n FROM events WHERE pk = 'a' AND sk = 1"}]}),
     ("CreateTable", HASH_TABLE),
     ("DescribeTable", {"TableName": "users"}),
     ("ListTables", {"Limit": 3, "ExclusiveStartTableName": "aaa"}),

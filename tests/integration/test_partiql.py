@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
@@ -147,6 +148,75 @@ def test_a_batch_of_large_items(client: Any) -> None:
     assert [entry for entry in answer["Responses"] if "Error" in entry] == []
     pages = _run(client, "SELECT pk FROM things")
     assert sorted(int(item["pk"]["S"]) for item in pages) == list(range(15))
+
+
+def test_transactions(client: Any) -> None:
+    create_table(client, "things")
+    create_table(client, "others", range_key=True)
+    _run(client, "INSERT INTO things VALUE {'pk': 'a', 'n': 5}")
+    writes = [
+        {"Statement": "UPDATE things SET n = n - ? WHERE pk = 'a' AND n >= 3", "Parameters": [{"N": "3"}]},
+        {"Statement": "INSERT INTO others VALUE {'pk': 'a', 'sk': 'x', 'n': 3}"},
+    ]
+    check = {"Statement": "EXISTS(SELECT * FROM others WHERE pk = 'a' AND sk = 'x' AND n = 3)"}
+    assert client.execute_transaction(TransactStatements=writes, ClientRequestToken="t")["Responses"] == []
+    client.execute_transaction(TransactStatements=writes, ClientRequestToken="t")  # the same again: nothing is done
+    with pytest.raises(client.exceptions.TransactionCanceledException) as canceled:
+        client.execute_transaction(TransactStatements=[check, writes[0]])
+    assert [reason["Code"] for reason in canceled.value.response["CancellationReasons"]] == [
+        "None",
+        "ConditionalCheckFailed",
+    ]
+    reads = [
+        {"Statement": "SELECT n FROM things WHERE pk = 'a'"},
+        {"Statement": "SELECT n FROM others WHERE sk = 'x' AND pk = 'a'"},
+        {"Statement": "SELECT n FROM others WHERE sk = 'y' AND pk = 'a'"},
+    ]
+    read = client.execute_transaction(TransactStatements=reads)["Responses"]
+    assert read == [{"Item": {"n": {"N": "2"}}}, {"Item": {"n": {"N": "3"}}}, {}]
+
+
+def test_transfers_on_three_nodes(three: Cluster) -> None:
+    """Statements of several clients move money between accounts; no transaction of reads sees a part of a transfer."""
+    client = three.client()
+    create_table(client, "accounts")
+    client.get_waiter("table_exists").wait(TableName="accounts", WaiterConfig={"Delay": 1})
+    names = [f"a{at}" for at in range(4)]
+    for name in names:
+        _run(client, "INSERT INTO accounts VALUE {'pk': ?, 'n': 100}", {"S": name})
+    totals: list[int] = []
+
+    def move(number: int) -> None:
+        mine = three.client()
+        for at in range(25):
+            giver, taker = names[(at + number) % 4], names[(at * 3 + number + 1) % 4]
+            if giver == taker:
+                continue
+            change = "UPDATE accounts SET n = n + ? WHERE pk = ?"
+            statements = [
+                {"Statement": change + " AND n >= 5", "Parameters": [{"N": "-5"}, {"S": giver}]},
+                {"Statement": change, "Parameters": [{"N": "5"}, {"S": taker}]},
+            ]
+            with contextlib.suppress(mine.exceptions.TransactionCanceledException):
+                mine.execute_transaction(TransactStatements=statements)
+
+    def look() -> None:
+        mine = three.client()
+        reads = [{"Statement": "SELECT n FROM accounts WHERE pk = ?", "Parameters": [{"S": name}]} for name in names]
+        for _ in range(25):
+            with contextlib.suppress(mine.exceptions.TransactionCanceledException):
+                found = mine.execute_transaction(TransactStatements=reads)["Responses"]
+                totals.append(sum(int(entry["Item"]["n"]["N"]) for entry in found))
+
+    threads = [*(threading.Thread(target=move, args=(number,)) for number in range(3)), threading.Thread(target=look)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = _run(client, "SELECT n FROM accounts", ConsistentRead=True)
+    assert sum(int(item["n"]["N"]) for item in found) == 400
+    assert totals
+    assert set(totals) == {400}
 
 
 def test_counters_and_inserts_while_a_node_dies(three: Cluster) -> None:

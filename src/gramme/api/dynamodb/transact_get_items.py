@@ -9,10 +9,11 @@ from typing import Final
 
 from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.expressions import Rules, prepare
+from gramme.api.dynamodb.item_keys import request_key
 from gramme.api.dynamodb.large import PARSING_COST, Budget
 from gramme.api.dynamodb.transactions import ReadPart, consumed_by_reads, read
 from gramme.tables.expression.projection import Projection
-from gramme.tables.requests import Found
+from gramme.tables.requests import Found, Item
 from gramme.tables.rows import project_row
 from gramme.tables.values import normalise_item
 
@@ -32,7 +33,7 @@ async def _run(call: Call) -> None:
         body = element["Get"]
         prepared = prepare(body, _RULES)
         projections.append(None if prepared is None else prepared.parsed.projection)
-        parts.append(ReadPart(body["TableName"], normalise_item(body["Key"])[0]))
+        parts.append(_part(body["TableName"], normalise_item(body["Key"])[0]))
         await budget.spend(PARSING_COST * len(body.get("ProjectionExpression") or ""))
     tables, items = await read(call, parts, budget)
     entries: list[bytes] = []
@@ -41,6 +42,10 @@ async def _run(call: Call) -> None:
         await budget.spend(item.size)
     capacity = consumed_by_reads(call.body.get("ReturnConsumedCapacity"), parts, tables, items)
     call.answer([b'{"Responses":[', b",".join(entries), b"]", capacity, b"}"])
+
+
+def _part(name: str, key: Item) -> ReadPart:
+    return ReadPart(name, lambda table: request_key(table.key, key))
 
 
 def _entry(found: Found, projection: Projection | None) -> bytes:

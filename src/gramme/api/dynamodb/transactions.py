@@ -28,7 +28,6 @@ from gramme.api.dynamodb.errors import (
     transaction_in_progress,
     validation,
 )
-from gramme.api.dynamodb.item_keys import request_key
 from gramme.api.dynamodb.large import Budget
 from gramme.api.dynamodb.table_lookup import with_fresh_tables
 from gramme.api.tasks import Waiter
@@ -81,10 +80,10 @@ class WritePart(NamedTuple):
 
 
 class ReadPart(NamedTuple):
-    """One item to read: its table as the client wrote it, and its normalised key."""
+    """One item to read: its table as the client wrote it, and the encoded key that it has there."""
 
     name: str
-    key: Item
+    build: Callable[[TableDescriptor], bytes]  # raises InvalidInput where the key does not fit the table
 
 
 class Committed(NamedTuple):
@@ -161,9 +160,7 @@ async def read(call: Call, parts: Sequence[ReadPart], budget: Budget) -> tuple[l
     """The items of `parts` as of one moment, each with its table. Raises ApiError."""
 
     async def act(call: Call, tables: dict[str, TableDescriptor]) -> tuple[list[TableDescriptor], list[Found]]:
-        keys = await _built(
-            parts, tables, lambda part, table: request_key(table.key, part.key), lambda key: key, budget
-        )
+        keys = await _built(parts, tables, lambda part, table: part.build(table), lambda key: key, budget)
         waiter: Waiter[ReadOutcome] = Waiter()
         call.env.backend.transact_get(ReadTransaction(keys), call.deadline, waiter)
         found = [table for table, _ in keys]

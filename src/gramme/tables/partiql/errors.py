@@ -7,6 +7,10 @@ class InvalidStatement(InvalidInput):
     """The statement cannot be carried out as it stands: a ValidationException with the service's text."""
 
 
+class NoStatement(InvalidStatement):
+    """The text breaks the grammar, or is a statement that the service does not have."""
+
+
 class NoKey(InvalidStatement):
     """The WHERE clause does not name a whole primary key."""
 

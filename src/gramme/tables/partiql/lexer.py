@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from gramme.tables.partiql.errors import InvalidStatement
+from gramme.tables.partiql.errors import NoStatement
 from gramme.tables.partiql.words import RESERVED
 
 
@@ -56,13 +56,13 @@ _TOKEN: Final = re.compile(
 _KINDS: Final = {kind.name: kind for kind in Kind}
 
 
-def malformed(text: str) -> InvalidStatement:
+def malformed(text: str) -> NoStatement:
     """The whole statement breaks the grammar."""
-    return InvalidStatement(f"Statement wasn't well formed, can't be processed: {text}")
+    return NoStatement(f"Statement wasn't well formed, can't be processed: {text}")
 
 
 def tokenize(text: str) -> list[Token]:
-    """All tokens of a statement, and one of kind END after them. Raises InvalidStatement."""
+    """All tokens of a statement, and one of kind END after them. Raises NoStatement."""
     tokens: list[Token] = []
     at = 0
     while at < len(text):

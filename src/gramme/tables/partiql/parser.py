@@ -19,6 +19,7 @@ from typing import Final
 
 from gramme.tables.expression.nodes import Action, AddAction, Call, DeleteAction, Path, RemoveAction, SetAction, Value
 from gramme.tables.expression.request import CACHE_ENTRIES, CACHED_TEXT
+from gramme.tables.partiql.errors import NoStatement
 from gramme.tables.partiql.expressions import ExpressionParser
 from gramme.tables.partiql.lexer import Kind, is_name
 from gramme.tables.partiql.nodes import (
@@ -73,7 +74,7 @@ class _StatementParser(ExpressionParser):
         if self.at_word("create", "drop"):
             definition = _DEFINITIONS.get((self.token.word, self.next_token().word))
             if definition is not None:
-                self.fail(f"Unsupported operation: {definition}")
+                raise NoStatement(f"Unsupported operation: {definition}")
         if self.at_word("exists"):
             body: Body = self._read_exists()
         elif self.take_word("select"):
@@ -85,7 +86,7 @@ class _StatementParser(ExpressionParser):
         elif self.take_word("delete"):
             body = self._read_delete()
         elif is_name(self.token) and self.next_token().kind is Kind.END:
-            self.fail("Unsupported operation: VariableReference")
+            raise NoStatement("Unsupported operation: VariableReference")
         else:
             self.malformed()
         self.take_symbol(";")
@@ -193,7 +194,7 @@ class _StatementParser(ExpressionParser):
         self.expect_word("into")
         table = self._read_table("FROM clause may only contain a single table name in data manipulation statements")
         if self.at_symbol("<<"):
-            self.fail("Unsupported operation: InsertOp")
+            raise NoStatement("Unsupported operation: InsertOp")
         self.expect_word("value")
         if not self.at_symbol("{"):
             self.fail(

@@ -31,7 +31,7 @@ from gramme.tables.expression.request import OF_STATEMENT, parsed_condition, par
 from gramme.tables.item import encode_item
 from gramme.tables.partiql.errors import InvalidStatement, NoKey
 from gramme.tables.partiql.keys import check_key_types, item_key
-from gramme.tables.partiql.nodes import Delete, Exists, Insert, Parameter, Select, Statement, Update, Write
+from gramme.tables.partiql.nodes import Body, Delete, Exists, Insert, Parameter, Select, Statement, Update, Write
 from gramme.tables.partiql.text import Names, condition_text, update_text
 from gramme.tables.requests import AttributeValue, Condition, DeleteItem, PutItem, UpdateItem, WriteRequest
 from gramme.tables.schema import check_item_size, check_updated_attributes, request_key
@@ -50,6 +50,21 @@ def bind(statement: Statement, parameters: list[AttributeValue]) -> dict[str, At
         placeholder: parameters[content.number] if isinstance(content, Parameter) else content
         for placeholder, content in statement.values.items()
     }
+
+
+def judge(body: Body, values: dict[str, AttributeValue]) -> None:
+    """Refuse what is wrong with a statement whatever its table is. Raises InvalidInput."""
+    if isinstance(body, Insert):
+        return
+    if isinstance(body, Update):
+        names = Names()
+        text = update_text(body.actions, names)
+        parsed_update(text, names.names, values, STATEMENT)
+        _check_sets(body.actions, values)
+    select = body.select if isinstance(body, Exists) else body
+    filter_of(select.where, values)
+    if isinstance(select, Select):
+        projection_of(select)
 
 
 # --- writes
@@ -102,18 +117,17 @@ def _delete(body: Delete, values: dict[str, AttributeValue], key: KeySchema, sho
 
 def condition_check(
     body: Exists, values: dict[str, AttributeValue], key: KeySchema, shows_item: bool
-) -> ConditionCheck:
-    """The check that EXISTS means in a transaction. Raises InvalidInput."""
-    select = body.select
-    fault = "EXISTS() must contain a single item read with additional condition"
-    if select.index is not None:
-        raise InvalidStatement(fault)
+) -> ConditionCheck | None:
+    """The check that EXISTS means in a transaction; None unless it names a whole primary key and something else.
+
+    Raises InvalidInput.
+    """
     try:
-        primary, rest = item_key(select.where, values, key)
+        primary, rest = item_key(body.select.where, values, key)
     except NoKey:
-        raise InvalidStatement(fault) from None
+        return None
     if rest is None:
-        raise InvalidStatement(fault)
+        return None
     condition = _carried(_with(_present(key), rest), Names(), values)
     return ConditionCheck(request_key(key, primary), condition, shows_item)
 
