@@ -298,6 +298,8 @@ def _two_tables(rows: dict[tuple[str, int], dict[str, Any]]) -> Caller:
 def _same_write(caller: Caller, statement: dict[str, Any], operation: str, native: dict[str, Any]) -> None:
     """Both do the same, and leave the same."""
     mine, answer = _answer(caller, "ExecuteStatement", statement)
+    if mine == 400 and str(answer["message"]).startswith("Multiple conditions on same key"):
+        return  # the condition drawn demands another value of a key attribute
     status, expected = _answer(caller, operation, native)
     assert mine == status, (answer, expected)
     if mine == 200:
