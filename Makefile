@@ -82,11 +82,14 @@ oracle: setup
 bench: setup
 	$(BIN)/python -m bench
 
-# Needs the network (Python and npm registries) and node: programs written with other clients, kept out of $(VENV).
+# Needs the network (Python and npm registries, Maven's where there is Maven and Java 17) and node: programs written with other clients, kept out of $(VENV).
 clients: setup
 	test -x .clients/bin/python || $(PYTHON) -m venv .clients || $(PYTHON) -m virtualenv .clients
 	.clients/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/foreign/requirements.txt
 	cp tests/clients/foreign/package.json .clients/ && npm install --prefix .clients --no-audit --no-fund --silent
+	! command -v mvn > /dev/null || mvn -q -B -f tests/clients/foreign/kcl/pom.xml -Dclients=$(CURDIR)/.clients \
+		-Dmaven.repo.local=$(CURDIR)/.clients/m2 -Dmdep.outputFile=$(CURDIR)/.clients/kcl/classpath \
+		compile dependency:build-classpath
 	FOREIGN_CLIENTS=$(CURDIR)/.clients $(BIN)/python -m pytest tests/clients $(PYTEST_ARGS)
 
 # Needs the network and pip-tools: resolves pyproject.toml anew. The lock holds no address of any package index.

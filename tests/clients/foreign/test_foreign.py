@@ -48,6 +48,13 @@ def test_javascript(gramme: Server, program: str) -> None:
     _run(gramme, ["node", str(_HERE / program)])
 
 
+@pytest.mark.skipif(not (_CLIENTS / "kcl").exists(), reason="there was no Maven")
+def test_kinesis_client_library(gramme: Server) -> None:
+    built = _CLIENTS / "kcl"
+    path = f"{built / 'classes'}:{(built / 'classpath').read_text()}"
+    _run(gramme, ["java", "-Xmx300m", "-cp", path, "WithKinesisClientLibrary"])
+
+
 @pytest.mark.skipif(_BROWSER is None, reason="there is no Chromium")
 def test_admin_in_a_browser(gramme: Server) -> None:
     _run(gramme, ["node", str(_HERE / "with_admin_in_browser.cjs")], CHROMIUM=str(_BROWSER))
