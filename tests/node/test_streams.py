@@ -12,6 +12,7 @@ from gramme.kernel.ids import CATALOG_GROUP, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.node import catalog_streams
 from gramme.node.catalog_commands import ForgetStreams
+from gramme.node.schema_service import Push
 from gramme.node.table_evaluator import SealedEvaluator
 from gramme.tables.catalog import CreateTable, DeleteTable, ListTables, SetTimeToLive, StreamChange, UpdateTable
 from gramme.tables.requests import Condition, DeleteItem, Failed, FailureKind, GetItem, Refused
@@ -325,6 +326,21 @@ def test_the_next_catalog_leader_pushes_an_expiry_that_was_set() -> None:
     three.until(
         lambda: {three.schema(place, node).expiry for place in table.partitions for node in ALL} == {"t"}, "all know"
     )
+
+
+def test_nobody_is_told_any_more_once_the_table_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    three = Streamed()
+    table = three.create_streamed(view=None)
+    asked: list[Push] = []
+    monkeypatch.setattr(Push, "advance", lambda push: asked.append(push))  # as if no partition answered
+    three.ask(SetTimeToLive(NAME, True, "t"))
+    three.run(SECOND)
+    assert len(asked) > 1
+    three.delete(NAME)
+    three.until(lambda: three.gone_everywhere(table.partitions), "the groups are dropped")
+    asked.clear()
+    three.run(SECOND)
+    assert asked == []
 
 
 def test_a_stream_can_be_turned_on_while_an_index_is_there_and_the_other_way_round() -> None:

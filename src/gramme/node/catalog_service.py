@@ -174,6 +174,7 @@ class CatalogService:
             self._host, self._send, schema_of(table), kept, lambda _: True, lambda: self._check_deletion(task)
         )
         self._deleting[table.table_id] = task
+        self._schemas.end(table.table_id)
         self._streams.look_again()
         self._push_deletion(task)
         self._arm()

@@ -125,7 +125,7 @@ class Retention:
         """A slot up to which every record is too old: the last of those that one command may take."""
         closed = [shard.closed + self._keep_shards_ns for shard in log.shards if shard.closed is not None]
         self.due = Timestamp(min([*closed, wall + self._keep_ns])) if log.shards else None
-        first = self._first(change_key(log.trimmed + 1, 0))
+        first = None if self.due is None else self._first(change_key(log.trimmed + 1, 0))
         if first is None or self.due is None:
             return log.trimmed
         low, record = first

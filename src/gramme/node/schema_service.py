@@ -128,6 +128,10 @@ class SchemaService:
             self._advance(work)
             self._arm()
 
+    def end(self, table_id: str) -> None:
+        """The table is being deleted: nobody needs to know any more."""
+        self._work.pop(table_id, None)
+
     def follow(self) -> None:
         """Another node leads the catalog and does this."""
         self._work = {}
