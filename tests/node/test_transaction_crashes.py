@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.node.transaction_cluster import Cluster, json, key, names, put, together
 
+from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MICROSECOND, MILLISECOND, SECOND
 from gramme.node.transactions.desk import Desk
 from gramme.storage.engine.rows import Space
@@ -34,12 +35,15 @@ def _prepared_cluster(count: int) -> tuple[Cluster, list[str]]:
 
 
 class _Interruption:
-    """Calls `act` at the `step`-th command (from 1) that a transaction's coordinator sends, or when it is answered."""
+    """Calls `act` at the `step`-th command (from 1) that a transaction's coordinator sends, or instead of its answer.
+    With `hold`, that is called instead, and the coordinator hears the answer in its next turn."""
 
     def __init__(self, cluster: Cluster, node: int, step: int, answered: bool, act: Callable[[], None]) -> None:
         self.happened = False
+        self.hold: Callable[[], None] | None = None
         self._cluster = cluster
         self._left = step
+        self._soon = cluster.node(node).ports.scheduler.call_soon
         self._answered = answered
         self._act = act
         desk = cluster.node(node).router.transactions._desk
@@ -49,11 +53,19 @@ class _Interruption:
     def send(self, place: Any, request: Any, deadline: Any, on_reply: Callable[[Any], None]) -> None:
         self._left -= 1
         if self._left == 0 and self._answered:
-            self._send(place, request, deadline, lambda _reply: self._happen())
+            self._send(place, request, deadline, lambda reply: self._answer(on_reply, reply))
             return
         self._send(place, request, deadline, on_reply)
         if self._left == 0:
             self._cluster.world.after(100 * MICROSECOND, self._happen)  # what this turn has sent is on its way
+
+    def _answer(self, on_reply: Callable[[Any], None], reply: Any) -> None:
+        if self.hold is None:
+            self._happen()
+        else:
+            self.happened = True
+            self._soon(lambda: on_reply(reply))
+            self.hold()
 
     def _happen(self) -> None:
         self.happened = True
@@ -193,3 +205,52 @@ def test_a_node_that_was_away_gets_held_items_with_a_snapshot() -> None:
     cluster.run_until(lambda: cluster.node(away).snapshots_in.installed > 0)
     cluster.settle()
     assert _values(cluster, items, away) == [json(name, 1) for name in items]
+
+
+def _asleep(cluster: Cluster, step: int, actions: list[Action], token: Token | None) -> Any:
+    """The outcome that the client of node 0 hears when that node stops for five seconds at the `step`-th command."""
+    slow = NodeId(0)
+    replies: list[Any] = []
+    interruption = _Interruption(cluster, slow, step, True, lambda: None)
+    interruption.hold = lambda: cluster.sim.pause(slow)
+    cluster.begin_write(*actions, token=token)(replies.append)
+    cluster.run(5 * SECOND)
+    assert interruption.happened
+    assert replies == []
+    cluster.sim.resume(slow)
+    cluster.run_until(lambda: bool(replies))
+    return replies[0]
+
+
+def test_a_coordinator_that_slept_cannot_commit_what_others_have_canceled() -> None:
+    cluster, items = _prepared_cluster(3)
+    outcome = _asleep(cluster, 4, [_add(name) for name in items], None)  # all is prepared
+    assert not isinstance(outcome, TransactionDone)
+    cluster.settle()
+    assert _values(cluster, items, 1) == [json(name, 1) for name in items]
+
+
+def test_a_coordinator_that_slept_over_its_decision_does_no_harm() -> None:
+    cluster, items = _prepared_cluster(3)
+    _asleep(cluster, 5, [_add(name) for name in items], _TOKEN)  # it is committed
+    cluster.settle()
+    assert _values(cluster, items, 1) == [json(name, 2) for name in items]
+    assert _insist(cluster, 1, *(_add(name) for name in items)).replayed
+
+
+def test_a_one_phase_coordinator_that_slept_before_its_write_is_fenced_off() -> None:
+    """The token is free again, somebody has used it, and then the sleeper's write arrives."""
+    cluster, (a,) = _prepared_cluster(1)
+    items = [a, together(cluster, a)]
+    cluster.submit(put(items[1], 1))
+    slow, replies = NodeId(0), list[Any]()
+    interruption = _Interruption(cluster, slow, 1, True, lambda: None)
+    interruption.hold = lambda: cluster.sim.pause(slow)
+    actions = [_add(name) for name in items]
+    cluster.begin_write(*actions, token=_TOKEN)(replies.append)
+    cluster.run(4 * SECOND)
+    assert not _insist(cluster, 1, *actions).replayed
+    cluster.sim.resume(slow)
+    cluster.run_until(lambda: bool(replies))
+    cluster.settle()
+    assert _values(cluster, items, 1) == [json(name, 2) for name in items]
