@@ -16,7 +16,6 @@ from typing import Any, Final, NamedTuple
 
 from gramme.kernel.ids import GroupId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
-from gramme.node.host import Host
 from gramme.node.partition import PartitionReplica
 from gramme.node.table_evaluator import TableEvaluator
 from gramme.node.transactions.desk import Desk, place_of
@@ -81,8 +80,7 @@ class _Open(NamedTuple):
 class Recovery:
     """See the module."""
 
-    def __init__(self, host: Host, desk: Desk) -> None:
-        self._host = host
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._watched: dict[GroupId, PartitionReplica] = {}
         self._seen: dict[tuple[GroupId, bytes], tuple[bytes, Instant]] = {}

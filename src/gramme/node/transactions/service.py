@@ -28,7 +28,7 @@ class Transactions:
     def __init__(self, host: Host, settings: NodeSettings, router: Sender) -> None:
         self._limit = settings.transaction_limit
         self._desk = Desk(host, router)
-        self.recovery = Recovery(host, self._desk)
+        self.recovery = Recovery(self._desk)
         self.coordinating = 0
 
     def write(self, request: WriteTransaction, deadline: Instant, on_reply: Callable[[WriteOutcome], None]) -> None:
