@@ -58,7 +58,9 @@ class Endpoint:
         self.region = region
         self._credentials = credentials or Credentials.of_environment()
         self._stop = stop or threading.Event()
-        self._hosts = {_TABLES: _Host(url), _STREAMS: _Host(streams_url or _streams_url(url))}
+        tables = _Host(url)
+        streams = streams_url or _streams_url(url)
+        self._hosts = {_TABLES: tables, _STREAMS: tables if streams == url else _Host(streams)}
 
     def call(self, operation: str, body: dict[str, Any]) -> Any:
         """The answer of `operation`. Raises ServiceError, Unreachable."""

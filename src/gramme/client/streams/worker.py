@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 from gramme.client.endpoint import Endpoint
 from gramme.client.errors import ServiceError, Unreachable
@@ -18,7 +19,7 @@ from gramme.client.streams.leases import SHARD_END, Lease, LeaseTable
 from gramme.client.streams.reader import LATEST, ShardReader
 from gramme.client.streams.stream import Shard
 
-_TROUBLE_PAUSE_S = 1.0
+_TROUBLE_PAUSE_S: Final = 1.0
 
 
 class ShardWorker:
@@ -105,7 +106,7 @@ class ShardWorker:
         if batch.records:
             self._delivery.deliver(self.shard, batch.records, self._stop)
             self._checkpoint(batch.records[-1]["dynamodb"]["SequenceNumber"])
-        if batch.ended and not self._lost:
+        if batch.ended:
             self._checkpoint(SHARD_END)
             self._ended = True
             return True
@@ -116,8 +117,13 @@ class ShardWorker:
         return self._lost
 
     def _checkpoint(self, sequence: str) -> None:
-        """Keep at it: the batch is done, and must not be done again because of a moment's trouble."""
+        """Keep at it: the batch is done, and must not be done again because of a moment's trouble.
+
+        A lease that was lost may be this process's again by now, and further on: nothing is written for it here.
+        """
         while True:
+            if self._lost:
+                raise Interrupted
             asked_at = time.monotonic()
             try:
                 lease = self._leases.checkpoint(self.shard.name, sequence)
