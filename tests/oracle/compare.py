@@ -22,7 +22,10 @@ KNOWN: Final[list[tuple[str, str]]] = [
         _EXPRESSION + "Invalid attribute type name found; type: ",
         _EXPRESSION + "Invalid attribute type name found; type: ",
     ),
+    (r"(Type mismatch for Index Key|Invalid attribute value type)$", r"Type mismatch for Index Key \w+ Expected: "),
     # Of several faults another one comes first.
+    ("([Ii]ndex [Kk]ey|Invalid attribute value type)", "Provided list of item keys contains duplicates"),
+    ("Provided list of item keys contains duplicates", "[Ii]ndex [Kk]ey"),
     (_EXPRESSION + "Incorrect operand type", _EXPRESSION + "The first operand must be distinct"),
     (_EXPRESSION, _EXPRESSION + "The BETWEEN operator requires"),
     ("The document path provided", "The provided expression refers to an attribute"),
@@ -83,6 +86,9 @@ def _reason(reason: dict[str, Any]) -> tuple[str, str | None, Any]:
 def _rows(operation: str, body: dict[str, Any], answer: dict[str, Any]) -> Any:
     """A success in a form that can be compared: rows that have no order are sorted."""
     shown = normal(answer)
+    if "IndexName" in body:  # rows with equal keys of the index have no order
+        shown["Keys"] = [row["g"] for row in shown["Items"]]
+        shown["Items"].sort(key=_printed)
     if operation == "Scan":
         shown["Items"].sort(key=_printed)
     if operation == "TransactGetItems":  # Local shows an item of which the projection leaves nothing

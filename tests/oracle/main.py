@@ -67,6 +67,11 @@ def machine(pair: Pair) -> type[RuleBasedStateMachine]:
             found = pair.difference(*request)
             assert found is None, found
 
+        @rule(request=st.one_of(requests.batches(), requests.indexed()))
+        def batch_or_index(self, request: requests.Request) -> None:
+            found = pair.difference(*request)
+            assert found is None, found
+
         @rule(request=requests.transactions())
         def transact(self, request: requests.Request) -> None:
             found = pair.difference(*request)
@@ -92,7 +97,9 @@ def collect(pair: Pair, examples: int) -> Counter[str]:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.one_of(requests.writes(), requests.transactions(), requests.reads()))
+    @given(
+        st.one_of(requests.writes(), requests.transactions(), requests.batches(), requests.indexed(), requests.reads())
+    )
     def run(request: requests.Request) -> None:
         found = pair.difference(*request)
         if found is not None:

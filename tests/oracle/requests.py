@@ -22,6 +22,23 @@ TABLES: Final[list[dict[str, Any]]] = [
         ],
         "BillingMode": "PAY_PER_REQUEST",
     },
+    {
+        "TableName": "with-index",
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        "AttributeDefinitions": [
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "N"},
+            {"AttributeName": "g", "AttributeType": "S"},
+        ],
+        "LocalSecondaryIndexes": [
+            {
+                "IndexName": "by-g",
+                "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "g", "KeyType": "RANGE"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+        "BillingMode": "PAY_PER_REQUEST",
+    },
 ]
 Body = dict[str, Any]
 Request = tuple[str, Body]
@@ -50,7 +67,7 @@ _RANGES = st.sampled_from([{"N": "1"}, {"N": "2"}, {"N": "3"}])
 @st.composite
 def _keys(draw: st.DrawFn, table: str) -> Body:
     key = {"pk": draw(_HASHES)}
-    if table == "with-range":
+    if table != "hash-only":
         key["sk"] = draw(_RANGES)
     return key
 
@@ -151,6 +168,48 @@ def writes(draw: st.DrawFn) -> Request:
     edits = st.fixed_dictionaries({"Action": st.sampled_from(["PUT", "ADD", "DELETE"]), "Value": _VALUES})
     body["AttributeUpdates"] = draw(st.dictionaries(_NAMES, edits, min_size=1, max_size=3))
     return operation, _guard(draw, body)
+
+
+_BY_G: Final = {"TableName": "with-index", "IndexName": "by-g"}
+_TEXTS = st.builds(lambda text: {"S": text}, st.sampled_from(["a", "ab", "b", "é"]))
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Request:
+    """BatchWriteItem; now and then an item comes up twice."""
+    wanted: dict[str, list[Body]] = {}
+    for table in draw(st.lists(st.sampled_from(["hash-only", "with-range", "with-index"]), min_size=1, max_size=5)):
+        key = draw(_keys(table))
+        element: Body = {"DeleteRequest": {"Key": key}}
+        if draw(st.booleans()):
+            item = {**draw(st.dictionaries(_NAMES, _VALUES, max_size=3)), **key}
+            if table == "with-index" and draw(st.booleans()):
+                item["g"] = draw(_TEXTS) if draw(st.integers(0, 9)) else draw(_SCALARS)
+            element = {"PutRequest": {"Item": item}}
+        wanted.setdefault(table, []).append(element)
+    return "BatchWriteItem", {"RequestItems": wanted}
+
+
+@st.composite
+def indexed(draw: st.DrawFn) -> Request:
+    """Requests that concern a local index: it is fed with the write, so both must show the same rows at once."""
+    kind = draw(st.sampled_from(["PutItem", "UpdateItem", "UpdateItem", "DeleteItem", "Query", "Query", "Scan"]))
+    if kind == "Scan":
+        return kind, {**_BY_G, "ConsistentRead": True}
+    if kind == "Query":
+        condition = "pk = :h" + draw(st.sampled_from(["", " AND g = :g", " AND g > :g", " AND begins_with(g, :g)"]))
+        values = {":h": draw(_HASHES), **({":g": draw(_TEXTS)} if ":g" in condition else {})}
+        body = {**_BY_G, "KeyConditionExpression": condition, "ExpressionAttributeValues": values, "Limit": 100}
+        return kind, {**body, "ConsistentRead": True, "ScanIndexForward": draw(st.booleans())}
+    key = draw(_keys("with-index"))
+    value = draw(_TEXTS) if draw(st.integers(0, 5)) else draw(_SCALARS)
+    body = {"TableName": "with-index", "ReturnValues": "ALL_OLD"}
+    if kind == "PutItem":
+        return kind, {**body, "Item": {**draw(st.dictionaries(_NAMES, _VALUES, max_size=3)), "g": value, **key}}
+    if kind == "DeleteItem":
+        return kind, {**body, "Key": key}
+    values = {":g": draw(_TEXTS)}  # Local takes any type here
+    return kind, {**body, "Key": key, "UpdateExpression": "SET g = :g", "ExpressionAttributeValues": values}
 
 
 @st.composite
