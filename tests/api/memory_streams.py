@@ -79,19 +79,22 @@ class MemoryStreams:
         if shard is None:
             return Changes([], request.start, Position(0, 0), request.start, 0)
         oldest = Position(max(shard.first, shard.trimmed) + 1, 0)
+        behind = self.slot + 1 if shard.last is None else shard.last
+        end = max(Position(behind, 0), oldest, key=_order)
         start = max(_order(request.start), _order(oldest))
+        if not request.limit or start >= _order(end):
+            return Changes([], Position(*start), oldest, end, shard.first, shard.last)
         found: list[Change] = []
         size = 0
-        for change in shard.changes[:] if request.limit else []:
+        for change in shard.changes:
             if _order(change.at) < start:
                 continue
             size += len(change.old or b"") + len(change.new or b"")
             if found and (size > request.max_bytes or len(found) == request.limit):
-                break
+                end = Position(found[-1].at.slot, found[-1].at.index + 1)
+                return Changes(found, end, oldest, Position(behind, 0), shard.first, shard.last)
             found.append(change)
-        behind = [Position(change.at.slot, change.at.index + 1) for change in shard.changes]
-        after = Position(found[-1].at.slot, found[-1].at.index + 1) if found else Position(*start)
-        return Changes(found, after, oldest, behind[-1] if behind else oldest, shard.first, shard.last)
+        return Changes(found, end, oldest, end, shard.first, shard.last)
 
     def catalog(self, request: StreamRequest) -> StreamList:
         self.asked += 1

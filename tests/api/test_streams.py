@@ -382,9 +382,12 @@ def test_iterator_types() -> None:
     born = caller.backend.clock.timestamp() / SECOND - 50
     for seconds, first in ((-1e9, 0), (0, 0), (0.001, 1), (10, 1), (25, 3), (40, 4), (40.5, 5), (50, 5)):
         assert read("AT_TIMESTAMP", Timestamp=born + seconds) == numbers[first:], seconds
-    latest = iterator(caller, shard, "LATEST")
+    # What begins behind everything misses nothing of what comes.
+    ends = [iterator(caller, shard, "LATEST"), iterator(caller, shard, "AT_TIMESTAMP", Timestamp=born + 50)]
+    ends.append(iterator(caller, shard, "AFTER_SEQUENCE_NUMBER", SequenceNumber=numbers[-1]))
     put(caller, "a", 9)
-    assert len(caller.call("GetRecords", {"ShardIterator": latest})["Records"]) == 1
+    for token in ends:
+        assert len(caller.call("GetRecords", {"ShardIterator": token})["Records"]) == 1
 
 
 def test_what_an_iterator_type_needs() -> None:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -225,11 +226,19 @@ def test_transactions_and_places_within_a_slot(node: Server, client: Any, stream
     between = node_time(client) - 30  # a minute lies between the two writes
     assert behind("AT_TIMESTAMP", Timestamp=between) == sequences[1:]
     assert behind("AT_TIMESTAMP", Timestamp=between - 3600) == sequences
+    kinds: list[dict[str, Any]] = [
+        {"ShardIteratorType": "LATEST"},
+        {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": node_time(client) - 1e-3},
+        {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": sequences[-1]},
+    ]
+    ends = [streams.get_shard_iterator(StreamArn=reader.arn, ShardId=shard, **kind) for kind in kinds]
+    increment(client, "k0")
+    assert [len(streams.get_records(ShardIterator=end["ShardIterator"])["Records"]) for end in ends] == [1, 1, 1]
 
 
 def node_time(client: Any) -> float:
     """Wall time at the node, in epoch seconds: when a table that is made now says that it was made."""
-    made: float = create_table(client, "clock")["CreationDateTime"].timestamp()
+    made: float = create_table(client, f"clock-{uuid.uuid4()}")["CreationDateTime"].timestamp()
     return made
 
 
