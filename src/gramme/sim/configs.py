@@ -339,6 +339,18 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             fault_length_ns=300 * MILLISECOND,
         ),
         replace(
+            # Transactions leave records, whoever commits them in the end.
+            _BANK,
+            name="stream-bank",
+            streams=True,
+            safety_ns=5 * SECOND,
+            grant_ns=300 * MILLISECOND,
+            renewal_ns=80 * MILLISECOND,
+            faults={FaultKind.STEP: 6, FaultKind.CRASH: 2, FaultKind.CUT_WAY: 1, FaultKind.DRAIN: 2},
+            fault_interval_ns=350 * MILLISECOND,
+            fault_length_ns=200 * MILLISECOND,
+        ),
+        replace(
             # The coordinators' clocks are seconds apart, and jump.
             _BANK,
             name="bank-clocks",

@@ -16,6 +16,7 @@ from typing import Final
 from gramme.kernel.ids import GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.node.partition import PartitionReplica
+from gramme.sim.accounts import TABLES
 from gramme.sim.bank import Bank, left_over
 from gramme.sim.checkers.convergence import ReplicaState, divergence
 from gramme.sim.checkers.history import Kind, Operation, Outcome
@@ -111,6 +112,7 @@ class _Run:
         self.readers: list[StreamReader] = []
         if config.streams:
             names = [_TABLE, _CHURNED] if config.table_churn else [_TABLE]
+            names += TABLES if config.tellers else ()
             self.readers = [StreamReader(self.world, self.cluster, name) for name in names]
         self.administrator = Administrator(self.world, self.admin_client, config, self.recorder)
 

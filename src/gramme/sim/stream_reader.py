@@ -172,9 +172,11 @@ class StreamReader:
     # --- in the end ---------------------------------------------------------------------------------------------------
 
     def caught_up(self, replicas: Replicas) -> bool:
-        """Whether the reader is at the end of every shard that these replicas have."""
+        """Whether the reader is at the end of every shard that these replicas have, and there is one at least."""
         self._follow(s for s in all_streams(replicas[CATALOG_GROUP].scan) if s.table == self._table)
-        return all(_order(shard.at) >= _order(_bounds(shard, replicas).end) for shard in self._shards.values())
+        return bool(self._shards) and all(
+            _order(shard.at) >= _order(_bounds(shard, replicas).end) for shard in self._shards.values()
+        )
 
     def violation(self, replicas: Replicas, from_birth: bool, expires: bool) -> str | None:
         """The first thing that is wrong with the streams, or None. `replicas`: one of each group, all alike now;

@@ -63,7 +63,7 @@ class Administrator:
         }
         if self._config.indexes and units is None:
             body |= _INDEXED
-        if self._config.streams and units is None:
+        if self._config.streams:
             body["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
         write_units = self._config.write_units if units is None else units
         if write_units:
