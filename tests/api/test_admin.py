@@ -23,8 +23,8 @@ class _Controls:
         self.asked.append(("clock", advance_ms))
         done(None)
 
-    def fail_over(self, table: str, done: Done) -> None:
-        self.asked.append(("fail_over", table))
+    def fail_over(self, table: str, groups: list[int] | None, done: Done) -> None:
+        self.asked.append(("fail_over", (table, groups)))
         done(f"there is no table {table}")
 
     def reset(self, done: Done) -> None:
@@ -133,7 +133,7 @@ def test_controls_are_carried_out() -> None:
         ("clock", 5),
         ("snapshot", "a-b_1"),
         ("stale", ("t", "", 7)),
-        ("fail_over", "t"),
+        ("fail_over", ("t", None)),
         ("reset", None),
     ]
 

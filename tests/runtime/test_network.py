@@ -140,6 +140,28 @@ def test_a_restarted_peer_is_reached_again_under_its_new_boot(run: Callable[[Sce
     run(scenario)
 
 
+def test_a_peer_that_dials_is_dialled_at_once(run: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that restarts is heard by the others a moment later; it has to hear them as soon, not when their patience
+    with a port that was closed runs out."""
+    monkeypatch.setattr(network, "FIRST_BACKOFF_S", 3_600.0)
+    monkeypatch.setattr(network, "LAST_BACKOFF_S", 3_600.0)
+
+    async def scenario() -> None:
+        b = await Node(B, {}, b"b").start()
+        port = b.port
+        await b.network.close()
+        a = await Node(A, {B: (HOST, port)}, b"a").start()
+        await until(lambda: a.reasons("peer not reached"))
+        b = await Node(B, {A: (HOST, a.port)}, b"b2").start(port)
+        try:
+            await until(lambda: a.network.connected(B) and b.network.connected(A))
+        finally:
+            await a.network.close()
+            await b.network.close()
+
+    run(scenario)
+
+
 def test_a_foreign_cluster_is_refused_and_told_why(run: Callable[[Scenario], None]) -> None:
     async def scenario() -> None:
         a = await Node(A, {}).start()

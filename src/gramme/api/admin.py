@@ -4,7 +4,7 @@ Owns the paths and their formats; what they show is injected. Rule: reading neve
 `/test-controls/…` does, and only where test controls were switched on. Source: DESIGN.md §6, issue 2 items 5 and 6.
 
 Test controls take a JSON object and answer `{}`, or 400 with `{"message": …}`:
-`clock` {"advance_ms": n}, `fail-over` {"table": t},
+`clock` {"advance_ms": n}, `fail-over` {"table": t, "groups": only these},
 `throttle` {"table": t, "rate": 0 to 1, "reason": r, "index": i}, `unprocessed` {"table": t, "rate": 0 to 1},
 `stale` {"table": t, "index": i, "lag_ms": n}, `reset` {}, `snapshot` {"name": s}, `restore` {"name": s}.
 """
@@ -36,8 +36,9 @@ class _Clock(msgspec.Struct, forbid_unknown_fields=True):
     advance_ms: int
 
 
-class _Table(msgspec.Struct, forbid_unknown_fields=True):
+class _FailOver(msgspec.Struct, forbid_unknown_fields=True):
     table: str
+    groups: list[int] | None = None
 
 
 class _Throttle(msgspec.Struct, forbid_unknown_fields=True):
@@ -79,9 +80,9 @@ class AdminApi:
         controls: TestControls | None = None,
         log: Callable[[str, Exception | None], None] = lambda _text, _error: None,
     ) -> None:
-        """`ready` gives None, or why the node does not serve now (starting, draining); `metrics` the Prometheus text,
-        of content type `metrics_type`; `cluster` the JSON of `gramme cluster status`. Without `controls`, their paths
-        do not exist. `log` is told of what a provider raised."""
+        """`ready` gives None, or why nobody should rely on the node now (starting, draining); `metrics` the Prometheus
+        text, of content type `metrics_type`; `cluster` the JSON of `gramme cluster status`. Without `controls`, their
+        paths do not exist. `log` is told of what a provider raised."""
         self._ready = ready
         self._metrics = metrics
         self._metrics_headers = [(b"Content-Type", metrics_type)]
@@ -142,8 +143,8 @@ def _clock(controls: TestControls, parameters: _Clock, done: Done) -> None:
     controls.clock(parameters.advance_ms, done)
 
 
-def _fail_over(controls: TestControls, parameters: _Table, done: Done) -> None:
-    controls.fail_over(parameters.table, done)
+def _fail_over(controls: TestControls, parameters: _FailOver, done: Done) -> None:
+    controls.fail_over(parameters.table, parameters.groups, done)
 
 
 def _throttle(controls: TestControls, parameters: _Throttle, done: Done) -> None:
@@ -179,7 +180,7 @@ def _snapshot_name(parameters: _Name) -> str:
 
 _CONTROLS: Final[dict[str, tuple[type[msgspec.Struct], Callable[[TestControls, Any, Done], None]]]] = {
     "clock": (_Clock, _clock),
-    "fail-over": (_Table, _fail_over),
+    "fail-over": (_FailOver, _fail_over),
     "throttle": (_Throttle, _throttle),
     "unprocessed": (_Unprocessed, _unprocessed),
     "stale": (_Stale, _stale),

@@ -84,8 +84,8 @@ class TestControls(Protocol):
     def clock(self, advance_ms: int, done: Callable[[str | None], None]) -> None:
         """Move wall time forward by `advance_ms` (>= 0); monotonic time, and so leases, stay."""
 
-    def fail_over(self, table: str, done: Callable[[str | None], None]) -> None:
-        """Make every partition of `table` that this node leads change its leader."""
+    def fail_over(self, table: str, groups: list[int] | None, done: Callable[[str | None], None]) -> None:
+        """Hand over every partition of `table` that this node leads; with `groups`, only those."""
 
     def throttle(self, table: str, rate: float, reason: str, index: str, done: Callable[[str | None], None]) -> None:
         """Refuse a share `rate` (0 to 1; 0 ends it) of the reads or writes that this node is sent for `table`, as

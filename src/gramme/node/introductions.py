@@ -22,8 +22,8 @@ _HELLO_RETRY_NS: Final = 200 * MILLISECOND
 
 
 class Introductions:
-    """Hellos sent and received. `on_known()` is called when another peer listens to this node, `on_refused(reason)`
-    when one will not have it."""
+    """Hellos sent and received. `on_known(peer)` is called when a peer listens to this node, `on_accepted(peer)` when
+    this node listens to a peer, `on_refused(reason)` when one will not have it."""
 
     def __init__(
         self,
@@ -31,7 +31,8 @@ class Introductions:
         memory: NodeMemory,
         boot: BootId,
         peers: tuple[NodeId, ...],
-        on_known: Callable[[], None],
+        on_known: Callable[[NodeId], None],
+        on_accepted: Callable[[NodeId], None],
         on_refused: Callable[[str], None],
     ) -> None:
         self._host = host
@@ -39,6 +40,7 @@ class Introductions:
         self._boot = boot
         self._peers = peers
         self._on_known = on_known
+        self._on_accepted = on_accepted
         self._on_refused = on_refused
         self._accepted: dict[NodeId, BootId] = {}
         self._known_to: dict[NodeId, None] = {}
@@ -109,6 +111,7 @@ class Introductions:
         source, boot = event
         self._accepted[source] = boot
         self._host.send(source, HelloAck(boot))
+        self._on_accepted(source)
 
     def output(self, output: Any) -> None:
         """Introductions have no outputs."""
@@ -125,7 +128,7 @@ class Introductions:
             self._on_refused(f"node {source} refuses this node: {message.refusal}")
         else:
             self._known_to[source] = None
-            self._on_known()
+            self._on_known(source)
 
     def on_who_are_you(self, source: NodeId) -> None:
         """A peer restarted, or never heard of us: introduce ourselves again.

@@ -68,6 +68,7 @@ _SPACE_CHECK_NS: Final = SECOND
 _DOUBT_NS: Final = 300 * MILLISECOND
 _DRAIN_POLL_NS: Final = 5 * MILLISECOND
 _DRAIN_LIMIT_NS: Final = 2 * SECOND
+_DRAIN_LINGER_NS: Final = 100 * MILLISECOND
 STATUS_VERSION: Final = 1
 
 
@@ -85,6 +86,7 @@ class Node:
         self._reconciled = -1
         self._reconcile_soon = False
         self._low_space = False
+        self._settled = False
         self._refusals: dict[str, None] = {}  # one for each peer: a reason names it
         self._handlers: dict[type, Callable[[NodeId, Any], None]] = {}
 
@@ -154,7 +156,7 @@ class Node:
         self.feeders = Feeders(self.host, self._send, settings.stream_retention_ns)
         self.expiry = Expiry(self.host, settings)
         self.introductions = Introductions(
-            self.host, self.memory, self.boot, settings.peers, self._maybe_found, self._refused
+            self.host, self.memory, self.boot, settings.peers, self._known, self._renew_with, self._refused
         )
         self.snapshots_out = SnapshotSender(self.host)
         self.snapshots_in = SnapshotReceiver(self.host, self.groups.partitions.get)
@@ -179,6 +181,16 @@ class Node:
         self._lease_driver.carry_out(self.leases.set_peers(self.settings.peers, self.host.now()))
         self._gossip_driver.start()
         self._maybe_found()
+
+    def _known(self, peer: NodeId) -> None:
+        """`peer` listens to this boot."""
+        self._renew_with(peer)
+        self._maybe_found()
+
+    def _renew_with(self, peer: NodeId) -> None:
+        """What one of us two told the other before now, it has dropped: without this both would wait for the next
+        renewal, each taking the other for dead."""
+        self._lease_driver.carry_out(self.leases.renew(peer, self.host.now()))
 
     def _maybe_found(self) -> None:
         """Found the catalog's group here once *every* other founder listens to this node: one that has seen an earlier
@@ -382,19 +394,26 @@ class Node:
         """Give up every leadership first, so that a stop costs the cluster no lease wait (row F14); then `on_done`."""
         self.draining = True
         self.ready = False
-        self._await_drain(on_done, Instant(self.host.now() + _DRAIN_LIMIT_NS))
+        now = self.host.now()
+        self._await_drain(on_done, Instant(now + _DRAIN_LIMIT_NS), now)
 
-    def _await_drain(self, on_done: Callable[[], None], limit: Instant) -> None:
+    def _await_drain(self, on_done: Callable[[], None], limit: Instant, earliest: Instant) -> None:
         """Look again and again: a hand-over is given up when its target is slow for a moment (its disk, say), and
-        somebody may hand a group over to this node meanwhile. Asking during a hand-over changes nothing."""
+        somebody may hand a group over to this node meanwhile. Asking during a hand-over changes nothing.
+
+        Not before `earliest`: after its last hand-over this node stays for a moment, to vote for its successor's
+        barrier where a third replica is not up to it, and to tell late requests where the leader is now."""
+        now = self.host.now()
         led = bool(self.settings.peers) and bool(self._led())
-        if not (led or self.router.waiting) or self.host.now() >= limit:
+        if led:
+            earliest = min(limit, Instant(now + _DRAIN_LINGER_NS))
+        if (not (led or self.router.waiting) and now >= earliest) or now >= limit:
             on_done()
             return
         if led:
             self._hand_over_all()
-        when = Instant(self.host.now() + _DRAIN_POLL_NS)
-        self.ports.scheduler.call_at(when, lambda: self._await_drain(on_done, limit))
+        when = Instant(now + _DRAIN_POLL_NS)
+        self.ports.scheduler.call_at(when, lambda: self._await_drain(on_done, limit, earliest))
 
     def stop(self) -> None:
         """Nothing is done or answered after this. What was not durable may be lost, as in a crash."""
@@ -407,6 +426,21 @@ class Node:
 
     # --- status ---------------------------------------------------------------------------------------------------
 
+    def unready(self) -> str:
+        """Why others should not rely on this node, "" when they may: above all, why the next node of a rolling restart
+        has to wait. A node that serves may still be unable to make up for the loss of another one: a restarted one
+        grants no lease for a while (REPLICATION.md §3), and replicas that lag cannot make a quorum."""
+        if self.refusal or self.draining or not self.ready:
+            return self.refusal or ("draining" if self.draining else "starting: the catalog has not answered yet")
+        if not self._settled:
+            if self.settings.peers and self.host.now() < self.leases.quiet_until:
+                return "starting: a restarted node grants no leases yet"
+            lagging = sum(partition.catching_up for partition in self.groups.partitions.values())
+            if lagging:
+                return f"starting: {lagging} replicas have not caught up yet"
+            self._settled = True
+        return ""
+
     def status(self) -> dict[str, Any]:
         """What `/cluster` shows (schema version `STATUS_VERSION`; see docs/design/node.md)."""
         now = self.host.now()
@@ -415,7 +449,7 @@ class Node:
             "cluster": self.cluster.hex(),
             "node": self.me,
             "boot": self.boot.hex(),
-            "ready": self.ready,
+            "ready": not self.unready(),
             "draining": self.draining,
             "refusal": self.refusal,
             "low_space": self._low_space,

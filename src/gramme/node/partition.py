@@ -249,6 +249,12 @@ class PartitionReplica:
             and not self._accepted_keys.touched(request, entries)
         )
 
+    @property
+    def catching_up(self) -> bool:
+        """Whether a leader is known that has not been caught up with since this replica started."""
+        replica = self.replica
+        return not (self.leading or replica.leader_hint is None or replica.leader_heard_at is not None)
+
     def read_applied(self, request: Any) -> Any:
         """Answer a read from what is applied here: what `read_now` does, unless it was replaced."""
         return self._evaluate_read(request, self._get, self._scan)

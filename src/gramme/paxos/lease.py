@@ -147,6 +147,14 @@ class LeaseTable:
         self._send_renewals(now, out)
         return out
 
+    def renew(self, node: NodeId, now: Instant) -> Effects:
+        """Ask `node` at once: it listens to this process from now on, and dropped what came before."""
+        out = Effects()
+        if node in self._renew_at:
+            self._renew_at[node] = now
+            self._send_renewals(now, out)
+        return out
+
     def next_deadline(self) -> Instant | None:
         """When `tick` has something to do; None if there are no peers and no leases."""
         times = list(self._renew_at.values())

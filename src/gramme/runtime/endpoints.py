@@ -104,22 +104,13 @@ def admin_handler(process: NodeProcess) -> Handler:
     encode = msgspec.json.Encoder().encode
     controls = NodeTestControls(node, process.clock, process.throttles) if process.settings.test_controls else None
     return AdminApi(
-        ready=lambda: readiness(node),
+        ready=lambda: node.unready() or None,
         metrics=process.metrics.render,
         metrics_type=CONTENT_TYPE.encode(),
         cluster=lambda: encode(node.status()),
         controls=controls,
         log=process.log_error,
     ).handle
-
-
-def readiness(node: Node) -> str | None:
-    """None when the node serves, else why it does not."""
-    if node.refusal:
-        return node.refusal
-    if node.draining:
-        return "draining"
-    return None if node.ready else "starting: the catalog has not answered yet"
 
 
 def register_metrics(metrics: Metrics, node: Node) -> None:
@@ -133,7 +124,7 @@ def register_metrics(metrics: Metrics, node: Node) -> None:
     metrics.gauge("gramme_requests_waiting", "Requests without an answer yet", lambda: node.router.waiting)
     metrics.gauge("gramme_log_segments", "Segments of the log", lambda: len(node.log.segment_stats()))
     metrics.gauge("gramme_log_unwritten_bytes", "Bytes that wait for the disk", lambda: node.log.unwritten_bytes)
-    metrics.gauge("gramme_ready", "Whether the node serves", lambda: float(node.ready))
+    metrics.gauge("gramme_ready", "Whether others may rely on the node", lambda: float(not node.unready()))
     for name, text, read in (
         ("gramme_log_syncs", "Fsyncs of the log", lambda: node.host.fsyncs),
         ("gramme_log_records", "Records appended to the log", lambda: node.log.last_lsn),

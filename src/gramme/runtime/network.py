@@ -188,6 +188,8 @@ class PeerNetwork:
         self._incoming[sender] = incoming
         if older is not None:
             older.abandon()
+        if (link := self._links.get(sender)) is not None:
+            link.wake()
 
     def lost(self, incoming: _Incoming) -> None:
         """`incoming` is closed."""
@@ -222,6 +224,7 @@ class _Link:
         self._stopped = False
         self._protocol: _Outgoing | None = None
         self._last_problem = ""
+        self._woken = asyncio.Event()
         self.task = asyncio.get_running_loop().create_task(self._run(), name=f"link to node {node}")
 
     def stop(self) -> None:
@@ -231,11 +234,18 @@ class _Link:
         if self._protocol is not None:
             self._protocol.abandon()
 
+    def wake(self) -> None:
+        """The peer lives, for it has dialled us: dial it now. Left to the backoff, a node that restarts would be heard
+        by its peers a second before it hears them, and be given work that it cannot do."""
+        if self.transport is None:
+            self._woken.set()
+
     def up(self, transport: asyncio.Transport, seed: int, boot: BootId) -> None:
         """The peer has welcomed us."""
         self.transport = transport
         self.seed = seed
         self._last_problem = ""
+        self._woken.clear()
         self._network.log_event("peer connected", {"peer": self.node, "address": _show(self.address)})
         self._network.on_connect(self.node, boot)
 
@@ -253,11 +263,16 @@ class _Link:
     async def _run(self) -> None:
         backoff = FIRST_BACKOFF_S
         while not self._stopped:
+            self._woken.clear()
             if await self._attempt():
                 backoff = FIRST_BACKOFF_S
-            # Jitter keeps the peers of a restarted node from dialling it in step.
-            await asyncio.sleep(backoff * (0.5 + self._rng.random()))
-            backoff = min(backoff * 2, LAST_BACKOFF_S)
+            try:
+                # Jitter keeps the peers of a restarted node from dialling it in step.
+                async with asyncio.timeout(backoff * (0.5 + self._rng.random())):
+                    await self._woken.wait()
+                backoff = FIRST_BACKOFF_S
+            except TimeoutError:
+                backoff = min(backoff * 2, LAST_BACKOFF_S)
 
     async def _attempt(self) -> bool:
         """Connect and stay until the connection is lost; True if the peer ever welcomed us."""

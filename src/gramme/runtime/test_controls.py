@@ -74,14 +74,15 @@ class NodeTestControls:
         self._clock.advance_ns += advance_ms * MILLISECOND
         done(None)
 
-    def fail_over(self, table: str, done: Done) -> None:
-        """Hand over the partitions of `table` that this node leads."""
+    def fail_over(self, table: str, groups: list[int] | None, done: Done) -> None:
+        """Hand over the partitions of `table` that this node leads; with `groups`, only those."""
         if not self._node.settings.peers:
             raise ControlRefused("a cluster of one has nobody to fail over to")
 
         async def run() -> None:
             descriptor = await self._describe(table)
-            self._node.fail_over([partition.group for partition in descriptor.all_partitions])
+            found = [partition.group for partition in descriptor.all_partitions]
+            self._node.fail_over([group for group in found if groups is None or group in groups])
 
         self._run(run(), done)
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +17,11 @@ from gramme.kernel.errors import InvalidInput
 from gramme.runtime.cluster import ClusterFailed, LocalCluster
 from gramme.runtime.cluster_status import ClusterStatus, collect
 from gramme.runtime.config import ENVIRONMENT_PREFIX
-from gramme.testing.controls import Endpoint
+from gramme.testing.controls import ControlRefused, Endpoint, post_control
 from gramme.testing.processes import ServerFailed, free_port
 
 _ATTEMPTS: Final = 5
+_FAIL_OVER_TIMEOUT_S: Final = 30.0
 
 
 class Cluster(Endpoint):
@@ -157,6 +159,33 @@ class Cluster(Endpoint):
         return [
             partition.leader for entry in self.status().tables if entry.name == table for partition in entry.partitions
         ]
+
+    def fail_over(self, table: str) -> None:
+        """Make every partition of `table` change its leader. A hand-over is given up when its target is slow, and what
+        a node was handed just now must not be handed on: each is asked for what it led before, until it does no more.
+
+        Raises `ControlRefused` in a cluster of one, or when a partition keeps its leader.
+        """
+        before = self._leaders_by_group(table)
+        if self.nodes == 1 or not before:
+            super().fail_over(table)  # a node says why it cannot be
+        deadline = time.monotonic() + _FAIL_OVER_TIMEOUT_S
+        while staying := self._staying(table, before):
+            if time.monotonic() > deadline:
+                raise ControlRefused(f"fail-over: groups {sorted(staying)} of {table} keep their leaders")
+            for node in sorted({leader for leader in staying.values() if leader is not None}):
+                groups = [group for group, leader in staying.items() if leader == node]
+                post_control(self.admin_port(node), "fail-over", {"table": table, "groups": groups})
+            time.sleep(0.05)
+
+    def _staying(self, table: str, before: dict[int, int | None]) -> dict[int, int | None]:
+        """The leaders of those groups that have none now, or the same as before."""
+        now = self._leaders_by_group(table)
+        return {group: now.get(group) for group, leader in before.items() if now.get(group) in (None, leader)}
+
+    def _leaders_by_group(self, table: str) -> dict[int, int | None]:
+        entries = [entry for entry in self.status().tables if entry.name == table]
+        return {partition.group: partition.leader for entry in entries for partition in entry.partitions}
 
     def log(self, node: int) -> str:
         """All that node `node` has logged."""
