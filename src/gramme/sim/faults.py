@@ -37,6 +37,7 @@ class FaultKind(StrEnum):
     COUP = "coup"  # a leader is cut off or slow; as soon as another one leads, that one falls and the first is back
     STALE = "stale"  # a leader's frames are held back until another candidate has a promise, and arrive just then
     LAG = "lag"  # the engines of all but the leader stall, then the leader falls
+    ORPHAN = "orphan"  # a leader is left with one follower, which then restarts and hears it no more
     SLOW_DISK = "slow-disk"
     FAIL_DISK = "fail-disk"  # an fsync fails: the node must stop; it is started again later
     FULL_DISK = "full-disk"  # free space below the reserve
@@ -176,6 +177,8 @@ class Nemesis:
                 self._stale(fault.length_ns)
             case FaultKind.LAG:
                 self._lag(fault.length_ns)
+            case FaultKind.ORPHAN:
+                self._orphan(fault.length_ns)
             case FaultKind.SLOW_DISK:
                 self._cluster.slow_disk(fault.node, True)
                 self._later(fault.length_ns, lambda: self._cluster.slow_disk(fault.node, False))
@@ -297,6 +300,25 @@ class Nemesis:
             self._isolate(second, True)
             self._later(length_ns, lambda: self._isolate(second, False))
         self._isolate(first, False)
+
+    def _orphan(self, length_ns: int) -> None:
+        """See `FaultKind.ORPHAN`. The leader reads on by the last grant of a process that is gone; the other follower
+        has long given up on it and asks the new process for its vote."""
+        leader = self._cluster.leader()
+        others = [node for node in self._cluster.nodes if node != leader]
+        if leader is None or len(others) < 2:
+            return
+        last = others.pop(self._rng.randrange(len(others)))
+        for node in others:
+            self._cut(leader, node, 4 * length_ns)
+            self._cut(node, leader, 4 * length_ns)
+        self._later(2 * length_ns, lambda: self._leave(leader, last, 2 * length_ns))
+
+    def _leave(self, leader: NodeId, last: NodeId, length_ns: int) -> None:
+        self._cut(leader, last, length_ns)
+        self._cut(last, leader, length_ns)
+        self._cluster.crash(last, power=False)
+        self._later(MILLISECOND, lambda: self._cluster.start(last))
 
     def _stale(self, length_ns: int) -> None:
         """See `FaultKind.STALE`. Between a promise and the new leader's log, only the promise keeps the old one out, so
