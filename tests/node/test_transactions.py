@@ -8,6 +8,7 @@ from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MICROSECOND, SECOND
 from gramme.storage.engine.rows import Space
 from gramme.tables.catalog import DeleteTable, DescribeTable, ListTables, TableNames, TableReply
+from gramme.tables.item import encode_item
 from gramme.tables.requests import (
     Condition,
     ConditionFailed,
@@ -15,6 +16,7 @@ from gramme.tables.requests import (
     DeleteItem,
     Failed,
     FailureKind,
+    PutItem,
     UpdateItem,
     Written,
 )
@@ -26,6 +28,7 @@ from gramme.tables.transactions import (
     TransactionCanceled,
     TransactionDone,
 )
+from gramme.tables.values import item_size
 
 _TOKEN = Token(b"0123456789abcdef", b"digest of the re")
 
@@ -204,3 +207,28 @@ def test_a_node_coordinates_no_more_transactions_than_it_may() -> None:
     cluster.run_until(lambda: len(replies) == 3)
     assert transactions.coordinating == 0
     assert isinstance(cluster.write(put(a, 5), put(b, 5)), TransactionDone)
+
+
+def test_much_in_one_partition_is_done_in_steps_and_still_as_a_whole() -> None:
+    cluster = Cluster()
+    (first,) = names(cluster, 1)
+    large = [first]
+    for number in range(100):
+        name = f"large{number}" + "x" * 1_000
+        if cluster.group_of(name) == cluster.group_of(first) and len(large) < 9:
+            large.append(name)
+
+    def padded(name: str, text: str) -> PutItem:
+        item = {"pk": {"S": name}, "text": {"S": text * 200_000}}
+        return PutItem(key(name), encode_item(item, ("pk",)), item_size(item))
+
+    small = put(names(cluster, 2)[1], 1)
+    outcome = cluster.write(*(padded(name, "a") for name in large), small, token=_TOKEN)
+    assert isinstance(outcome, TransactionDone)
+    assert [part.new_size for part in outcome.parts[:-1]] == [padded(name, "a").size for name in large]
+    refused = cluster.write(*(padded(name, "b") for name in large), check(large[-1], "attribute_not_exists(pk)"))
+    assert isinstance(refused, TransactionCanceled)
+    assert [reason is None for reason in refused.reasons] == [True] * len(large) + [False]
+    read = cluster.read(*large)
+    assert [found.item for found in read.items] == [padded(name, "a").item for name in large]
+    cluster.settle()

@@ -83,7 +83,10 @@ class NotPrepared(_Wire, tag="NotPrepared", frozen=True):
 
 
 class Settled(_Wire, tag="Settled", frozen=True):
-    """It is as the command wanted it, whoever did it."""
+    """It is as the command wanted it, whoever did it; or, not `whole`, a part of it is, and the rest is to be asked for
+    again."""
+
+    whole: bool = True
 
 
 class Outcome(_Wire, frozen=True):

@@ -17,7 +17,7 @@ from gramme.node.host import Host
 from gramme.tables.catalog import CatalogReply, CatalogRequest, CreateTable
 from gramme.tables.descriptor import KeySchema, Partition, TableDescriptor
 from gramme.tables.requests import Failed, FailureKind
-from gramme.tables.transaction_commands import LEDGER, Close, Participant
+from gramme.tables.transaction_commands import LEDGER, Close, Finish, Participant, Settled
 
 _RETRY_NS: Final = 20 * MILLISECOND
 _CLOSE_NS: Final = 100 * MILLISECOND
@@ -78,6 +78,10 @@ class Desk:
         when = Instant(self._host.now() + delay_ns)
         self._host.ports.scheduler.call_at(when, lambda: None if self._host.stopped else action())
 
+    def soon(self, action: Callable[[], None]) -> None:
+        """Run `action` in the loop's next turn."""
+        self._host.ports.scheduler.call_soon(lambda: None if self._host.stopped else action())
+
     # --- partitions ---------------------------------------------------------------------------------------------------
 
     def send(self, place: Partition, request: Any, deadline: Instant, on_reply: OnReply) -> None:
@@ -95,6 +99,17 @@ class Desk:
                 on_reply(reply)
 
         self.send(place, request, deadline, answered)
+
+    def finish(self, place: Partition, tx: bytes, commit: bool, deadline: Instant, on_reply: OnReply) -> None:
+        """Finish at a partition, step by step where much is held there."""
+
+        def answered(reply: Any) -> None:
+            if isinstance(reply, Settled) and not reply.whole:
+                self.finish(place, tx, commit, deadline, on_reply)
+            else:
+                on_reply(reply)
+
+        self.insist(place, Finish(tx, commit), deadline, answered)
 
     # --- the ledger ---------------------------------------------------------------------------------------------------
 

@@ -77,6 +77,9 @@ MAX_CHANGE_BYTES: Final = 24 << 20
 MAX_SHOWN_BYTES: Final = 16 << 20
 """Of items that conditions did not hold of, in one answer."""
 
+STEP_BYTES: Final = 512 << 10
+"""How much of a transaction is prepared or committed in one step of the loop, about (DESIGN.md, section 10)."""
+
 CONFLICT: Final = Conflict()
 _SETTLED: Final = Settled()
 
@@ -365,14 +368,18 @@ def _finish(
 ) -> Change | Answer:
     """Without held items it still takes a slot: who hears `Settled` may forget the transaction, so what an earlier,
     unfinished attempt of the same has put in flight must be chosen first."""
+    size = 0
     for key in holds.keys_of(request.tx):
+        if size >= STEP_BYTES:
+            return staged.change(Settled(whole=False), CommandKind.COMMIT)
         if request.commit:
-            _commit(key, schema, staged)
+            size += _commit(key, schema, staged)
         staged.delete(PENDING + key)
     return staged.change(_SETTLED, CommandKind.COMMIT if request.commit else CommandKind.CANCEL)
 
 
-def _commit(key: bytes, schema: PartitionSchema, staged: _Staged) -> None:
+def _commit(key: bytes, schema: PartitionSchema, staged: _Staged) -> int:
+    """Stage what was prepared for one item; the size of the item before and after."""
     row = staged.read(PENDING + key)
     if row is None:
         raise Invariant("a held item has no pending row")
@@ -381,12 +388,13 @@ def _commit(key: bytes, schema: PartitionSchema, staged: _Staged) -> None:
     old_size = 0 if stored is None else stored_size(stored)
     if pending.touch or (pending.item is None and stored is None):
         _touch(staged, key, stored, pending.stamp)
-        return
+        return old_size
     reply = Written(None, old_size, pending.size)
     decision = Remove(reply) if pending.item is None else Put(pending.item, pending.size, reply)
     change = item_change(schema, key, stored, decision, pending.stamp, staged.read, prepared=True)
     assert isinstance(change, Change)
     staged.take(change)
+    return old_size + pending.size
 
 
 def _write_all(

@@ -35,7 +35,6 @@ from gramme.tables.requests import Failed, FailureKind
 from gramme.tables.transaction_commands import (
     Close,
     DropMarkers,
-    Finish,
     Forget,
     Inquire,
     Inquired,
@@ -185,7 +184,7 @@ class Recovery:
             self._ended(id_, tx, True)
         deadline = Instant(self._desk.now() + _PATIENCE_NS)
         for place in places:
-            self._desk.insist(place, Finish(tx, commit), deadline, finished)
+            self._desk.finish(place, tx, commit, deadline, finished)
 
     @property
     def driving(self) -> int:

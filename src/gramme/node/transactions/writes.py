@@ -22,14 +22,14 @@ from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import GroupId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.node.transactions.desk import Desk, participant_of, place_of, unserved
+from gramme.node.transactions.holding import STEP_BYTES
 from gramme.tables.descriptor import Partition
-from gramme.tables.requests import Conflict, Failed, FailureKind, Written
+from gramme.tables.requests import Conflict, Failed, FailureKind, PutItem, Written
 from gramme.tables.transaction_commands import (
     Begin,
     Begun,
     Decide,
     Decided,
-    Finish,
     Inquire,
     Inquired,
     NotPrepared,
@@ -68,12 +68,13 @@ class Recoverer(Protocol):
 
 
 class _Part:
-    """What the transaction does in one partition; `at`: the places of its actions in the request."""
+    """What the transaction does in one partition, in one step; `at`: the places of its actions in the request."""
 
-    __slots__ = ("actions", "at", "place", "reply")
+    __slots__ = ("actions", "at", "place", "reply", "size")
 
     def __init__(self, place: Partition) -> None:
         self.place = place
+        self.size = 0
         self.at: list[int] = []
         self.actions: list[Action] = []
         self.reply: Any = None
@@ -97,6 +98,7 @@ class WriteCoordinator:
         self._on_reply: Callable[[WriteOutcome], None] | None = on_reply
         self._count = len(request.actions)
         self._parts = _split(request)
+        self._places = list({part.place.group: part.place for part in self._parts}.values())
         self._id = desk.draw() if request.token is None else request.token.id
         self._tx = b""
         self._stamp = 0
@@ -132,7 +134,7 @@ class WriteCoordinator:
     def _begin(self) -> None:
         self._tx, self._stamp = self._desk.draw(), self._desk.next_stamp()
         digest = b"" if self._token is None else self._token.digest
-        participants = tuple(participant_of(part.place) for part in self._parts)
+        participants = tuple(participant_of(place) for place in self._places)
         begin = Begin(self._id, self._tx, digest, self._stamp, self._one_phase, participants)
         self._desk.to_ledger(self._id, begin, self._deadline, self._begun)
 
@@ -224,15 +226,20 @@ class WriteCoordinator:
     # --- several partitions: prepare ----------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
+        """Partitions in parallel; large parts of one partition one after the other, so that none takes long."""
         self._waiting = len(self._parts)
-        for part in self._parts:
-            part.reply = None
-            request = Prepare(self._tx, self._stamp, self._id, part.actions)
-            self._desk.send(part.place, request, self._deadline, partial(self._prepared, part))
+        for place in self._places:
+            self._prepare_next([part for part in self._parts if part.place is place])
 
-    def _prepared(self, part: _Part, reply: Any) -> None:
-        part.reply = reply
+    def _prepare_next(self, parts: list[_Part]) -> None:
+        request = Prepare(self._tx, self._stamp, self._id, parts[0].actions)
+        self._desk.send(parts[0].place, request, self._deadline, partial(self._prepared, parts))
+
+    def _prepared(self, parts: list[_Part], reply: Any) -> None:
+        parts[0].reply = reply
         self._waiting -= 1
+        if len(parts) > 1:
+            self._desk.soon(partial(self._prepare_next, parts[1:]))
         if self._waiting:
             return
         if all(isinstance(part.reply, Prepared) for part in self._parts):
@@ -240,7 +247,7 @@ class WriteCoordinator:
             if refused is None:
                 self._decide()
             else:
-                self._let_go(self._parts, lambda: self._answer(self._canceled([refused] * self._count)))
+                self._let_go(self._places, lambda: self._answer(self._canceled([refused] * self._count)))
         else:
             self._cancel()
 
@@ -264,14 +271,15 @@ class WriteCoordinator:
             elif not isinstance(part.reply, Prepared):
                 for at in part.at:
                     reasons[at] = unserved(part.reply)
-        held = [part for part in self._parts if not isinstance(part.reply, NotPrepared)]
+        touched = {part.place.group for part in self._parts if not isinstance(part.reply, NotPrepared)}
+        held = [place for place in self._places if place.group in touched]
         if newest and all(reason is None for reason in reasons):
             self._desk.saw_stamp(newest)
             self._let_go(held, self._again)
         else:
             self._let_go(held, lambda: self._fail(reasons))
 
-    def _let_go(self, held: list[_Part], then: Callable[[], None]) -> None:
+    def _let_go(self, held: list[Partition], then: Callable[[], None]) -> None:
         """Presumed abort: the row goes and the partitions let go, in any order, since nobody else could commit."""
         if self._desk.now() >= self._deadline:
             then()
@@ -285,8 +293,8 @@ class WriteCoordinator:
                 then()
 
         self._desk.to_ledger(self._id, Decide(self._id, self._tx, None), deadline, gone)
-        for part in held:
-            self._desk.insist(part.place, Finish(self._tx, commit=False), deadline, gone)
+        for place in held:
+            self._desk.finish(place, self._tx, False, deadline, gone)
 
     # --- several partitions: decide and finish ------------------------------------------------------------------------
 
@@ -300,7 +308,7 @@ class WriteCoordinator:
                 self._finish()
             case Decided(False):  # recovery was faster
                 conflicts: list[Reason | None] = [_CONFLICT] * self._count
-                self._let_go(self._parts, lambda: self._answer(self._canceled(conflicts)))
+                self._let_go(self._places, lambda: self._answer(self._canceled(conflicts)))
             case Failed():
                 self._answer(Failed(FailureKind.UNKNOWN, "the ledger could not tell whether it is committed"))
             case _:
@@ -308,7 +316,7 @@ class WriteCoordinator:
 
     def _finish(self) -> None:
         """Also after the deadline, for what it holds up."""
-        self._waiting = len(self._parts)
+        self._waiting = len(self._places)
         whole = True
         done = self._done()
         deadline = self._deadline
@@ -329,8 +337,8 @@ class WriteCoordinator:
             else:
                 self._answer(_UNFINISHED)
 
-        for part in self._parts:
-            self._desk.insist(part.place, Finish(self._tx, commit=True), deadline, finished)
+        for place in self._places:
+            self._desk.finish(place, self._tx, True, deadline, finished)
 
     # --- outcomes -----------------------------------------------------------------------------------------------------
 
@@ -348,16 +356,20 @@ class WriteCoordinator:
 
 
 def _split(request: WriteTransaction) -> list[_Part]:
-    """The parts by partition, in the order in which the request names them first."""
-    parts: dict[GroupId, _Part] = {}
+    """The parts by partition, in the order in which the request names them first; none much larger than a step."""
+    parts: list[_Part] = []
+    filling: dict[GroupId, _Part] = {}
     for at, (table, action) in enumerate(request.actions):
         place = table.partition_of(action.key)
-        part = parts.get(place.group)
-        if part is None:
-            part = parts[place.group] = _Part(place)
+        size = action.size if isinstance(action, PutItem) else 0
+        part = filling.get(place.group)
+        if part is None or part.size + size > STEP_BYTES:
+            part = filling[place.group] = _Part(place if part is None else part.place)
+            parts.append(part)
         part.at.append(at)
         part.actions.append(action)
-    return list(parts.values())
+        part.size += size
+    return parts
 
 
 def _nothing() -> None:
