@@ -99,8 +99,8 @@ def finish_all_but_one() -> AbstractContextManager[None]:
     """The last participant is forgotten."""
 
     def short(self: WriteCoordinator, original: Any = WriteCoordinator._finish) -> None:
-        done, parts = self._done(), self._parts
-        self._parts = parts[:-1]
+        done = self._done()
+        self._places = self._places[:-1]
         self._done = lambda: done  # type: ignore[method-assign]
         original(self)
 
