@@ -113,6 +113,38 @@ def test_a_local_index_is_as_new_as_its_table_and_fetches_what_it_does_not_hold(
     assert sorted(_sks(left)) == [f"s{m}" for m in range(2, 9)]
 
 
+def test_items_fetched_beside_a_local_index_are_charged_one_by_one(client: Any) -> None:
+    """The developer guide's example ("Local secondary indexes", "Read capacity units"): entries are summed and rounded
+    up to 4 KB, each item fetched is rounded up by itself, and both count towards the megabyte of a page."""
+    _create(client, "scores", LocalSecondaryIndexes=[BY_SCORE])
+    for n in range(4):
+        _put(client, "scores", "p", f"s{n}", score=n, note="n" * 280)
+    for n in range(200):
+        _put(client, "scores", "large", f"s{n:03}", score=n, note="n" * 5_000)
+    asked = {
+        "TableName": "scores",
+        "IndexName": "by-score",
+        "KeyConditionExpression": "pk = :p",
+        "ReturnConsumedCapacity": "INDEXES",
+    }
+    of_p = {":p": {"S": "p"}}
+
+    def used(**more: Any) -> tuple[float, float, float]:
+        used = client.query(**asked, ExpressionAttributeValues=of_p, **more)["ConsumedCapacity"]
+        index = used["LocalSecondaryIndexes"]["by-score"]["CapacityUnits"]
+        return used["CapacityUnits"], used["Table"]["CapacityUnits"], index
+
+    assert used() == (0.5, 0, 0.5)
+    assert used(Select="ALL_ATTRIBUTES", ConsistentRead=True) == (5, 4, 1)
+    assert used(ProjectionExpression="note") == (2.5, 2, 0.5)
+    large = {":p": {"S": "large"}}
+    page = client.query(**asked, ExpressionAttributeValues=large, Select="ALL_ATTRIBUTES", ConsistentRead=True)
+    assert page["Count"] == 128, "8 KB each; the entries are small"
+    table = page["ConsumedCapacity"]["Table"]["CapacityUnits"]
+    assert table == 2 * page["Count"]
+    assert len(_query(client, "scores", "by-score", "pk = :p", large, Select="ALL_ATTRIBUTES")) == 200
+
+
 def test_a_global_index_follows_its_table(client: Any) -> None:
     (index,) = _create(client, "places", GlobalSecondaryIndexes=[BY_PLACE])["GlobalSecondaryIndexes"]
     assert (index["IndexStatus"], index["Projection"]) == ("ACTIVE", BY_PLACE["Projection"])

@@ -11,7 +11,6 @@ request to a live table has to ask.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -51,6 +50,7 @@ from gramme.tables.item import (
 )
 from gramme.tables.keys import key_of
 from gramme.tables.requests import (
+    READ_UNIT_BYTES,
     ApplyIndex,
     BackfillDone,
     Configured,
@@ -300,23 +300,25 @@ def page_range(request: ScanRange) -> tuple[bytes, bytes]:
 def _page(request: ScanRange, get: Read, scan: Scan) -> Page:
     """Rows until `limit` or `max_bytes` is reached; the row that crosses the byte bound is still part of the page."""
     items: list[bytes] = []
-    size = 0
+    size = fetched = 0
     last: bytes | None = None
     start, end = page_range(request)
-    rows = scan(start, end, request.reverse)
-    for key, stored in rows if request.fetch is None else _fetched(request.fetch, rows, get):
-        items.append(stored[HEADER_BYTES:])
+    fetch = request.fetch
+    for key, stored in scan(start, end, request.reverse):
         size += stored_size(stored)
+        if fetch is not None:
+            stored = _item_of(fetch, stored, get)
+            fetched += -(-stored_size(stored) // READ_UNIT_BYTES)
+        items.append(stored[HEADER_BYTES:])
         last = key
-        if len(items) == request.limit or size >= request.max_bytes:
-            return Page(items, last[len(start) - len(request.start) :], size)
-    return Page(items, None, size)
+        if len(items) == request.limit or size + fetched * READ_UNIT_BYTES >= request.max_bytes:
+            return Page(items, last[len(start) - len(request.start) :], size, fetched)
+    return Page(items, None, size, fetched)
 
 
-def _fetched(schema: KeySchema, entries: Any, get: Read) -> Iterator[tuple[bytes, bytes]]:
-    """Each entry's item in its stead."""
-    for key, entry in entries:
-        stored = get(ITEMS + key_of(schema, decode_item(item_json(entry))))
-        if stored is None:
-            raise Invariant("a local index has an entry without its item")
-        yield key, stored
+def _item_of(schema: KeySchema, entry: bytes, get: Read) -> bytes:
+    """The stored item that an entry of a local index is of."""
+    stored = get(ITEMS + key_of(schema, decode_item(item_json(entry))))
+    if stored is None:
+        raise Invariant("a local index has an entry without its item")
+    return stored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from gramme.api.backend import Backend
 from gramme.api.dynamodb.service import DynamoDbApi
 from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import Handler, HttpRequest, HttpResponse, Respond
+from gramme.runtime.garbage import GarbagePause
 from gramme.runtime.metrics import CONTENT_TYPE, Counter, Histogram, Metrics
 from gramme.runtime.test_controls import NodeTestControls
 from gramme.runtime.throttles import ThrottledBackend
@@ -35,10 +37,15 @@ def tables_handler(process: NodeProcess) -> Handler:
     )
 
     ports = process.node.ports
+    loop = asyncio.get_running_loop()
+    garbage = GarbagePause(loop.call_later, loop.time)
+
+    def between_steps(go_on: Callable[[], None]) -> None:
+        garbage.extend()
+        ports.scheduler.call_soon(go_on)
 
     def handler(backend: Backend) -> Handler:
-        call_soon = ports.scheduler.call_soon
-        return DynamoDbApi(backend, process.clock, ports.rng, api_settings, process.log_error, call_soon).handle
+        return DynamoDbApi(backend, process.clock, ports.rng, api_settings, process.log_error, between_steps).handle
 
     router = process.node.router
     if not settings.test_controls:

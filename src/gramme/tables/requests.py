@@ -10,7 +10,7 @@ with a default.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -21,6 +21,9 @@ AttributeValue = dict[str, Any]
 """One attribute value in wire form: a dict with exactly one of S N B BOOL NULL L M SS NS BS."""
 
 Item = dict[str, AttributeValue]
+
+
+READ_UNIT_BYTES: Final = 4096
 
 
 class ReturnValues(IntEnum):
@@ -195,7 +198,8 @@ class Page(_Wire, tag="Page", frozen=True):
 
     items: list[bytes]
     last_key: bytes | None
-    size: int  # bytes of the rows read
+    size: int  # bytes of the rows read, of the index's where whole items were fetched
+    fetched: int = 0  # read units of the items fetched, each rounded up by itself
 
 
 class ConditionFailed(_Wire, tag="ConditionFailed", frozen=True):

@@ -14,9 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from gramme.tables.descriptor import Index, TableDescriptor
-from gramme.tables.requests import Item, Written
+from gramme.tables.requests import READ_UNIT_BYTES, Item, Written
 
-_READ_UNIT_BYTES: Final = 4096
 _WRITE_UNIT_BYTES: Final = 1024
 _GB: Final = 1 << 30
 
@@ -25,7 +24,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def read_halves(size_bytes: int, consistent: bool) -> int:
     """Half units of one read operation that touched `size_bytes`."""
-    units = max(1, -(-size_bytes // _READ_UNIT_BYTES))
+    units = max(1, -(-size_bytes // READ_UNIT_BYTES))
     return 2 * units if consistent else units
 
 

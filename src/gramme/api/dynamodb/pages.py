@@ -1,8 +1,9 @@
 """Reading a range of rows over the partitions of a table: what Query and Scan share.
 
 Owns the walk over partitions in key order or against it, and the bounds of one page: `limit` rows, or 1 MB of rows
-counted before the filter. Rule: the page ends exactly behind the last row that was evaluated, so that pages joined are
-the whole range, without a gap or a repetition. Source: AWS developer guide, "Paginating table query results".
+counted before the filter; whole items that are fetched beside a local index count too, each rounded up to 4 KB. Rule:
+the page ends exactly behind the last row that was evaluated, so that pages joined are the whole range, without a gap or
+a repetition. Source: AWS developer guide, "Paginating table query results"; "Local secondary indexes".
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from gramme.tables.expression.nodes import Values
 from gramme.tables.expression.projection import Columns, Projection
 from gramme.tables.item import encode_attributes
 from gramme.tables.keys import key_after
-from gramme.tables.requests import Failed, FailureKind, Item, Page, Reply, ScanRange
+from gramme.tables.requests import READ_UNIT_BYTES, Failed, FailureKind, Item, Page, Reply, ScanRange
 from gramme.tables.rows import last_evaluated_key, select_rows
 
 PAGE_BYTES: Final = 1 << 20
@@ -47,7 +48,8 @@ class RowReader:
     count: int = 0
     scanned: int = 0
     size: int = 0
-    halves: int = 0  # half units of capacity
+    fetched: int = 0  # read units of whole items that were fetched beside a local index
+    halves: int = 0  # half units of capacity, without these
     last_row: bytes | None = None  # where the next page begins, None at the end of the range
 
     async def read(self, call: Call, table: TableDescriptor, start: bytes, end: bytes) -> None:
@@ -70,7 +72,7 @@ class RowReader:
                 low,
                 high,
                 left,
-                min(_CHUNK_BYTES, PAGE_BYTES - self.size),
+                min(_CHUNK_BYTES, PAGE_BYTES - self._bytes),
                 self.reverse,
                 self.consistent,
                 self.source.number,
@@ -83,7 +85,7 @@ class RowReader:
             if not isinstance(page, Page):
                 raise _failure(call, page)
             self._take(page)
-            if self.scanned == self.limit or (self.size >= PAGE_BYTES and page.items):
+            if self.scanned == self.limit or (self._bytes >= PAGE_BYTES and page.items):
                 self.last_row = page.items[-1] if page.items else None
                 return True
             if page.last_key is None:
@@ -94,9 +96,15 @@ class RowReader:
             else:
                 low = key_after(page.last_key)
 
+    @property
+    def _bytes(self) -> int:
+        """What counts towards the bound of the page."""
+        return self.size + self.fetched * READ_UNIT_BYTES
+
     def _take(self, page: Page) -> None:
         self.scanned += len(page.items)
         self.size += page.size
+        self.fetched += page.fetched
         if self.counts_only:
             kept = select_rows(page.items, self.filter, None, self.values)
         else:
@@ -112,6 +120,7 @@ class RowReader:
             usage.add(halves)
         else:
             usage.add_index(self.source.index.name, halves)
+            usage.add(self.fetched * (2 if self.consistent else 1))
         return usage
 
     def last_key(self) -> Item | None:
