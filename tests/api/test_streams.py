@@ -338,7 +338,9 @@ def test_children_of_a_shard() -> None:
     text = "ShardFilter and ExclusiveStartShardId both should not be specified in the request."
     assert caller.invalid("DescribeStream", both) == text
     other = {**body, "ShardFilter": {"Type": "ALL"}}
-    assert caller.invalid("DescribeStream", other).endswith("Member must satisfy enum value set: [CHILD_SHARDS]")
+    assert "Member must satisfy enum value set: [CHILD_SHARDS]" in caller.invalid("DescribeStream", other)
+    nobody = {**body, "ShardFilter": {"Type": "CHILD_SHARDS"}}
+    assert "'shardFilter.shardId' failed to satisfy constraint" in caller.invalid("DescribeStream", nobody)
 
 
 def test_streams_that_do_not_exist() -> None:

@@ -32,7 +32,7 @@ DESCRIBE_STREAM: Final = InputShape(
                 "ShardFilter",
                 (
                     Member("Type", _STRING, required=True, enum=("CHILD_SHARDS",)),
-                    Member("ShardId", _STRING, minimum=28, maximum=65),
+                    Member("ShardId", _STRING, required=True, minimum=28, maximum=65),
                 ),
             ),
         ),
