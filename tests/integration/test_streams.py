@@ -353,7 +353,9 @@ def test_subscribers_share_the_shards_and_outlive_one_of_them(three: Cluster, tm
         one.kill()
         until_written(writers, 50)
         eventually("all leases are the other's", lambda: len(_owners(three)) == 1)
+        three.kill(1)  # a node too: consumers wait as SDKs do
         until_written(writers, 50)
+        three.start(1)
         writers.__exit__()
         eventually("all is handled", lambda: len({line[1:] for line in _handled(out)}) >= writers.total)
         two.terminate()
