@@ -34,6 +34,8 @@ KNOWN: Final[list[tuple[str, str]]] = [
     ("(The document path|The provided expression)", "An operand in the update expression"),
     (r".", r"(ADD action is|DELETE action with value is) not supported for the type"),
     (_EXPRESSION + "Two document paths overlap", _EXPRESSION + "Two document paths overlap"),
+    ("^Two document paths overlap", "^Two document paths overlap"),  # of a statement: the other path first
+    ("^Incorrect operand type", "^Incorrect operand type"),  # of a statement: that of another action
 ]
 """Texts of errors in which Local differs from the service: (pattern of Local's, pattern of ours)."""
 
@@ -89,7 +91,7 @@ def _rows(operation: str, body: dict[str, Any], answer: dict[str, Any]) -> Any:
     if "IndexName" in body:  # rows with equal keys of the index have no order
         shown["Keys"] = [row["g"] for row in shown["Items"]]
         shown["Items"].sort(key=_printed)
-    if operation == "Scan":
+    if operation in ("Scan", "ExecuteStatement"):
         shown["Items"].sort(key=_printed)
     if operation == "TransactGetItems":  # Local shows an item of which the projection leaves nothing
         shown["Responses"] = [entry if entry.get("Item") else {} for entry in shown["Responses"]]
@@ -145,7 +147,8 @@ def _number(text: str) -> str:
 
 
 def _name(answer: Answer) -> str:
-    return str(answer[1].get("__type")).rpartition("#")[2]
+    name = str(answer[1].get("__type")).rpartition("#")[2]
+    return "DuplicateItemException" if name == "DuplicateItem" else name  # as Local names it, and no SDK knows it
 
 
 def _text(answer: Answer) -> str:

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from tests.oracle import requests
 from tests.oracle.compare import difference, only_removes
 from tests.oracle.servers import Endpoint, local, ours
+from tests.oracle.statements import statements
 
 _STEPS = 30
 
@@ -77,6 +78,11 @@ def machine(pair: Pair) -> type[RuleBasedStateMachine]:
             found = pair.difference(*request)
             assert found is None, found
 
+        @rule(request=statements())
+        def execute(self, request: requests.Request) -> None:
+            found = pair.difference(*request)
+            assert found is None, found
+
         @rule(request=requests.reads())
         def read(self, request: requests.Request) -> None:
             found = pair.difference(*request)
@@ -98,7 +104,14 @@ def collect(pair: Pair, examples: int) -> Counter[str]:
         suppress_health_check=list(HealthCheck),
     )
     @given(
-        st.one_of(requests.writes(), requests.transactions(), requests.batches(), requests.indexed(), requests.reads())
+        st.one_of(
+            requests.writes(),
+            requests.transactions(),
+            requests.batches(),
+            requests.indexed(),
+            requests.reads(),
+            statements(),
+        )
     )
     def run(request: requests.Request) -> None:
         found = pair.difference(*request)

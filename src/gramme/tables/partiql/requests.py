@@ -56,15 +56,15 @@ def judge(body: Body, values: dict[str, AttributeValue]) -> None:
     """Refuse what is wrong with a statement whatever its table is. Raises InvalidInput."""
     if isinstance(body, Insert):
         return
-    if isinstance(body, Update):
-        names = Names()
-        text = update_text(body.actions, names)
-        parsed_update(text, names.names, values, STATEMENT)
-        _check_sets(body.actions, values)
     select = body.select if isinstance(body, Exists) else body
     filter_of(select.where, values)
     if isinstance(select, Select):
         projection_of(select)
+    if isinstance(body, Update):
+        _check_sets(body.actions, values)
+        names = Names()
+        text = update_text(body.actions, names)
+        parsed_update(text, names.names, values, STATEMENT)
 
 
 # --- writes
@@ -143,13 +143,13 @@ def _check_sets(actions: tuple[Action, ...], values: Mapping[str, AttributeValue
 def _carried(
     node: ConditionNode, names: Names, values: dict[str, AttributeValue], update: str | None = None
 ) -> Condition:
-    """A condition as a partition gets it, with the names and values of it and of the update, after both are judged."""
+    """A condition as a partition gets it, with the names and values of it and of the update, after both are judged:
+    the condition first, unlike those of an UpdateItem."""
     text = condition_text(node, names)
     given = names.names
-    used: frozenset[str] = frozenset()
+    used = parsed_condition(text, given, values, STATEMENT).values
     if update is not None:
-        used = parsed_update(update, given, values, STATEMENT).values
-    used |= parsed_condition(text, given, values, STATEMENT).values
+        used |= parsed_update(update, given, values, STATEMENT).values
     kept = {placeholder: value for placeholder, value in values.items() if placeholder in used}
     return Condition(OF_STATEMENT + text, given, kept or None)
 
