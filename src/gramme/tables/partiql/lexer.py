@@ -9,9 +9,10 @@ guide, "PartiQL data types for DynamoDB".
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
+
+import msgspec
 
 from gramme.tables.partiql.errors import NoStatement
 from gramme.tables.partiql.words import RESERVED
@@ -30,8 +31,7 @@ class Kind(Enum):
     END = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(msgspec.Struct, frozen=True, gc=False):
     """A token and where it stands. `text`: a name or a string without its quotes, anything else as written."""
 
     kind: Kind
