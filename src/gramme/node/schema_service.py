@@ -64,7 +64,7 @@ class Push:
         return not self._unconfirmed
 
     def advance(self) -> None:
-        """Ask."""
+        """Ask every partition that has not confirmed and is not being asked."""
         deadline = Instant(self._host.now() + _PATIENCE_NS)
         for group, place in list(self._unconfirmed.items()):
             if group not in self._asked:
