@@ -21,8 +21,8 @@ from gramme.node.transactions.ledger import LedgerEvaluator
 from gramme.node.transactions.reads import ReadCoordinator
 from gramme.node.transactions.writes import WriteCoordinator
 from gramme.tables.item import stored_stamp
-from gramme.tables.requests import Failed, ReadVersions, VersionsRead
-from gramme.tables.transaction_commands import Begin, Decide, Decided, Finish, Inquire, Inquired, Recover, Verdict
+from gramme.tables.requests import ReadVersions, VersionsRead
+from gramme.tables.transaction_commands import Begin, Decided, Finish, Recover, Verdict
 
 
 @contextmanager
@@ -45,17 +45,6 @@ def _in_the_ledger(command: type, replacement: Callable[..., Change | Answer]) -
         return replacement(lambda: original(self, request, read, context), request, read)
 
     return _patched(LedgerEvaluator, "write", write)
-
-
-@contextmanager
-def _in_a_partition(command: type, replacement: Callable[..., Change | Answer]) -> Iterator[None]:
-    """Partitions of tables serve `command` by `replacement`, which is given the original first."""
-    original = holding._HANDLERS[command]
-    holding._HANDLERS[command] = lambda *arguments: replacement(original, *arguments)
-    try:
-        yield
-    finally:
-        holding._HANDLERS[command] = original
 
 
 # --- the coordinator of writes
@@ -82,15 +71,6 @@ def answer_before_the_commit_is_applied() -> AbstractContextManager[None]:
         if isinstance(reply, Decided) and reply.commit:
             self._answer(self._done())
         original(self, reply)
-
-    return _patched(WriteCoordinator, "_decided", hasty)
-
-
-def cancel_what_may_be_decided() -> AbstractContextManager[None]:
-    """A coordinator that does not hear from the ledger takes that for a no."""
-
-    def hasty(self: WriteCoordinator, reply: Any, original: Any = WriteCoordinator._decided) -> None:
-        original(self, Decided(False) if isinstance(reply, Failed) else reply)
 
     return _patched(WriteCoordinator, "_decided", hasty)
 
@@ -199,17 +179,6 @@ def prepare_what_is_held() -> AbstractContextManager[None]:
     return _patched(holding, "_judge", careless)
 
 
-def never_fence() -> AbstractContextManager[None]:
-    """A one-phase write that has not arrived when it is asked for may still arrive."""
-
-    def open_gate(original: Any, request: Inquire, *rest: Any) -> Change | Answer:
-        plan: Answer = original(msgspec.structs.replace(request, fence=False), *rest)
-        said = (msgspec.structs.replace(o, fenced=request.fence or o.fenced) for o in plan.reply.outcomes)
-        return Answer(Inquired(tuple(said)), plan.keys)
-
-    return _in_a_partition(Inquire, open_gate)
-
-
 # --- the ledger and recovery
 
 
@@ -252,15 +221,3 @@ def begin_again_under_a_known_token() -> AbstractContextManager[None]:
         )
 
     return _in_the_ledger(Begin, anew)
-
-
-def decide_without_a_row() -> AbstractContextManager[None]:
-    """The ledger says yes to a coordinator whose row recovery has taken away."""
-
-    def agree(original: Any, request: Decide, read: Read) -> Change | Answer:
-        plan: Change | Answer = original()
-        if request.done is not None and isinstance(plan, Answer):
-            return Answer(Decided(True), plan.keys)
-        return plan
-
-    return _in_the_ledger(Decide, agree)

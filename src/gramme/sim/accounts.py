@@ -20,7 +20,7 @@ START: Final = 100
 TABLES: Final = {"giro": 0, "vault": 100}
 """The tables of accounts and their write units: 0 is on demand, hence four partitions, the other has one."""
 
-_TABLE_OF: Final = ("giro", "giro", "vault")
+_TABLE_OF: Final = ("giro", "vault")
 
 
 class Journal:

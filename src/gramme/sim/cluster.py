@@ -300,9 +300,9 @@ class SimCluster:
         else:
             machine.damaged = True
 
-    def trip(self, node: NodeId, count: int, lose: bool, action: Callable[[], None]) -> None:
+    def trip(self, node: NodeId, stage: int, count: int, lose: bool, action: Callable[[], None]) -> None:
         """See `Tripwires.lay`."""
-        self._tripwires.lay(node, count, lose, action)
+        self._tripwires.lay(node, stage, count, lose, action)
 
     def stall_engine(self, node: NodeId, stalled: bool) -> None:
         """The engine asks for back-pressure, or not any more."""

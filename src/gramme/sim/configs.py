@@ -327,10 +327,11 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             fault_length_ns=150 * MILLISECOND,
         ),
         replace(
-            # Leases are short and leaders change all the time; messages come late and twice.
+            # Leases are short and leaders change all the time; messages come late and twice; nobody waits for long.
             _BANK,
             name="bank-leaders",
             safety_ns=5 * SECOND,
+            request_deadline_ns=800 * MILLISECOND,
             grant_ns=300 * MILLISECOND,
             renewal_ns=80 * MILLISECOND,
             network=_STORM,
@@ -357,6 +358,17 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             fault_length_ns=200 * MILLISECOND,
         ),
         replace(
+            # Coordinators sleep for longer than recovery has patience, and go on where they were.
+            _BANK,
+            name="bank-sleepers",
+            grant_ns=300 * MILLISECOND,
+            renewal_ns=80 * MILLISECOND,
+            network=_STORM,
+            faults={FaultKind.PAUSE: 6, FaultKind.STEP: 1, FaultKind.CUT_NODE: 1},
+            fault_interval_ns=600 * MILLISECOND,
+            fault_length_ns=2_500 * MILLISECOND,
+        ),
+        replace(
             # The coordinators' clocks are seconds apart, and jump.
             _BANK,
             name="bank-clocks",
@@ -378,7 +390,7 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             flush_interval_ns=300 * MILLISECOND,
             think_ns=40 * MILLISECOND,
         ),
-        replace(_BANK, name="bank-quiet", faults={}, network=NORMAL, safety_ns=3 * SECOND, think_ns=8 * MILLISECOND),
+        replace(_BANK, name="bank-quiet", faults={}, network=NORMAL, safety_ns=2 * SECOND, think_ns=10 * MILLISECOND),
     )
 }
 

@@ -15,12 +15,13 @@ from typing import Final, Protocol
 
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.sim.tripwires import STAGES
 from gramme.sim.world import World
 
 _WATCH_NS: Final = MILLISECOND
 _REIGN_NS: Final = 60 * MILLISECOND
 """How long a new leader is left in peace by a coup, at most."""
-_STEPS: Final = 12
+_STEPS: Final = 4
 
 
 class FaultKind(StrEnum):
@@ -45,7 +46,7 @@ class FaultKind(StrEnum):
     STALL_ENGINE = "stall-engine"  # the engine asks for back-pressure
     WALL_STEP = "wall-step"  # the wall clock jumps, forward or back
     DRAIN = "drain"  # a graceful stop, then a restart
-    STEP = "step"  # one node falls right after, or just before, it sends the n-th message of transactions
+    STEP = "step"  # one node falls right after, or just before, it sends a message of a transaction's n-th step
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Cluster(Protocol):
 
     def rot(self, node: NodeId, tail: bool) -> None: ...
 
-    def trip(self, node: NodeId, count: int, lose: bool, action: Callable[[], None]) -> None: ...
+    def trip(self, node: NodeId, stage: int, count: int, lose: bool, action: Callable[[], None]) -> None: ...
 
 
 def draw_plan(
@@ -202,15 +203,16 @@ class Nemesis:
                 self._step(fault.node, fault.length_ns)
 
     def _step(self, node: NodeId, down_ns: int) -> None:
-        """See `FaultKind.STEP`. A transaction of two partitions takes a coordinator six messages, and as many answers
-        from the leaders that it needs: any of them may be its node's last one."""
+        """See `FaultKind.STEP`: any message of a coordinator, a recoverer, or a leader that serves them may be the last
+        one of its node."""
         power = self._rng.random() < 0.3
 
         def fall() -> None:
             if not self._over:
                 self._crash((node,), down_ns, power=power)
 
-        self._cluster.trip(node, 1 + self._rng.randrange(_STEPS), self._rng.random() < 0.5, fall)
+        stage, count = self._rng.randrange(len(STAGES)), 1 + self._rng.randrange(_STEPS)
+        self._cluster.trip(node, stage, count, self._rng.random() < 0.5, fall)
 
     def _crash(self, nodes: tuple[NodeId, ...], down_ns: int, *, power: bool) -> None:
         for node in nodes:
