@@ -6,6 +6,9 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+GLOBAL: Final = "of-g"
+"""A global index: ours is fed after the write, Local's with it."""
+
 TABLES: Final[list[dict[str, Any]]] = [
     {
         "TableName": "hash-only",
@@ -35,6 +38,13 @@ TABLES: Final[list[dict[str, Any]]] = [
                 "IndexName": "by-g",
                 "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "g", "KeyType": "RANGE"}],
                 "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": GLOBAL,
+                "KeySchema": [{"AttributeName": "g", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["s", "m"]},
             }
         ],
         "BillingMode": "PAY_PER_REQUEST",
@@ -192,9 +202,16 @@ def batches(draw: st.DrawFn) -> Request:
 
 @st.composite
 def indexed(draw: st.DrawFn) -> Request:
-    """Requests that concern a local index: it is fed with the write, so both must show the same rows at once."""
+    """Requests that concern indexes: a local one is fed with the write, so both must show the same rows at once."""
     kind = draw(st.sampled_from(["PutItem", "UpdateItem", "UpdateItem", "DeleteItem", "Query", "Query", "Scan"]))
+    if kind != "Scan" and not draw(st.integers(0, 4)):
+        condition = "g = :g" + draw(st.sampled_from(["", " AND sk = :s", " AND sk < :s", " AND pk = :s"]))
+        values = {":g": draw(_TEXTS), **({":s": draw(_RANGES)} if ":s" in condition else {})}
+        body = {"TableName": "with-index", "IndexName": GLOBAL, "Limit": 100, "KeyConditionExpression": condition}
+        return "Query", {**body, "ExpressionAttributeValues": values}
     if kind == "Scan":
+        if draw(st.booleans()):
+            return kind, {"TableName": "with-index", "IndexName": GLOBAL}
         return kind, {**_BY_G, "ConsistentRead": True}
     if kind == "Query":
         condition = "pk = :h" + draw(st.sampled_from(["", " AND g = :g", " AND g > :g", " AND begins_with(g, :g)"]))
