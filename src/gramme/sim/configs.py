@@ -390,6 +390,18 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             flush_interval_ns=300 * MILLISECOND,
             think_ns=40 * MILLISECOND,
         ),
+        replace(
+            # A table is deleted and made again while transactions are under way in it.
+            _BANK,
+            name="bank-tables",
+            table_churn=True,
+            clients=3,
+            tellers=2,
+            transacted=0.6,
+            grant_ns=400 * MILLISECOND,
+            renewal_ns=100 * MILLISECOND,
+            fault_length_ns=400 * MILLISECOND,
+        ),
         replace(_BANK, name="bank-quiet", faults={}, network=NORMAL, safety_ns=2 * SECOND, think_ns=10 * MILLISECOND),
     )
 }
