@@ -1,0 +1,201 @@
+"""Versions of an object: dotted version vectors, which tell replaced values from concurrent ones.
+
+Owns the order of versions. Every value carries the *dot* of the write that made it: (actor, counter). An actor is a
+virtual node in one epoch of its life; its counter never repeats (REPLICATION.md §9), so a dot names one write in the
+history of the cluster. A replica keeps, for each key, its siblings with their dots and a version vector `seen` that
+says which dots it has ever had; a dot that is seen and has no sibling was replaced. That is all that merging needs:
+a sibling survives if both sides have it, or if the other side has not seen it.
+
+So a client's write replaces exactly what its context has seen, never a value that came in between, and many writes
+through one stale context leave one sibling each, not one for every pair (row A30, "sibling explosion").
+
+Sources: DeCandia et al., SOSP 2007, §4.4 (vector clocks); Preguiça et al., "Dotted Version Vectors" (2010); Almeida et
+al., "Scalable and Accurate Causality Tracking" (DAIS 2014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple, NewType
+
+import msgspec
+
+from gramme.kernel.ids import NodeId
+from gramme.kernel.time import Timestamp
+
+Actor = NewType("Actor", int)
+"""A virtual node in one epoch: node (16 bits), partition of the ring (16 bits), epoch (32 bits)."""
+
+MAX_ACTORS: Final = 10
+"""Entries that a version vector keeps (SOSP 2007, §4.4: the oldest goes when the threshold, say 10, is passed)."""
+
+_EPOCH_BITS: Final = 32
+_PARTITION_BITS: Final = 16
+
+
+def make_actor(node: NodeId, partition: int, epoch: int) -> Actor:
+    """The actor of `partition` of the ring on `node`, in its `epoch` (1 …)."""
+    return Actor((node << _PARTITION_BITS | partition) << _EPOCH_BITS | epoch)
+
+
+class Dot(NamedTuple):
+    """One write: the `counter`-th of `actor`."""
+
+    actor: Actor
+    counter: int
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An entry of a version vector: of `actor`, every dot up to `counter` that concerns the key. `at`: when the entry
+    last rose, by the clock of the coordinator; it only chooses what truncation drops."""
+
+    actor: Actor
+    counter: int
+    at: Timestamp
+
+
+Vector = tuple[Seen, ...]
+"""A version vector, ascending by actor, each actor once."""
+
+NO_VECTOR: Final[Vector] = ()
+
+
+class Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a client stored: bytes, their type and its own metadata; or, `deleted`, the trace of a deletion."""
+
+    body: bytes
+    content_type: str = "application/octet-stream"
+    meta: tuple[tuple[str, str], ...] = ()
+    modified: Timestamp = Timestamp(0)
+    deleted: bool = False
+    expires: Timestamp = Timestamp(0)  # 0: never
+
+
+class Sibling(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A value that no other has replaced, and the write that made it."""
+
+    dot: Dot
+    value: Value
+
+
+class Versions(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """All that a replica knows of one key. Siblings ascend by dot, so equal knowledge has equal bytes."""
+
+    seen: Vector = NO_VECTOR
+    siblings: tuple[Sibling, ...] = ()
+
+    @property
+    def deleted(self) -> bool:
+        """Whether nothing but deletions is left: readers are told that there is no such key."""
+        return all(sibling.value.deleted for sibling in self.siblings)
+
+
+NOTHING: Final = Versions()
+"""Of a key that was never written here."""
+
+
+# --- version vectors
+
+
+def covers(vector: Vector, dot: Dot) -> bool:
+    """Whether `vector` has seen `dot`."""
+    return any(entry.actor == dot.actor and entry.counter >= dot.counter for entry in vector)
+
+
+def descends(later: Vector, earlier: Vector) -> bool:
+    """Whether `later` has seen all that `earlier` has (SOSP 2007, §4.4: every counter is less or equal)."""
+    counters = {entry.actor: entry.counter for entry in later}
+    return all(counters.get(entry.actor, 0) >= entry.counter for entry in earlier)
+
+
+def union(one: Vector, other: Vector) -> Vector:
+    """What either has seen."""
+    if not one or one == other:
+        return other
+    entries = {entry.actor: entry for entry in one}
+    for entry in other:
+        known = entries.get(entry.actor)
+        if known is None or (known.counter, known.at) < (entry.counter, entry.at):
+            entries[entry.actor] = entry
+    return tuple(entries[actor] for actor in sorted(entries))
+
+
+# --- objects
+
+
+def merge(one: Versions, other: Versions) -> Versions:
+    """What a replica knows that knew `one` and hears `other`: commutative, associative, idempotent (as long as no
+    vector is truncated; after that, replicas that hear of each other still come to know the same)."""
+    if one == other or not other.seen:
+        return one
+    if not one.seen:
+        return other
+    kept = {sibling.dot: sibling for sibling in _surviving(one, other)}
+    kept |= {sibling.dot: sibling for sibling in _surviving(other, one)}
+    return bounded(union(one.seen, other.seen), tuple(kept[dot] for dot in sorted(kept)))
+
+
+def bounded(seen: Vector, siblings: tuple[Sibling, ...], limit: int = MAX_ACTORS) -> Versions:
+    """At most `limit` entries of the vector, those that rose last, and those of the siblings' actors.
+
+    What is dropped may let a replaced value come back as a false sibling, it never loses one (row A31). Which entries
+    stay is a function of what is known, so replicas that know the same drop the same.
+    """
+    if len(seen) <= limit:
+        return Versions(seen, siblings)
+    newest = sorted(seen, key=lambda entry: (entry.at, entry.actor))[-limit:]
+    keep = {entry.actor for entry in newest} | {sibling.dot.actor for sibling in siblings}
+    return Versions(tuple(entry for entry in seen if entry.actor in keep), siblings)
+
+
+def merge_all(versions: Iterable[Versions]) -> Versions:
+    """The merge of any number of replicas' knowledge."""
+    merged = NOTHING
+    for each in versions:
+        merged = merge(merged, each)
+    return merged
+
+
+def _surviving(mine: Versions, theirs: Versions) -> list[Sibling]:
+    """My siblings that they have too, or have not seen."""
+    have = {sibling.dot for sibling in theirs.siblings}
+    return [s for s in mine.siblings if s.dot in have or not covers(theirs.seen, s.dot)]
+
+
+def write(known: Versions, context: Vector, dot: Dot, value: Value, now: Timestamp) -> Versions:
+    """A client's write at a coordinator that knows `known`: `value` replaces what `context` has seen.
+
+    `dot` is the coordinator's next one, never given before; it stands above everything that its actor has written.
+    """
+    event = (Seen(dot.actor, dot.counter, now),)
+    kept = tuple(sibling for sibling in known.siblings if not covers(context, sibling.dot))
+    seen = union(union(known.seen, context), event)
+    return bounded(seen, tuple(sorted((*kept, Sibling(dot, value)), key=lambda sibling: sibling.dot)))
+
+
+def without_context(known: Versions, dot: Dot, value: Value, now: Timestamp) -> Versions:
+    """A write of a bucket where the last write wins: it replaces whatever is known here (row A34)."""
+    return write(known, known.seen, dot, value, now)
+
+
+def last_write(versions: Versions) -> Versions:
+    """The same knowledge with one sibling: that modified last, by the writers' clocks; a tie goes to the higher dot, so
+    that replicas agree (row A34)."""
+    if len(versions.siblings) < 2:
+        return versions
+    winner = max(versions.siblings, key=lambda sibling: (sibling.value.modified, sibling.dot))
+    return Versions(versions.seen, (winner,))
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Versions).decode
+
+
+def encode_versions(versions: Versions) -> bytes:
+    """As it is stored and sent. Equal knowledge encodes equally, so replicas may be compared by hash."""
+    return _encode(versions)
+
+
+def decode_versions(stored: bytes) -> Versions:
+    """The inverse of `encode_versions`. Raises `msgspec.DecodeError`."""
+    return _decode(stored)
