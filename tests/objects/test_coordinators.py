@@ -25,7 +25,7 @@ def _up(*nodes: NodeId) -> Callable[[NodeId], bool]:
 
 
 def _written(node: NodeId, text: str, before: Versions = NOTHING) -> Versions:
-    dot = Dot(make_actor(node, 0, 1), len(text))
+    dot = Dot(make_actor(node, 1), len(text))
     return write(before, before.seen, dot, Value(text.encode()), Timestamp(0))
 
 

@@ -48,7 +48,7 @@ class _Replicas:
     def do(self, replica: int, operation: Operation, context: Vector | None = None) -> None:
         self.clock += 1
         known = self.states[replica]
-        dot = Dot(make_actor(NodeId(replica), 0, 1), self.clock)
+        dot = Dot(make_actor(NodeId(replica), 1), self.clock)
         seen = known.seen if context is None else context
         self.states[replica] = apply(known, operation, seen, dot, Timestamp(self.clock))
 
@@ -193,8 +193,8 @@ def test_what_does_not_fit_is_refused() -> None:
     check(deep, "map")
     with pytest.raises(InvalidInput, match="different kinds"):
         join(
-            apply(nothing("set"), ChangeSet((b"a",)), NO_VECTOR, Dot(make_actor(NodeId(0), 0, 1), 1), Timestamp(1)),
-            apply(nothing("counter"), Increment(1), NO_VECTOR, Dot(make_actor(NodeId(1), 0, 1), 1), Timestamp(1)),
+            apply(nothing("set"), ChangeSet((b"a",)), NO_VECTOR, Dot(make_actor(NodeId(0), 1), 1), Timestamp(1)),
+            apply(nothing("counter"), Increment(1), NO_VECTOR, Dot(make_actor(NodeId(1), 1), 1), Timestamp(1)),
         )
 
 

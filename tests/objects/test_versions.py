@@ -30,7 +30,7 @@ from gramme.objects.versions import (
     write,
 )
 
-_X, _Y, _Z = (make_actor(NodeId(node), 0, 1) for node in range(3))
+_X, _Y, _Z = (make_actor(NodeId(node), 1) for node in range(3))
 _AT = Timestamp(0)
 
 
@@ -165,7 +165,7 @@ class _History:
         self.writes += 1
         number = self.writes
         context, heard = (NO_VECTOR, frozenset[int]()) if client is None else self.contexts[client]
-        dot = Dot(make_actor(NodeId(replica), 0, 1), number)
+        dot = Dot(make_actor(NodeId(replica), 1), number)
         self.replicas[replica] = write(self.replicas[replica], context, dot, _value(str(number)), Timestamp(number))
         self.replaced[number] = heard
         self.true[replica] |= heard | {number}

@@ -1,10 +1,10 @@
 """Versions of an object: dotted version vectors, which tell replaced values from concurrent ones.
 
 Owns the order of versions. Every value carries the *dot* of the write that made it: (actor, counter). An actor is a
-virtual node in one epoch of its life; its counter never repeats (REPLICATION.md §9), so a dot names one write in the
-history of the cluster. A replica keeps, for each key, its siblings with their dots and a version vector `seen` that
-says which dots it has ever had; a dot that is seen and has no sibling was replaced. That is all that merging needs:
-a sibling survives if both sides have it, or if the other side has not seen it.
+node in one epoch of what it knows of the key; its counter never repeats (`gramme.objects.dots`, REPLICATION.md §9), so
+a dot names one write in the history of the cluster. A replica keeps, for each key, its siblings with their dots and a
+version vector `seen` that says which dots it has ever had; a dot that is seen and has no sibling was replaced. That is
+all that merging needs: a sibling survives if both sides have it, or if the other side has not seen it.
 
 So a client's write replaces exactly what its context has seen, never a value that came in between, and many writes
 through one stale context leave one sibling each, not one for every pair (row A30, "sibling explosion").
@@ -24,18 +24,28 @@ from gramme.kernel.ids import NodeId
 from gramme.kernel.time import Timestamp
 
 Actor = NewType("Actor", int)
-"""A virtual node in one epoch: node (16 bits), partition of the ring (16 bits), epoch (32 bits)."""
+"""A node in one epoch: node (16 bits), epoch (48 bits)."""
 
 MAX_ACTORS: Final = 10
 """Entries that a version vector keeps (SOSP 2007, §4.4: the oldest goes when the threshold, say 10, is passed)."""
 
-_EPOCH_BITS: Final = 32
-_PARTITION_BITS: Final = 16
+_EPOCH_BITS: Final = 48
+_EPOCH_MASK: Final = (1 << _EPOCH_BITS) - 1
 
 
-def make_actor(node: NodeId, partition: int, epoch: int) -> Actor:
-    """The actor of `partition` of the ring on `node`, in its `epoch` (1 …)."""
-    return Actor((node << _PARTITION_BITS | partition) << _EPOCH_BITS | epoch)
+def make_actor(node: NodeId, epoch: int) -> Actor:
+    """The actor of `node` in `epoch` (1 …)."""
+    return Actor(node << _EPOCH_BITS | epoch)
+
+
+def actor_node(actor: Actor) -> NodeId:
+    """The node of an actor."""
+    return NodeId(actor >> _EPOCH_BITS)
+
+
+def actor_epoch(actor: Actor) -> int:
+    """The epoch of an actor."""
+    return actor & _EPOCH_MASK
 
 
 class Dot(NamedTuple):
