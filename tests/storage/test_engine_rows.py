@@ -69,6 +69,9 @@ def test_space_numbers_are_on_disk_and_do_not_change() -> None:
         ("CATALOG", 6),
         ("STATE", 7),
         ("TRANSACTIONS", 8),
+        ("OBJECTS", 9),
+        ("HINTS", 10),
+        ("TREES", 11),
     ]
     assert row_key(ExtentId(0x0102), Space.ITEMS, b"k") == b"\0\0\0\0\0\0\1\2\1k"
     assert NODE_EXTENT == 0

@@ -15,6 +15,9 @@ from gramme.kernel.ids import ExtentId
 NODE_EXTENT: Final = ExtentId(0)
 """Rows of the node itself, of no group."""
 
+OBJECT_EXTENT: Final = ExtentId(1)
+"""Objects, hints and trees of the node: they belong to no group. Groups' extents begin far above."""
+
 PREFIX_BYTES: Final = 9
 """Bytes of extent and space in front of every key."""
 
@@ -34,6 +37,9 @@ class Space(IntEnum):
     CATALOG = 6  # rows of the catalog's state machine
     STATE = 7  # replicated state of the partition itself: its schema, progress of feeders and backfills
     TRANSACTIONS = 8  # what transactions keep of a partition beside PENDING; a ledger's rows
+    OBJECTS = 9  # objects (Dynamo): ring partition, Merkle bucket, name -> versions
+    HINTS = 10  # objects kept for another node: node, name -> versions
+    TREES = 11  # ring partition, Merkle bucket -> hash
 
 
 _SPACE_BYTES: Final = tuple(bytes((space,)) for space in Space)

@@ -1,0 +1,175 @@
+"""Objects at rest: rows and leaves move together, hints stay until they are delivered."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gramme.kernel.ids import NodeId
+from gramme.kernel.time import Timestamp
+from gramme.objects.merge_types import ChangeSet, Increment, Typed, apply, nothing
+from gramme.objects.merkle import Tree, rebuilt
+from gramme.objects.state import Name, State, decode_name, decode_state, encode_name, encode_state, joined
+from gramme.objects.store import ObjectStore
+from gramme.objects.versions import NO_VECTOR, NOTHING, Dot, Value, Versions, make_actor, write
+from gramme.placement.ring import position_of
+from gramme.storage.engine.contract import Batch
+from gramme.storage.engine.memory import MemoryEngine
+from gramme.storage.engine.rows import OBJECT_EXTENT, Space, row_key
+
+_Q = 8
+_B = NodeId(5)
+
+
+def _store(last_write_wins: bool = False) -> ObjectStore:
+    return ObjectStore(MemoryEngine(lambda done: done()), _Q, lambda _name: last_write_wins)
+
+
+def _name(key: bytes) -> Name:
+    return Name(b"default", b"carts", key)
+
+
+def _value(node: int, counter: int, text: bytes, modified: int = 0) -> Versions:
+    dot = Dot(make_actor(NodeId(node), 1), counter)
+    return write(NOTHING, NO_VECTOR, dot, Value(text, modified=Timestamp(modified)), Timestamp(0))
+
+
+def _hear(store: ObjectStore, name: Name, state: State) -> None:
+    merged = store.join(name, state)
+    if merged is not None:
+        store.put(name, merged)
+
+
+_names = st.builds(
+    Name, st.binary(min_size=1, max_size=3), st.binary(min_size=1, max_size=3), st.binary(min_size=1, max_size=3)
+)
+
+
+@given(_names, _names)
+def test_names_come_back_and_are_told_apart(one: Name, other: Name) -> None:
+    assert decode_name(encode_name(one)) == one
+    assert (encode_name(one) == encode_name(other)) == (one == other)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c", b"d"]), st.integers(0, 2), st.booleans()), max_size=30))
+def test_leaves_are_those_of_a_scan_after_any_writes(writes: list[tuple[bytes, int, bool]]) -> None:
+    store = _store()
+    for counter, (key, node, reap) in enumerate(writes, 1):
+        if reap:
+            store.reap(_name(key))
+        else:
+            _hear(store, _name(key), _value(node, counter, b"%d" % counter))
+    engine = store._engine
+    for partition in range(_Q):
+        items = [
+            (position_of(name.place, name.key), encode_name(name), encode_state(state))
+            for _, name, state in store.of_partition(partition)
+        ]
+        assert store.tree(partition).buckets == rebuilt(items)
+        assert ObjectStore(engine, _Q, lambda _name: False).tree(partition).root() == Tree(rebuilt(items)).root()
+
+
+def test_two_stores_that_hear_the_same_are_equal_whatever_the_order() -> None:
+    heard = [(_name(b"%d" % (n % 7)), _value(n % 3, n, b"v%d" % n)) for n in range(1, 40)]
+    one, other = _store(), _store()
+    for name, state in heard:
+        _hear(one, name, state)
+    for name, state in reversed(heard * 2):
+        _hear(other, name, state)
+    assert [one.tree(p).root() for p in range(_Q)] == [other.tree(p).root() for p in range(_Q)]
+
+
+def test_what_is_known_already_is_not_written_again() -> None:
+    store = _store()
+    _hear(store, _name(b"k"), _value(0, 1, b"v"))
+    assert store.join(_name(b"k"), _value(0, 1, b"v")) is None
+
+
+def test_where_the_last_write_wins_replicas_agree_on_one() -> None:
+    store = _store(last_write_wins=True)
+    _hear(store, _name(b"k"), _value(0, 1, b"early", modified=5))
+    _hear(store, _name(b"k"), _value(1, 1, b"late", modified=9))
+    known = store.get(_name(b"k"))
+    assert isinstance(known, Versions)
+    assert [sibling.value.body for sibling in known.siblings] == [b"late"]
+
+
+def test_a_damaged_leaf_is_noticed_and_made_right() -> None:
+    store = _store()
+    name = _name(b"k")
+    _hear(store, name, _value(0, 1, b"v"))
+    place = store.place(name)
+    true_root = store.tree(place.partition).root()
+    batch = Batch()
+    row = place.partition.to_bytes(2, "big") + place.bucket.to_bytes(2, "big")
+    batch.put(row_key(OBJECT_EXTENT, Space.TREES, row), b"\1" * 16)
+    store._engine.write(batch)
+    damaged = ObjectStore(store._engine, _Q, lambda _name: False)
+    assert damaged.tree(place.partition).root() != true_root
+    assert not damaged.check_bucket(*place)
+    assert damaged.check_bucket(*place)
+    assert damaged.tree(place.partition).root() == true_root
+
+
+def test_a_hint_stays_until_all_that_it_holds_is_delivered() -> None:
+    store = _store()
+    name, first, second = _name(b"k"), _value(0, 1, b"one"), _value(1, 1, b"two")
+    store.keep_hint(_B, name, first)
+    store.keep_hint(_B, name, second)
+    assert store.hinted_nodes() == [_B]
+    assert not store.drop_hint(_B, name, first)
+    (hint,) = store.hints(_B)
+    assert (hint.name, hint.partition) == (name, store.place(name).partition)
+    assert hint.state == joined(first, second)
+    assert store.drop_hint(_B, name, hint.state)
+    assert store.hinted_nodes() == []
+    assert store.get(name) is None  # a hint is no replica
+
+
+def test_hints_of_several_nodes_are_kept_apart() -> None:
+    store = _store()
+    for node in (9, 3, 200):
+        store.keep_hint(NodeId(node), _name(b"k%d" % node), _value(node, 1, b"v"))
+    assert store.hinted_nodes() == [3, 9, 200]
+    assert [hint.name.key for hint in store.hints(NodeId(9))] == [b"k9"]
+
+
+def test_a_partition_that_was_given_away_leaves_nothing() -> None:
+    store = _store()
+    for n in range(40):
+        _hear(store, _name(b"%d" % n), _value(0, n + 1, b"v"))
+    sizes = [len(list(store.of_partition(p))) for p in range(_Q)]
+    store.drop_partition(3)
+    assert [len(list(store.of_partition(p))) for p in range(_Q)] == [0 if p == 3 else n for p, n in enumerate(sizes)]
+    assert store.tree(3).root() == 0
+    assert sizes[3] > 0
+
+
+def test_a_page_of_a_partition_goes_on_behind_its_cursor() -> None:
+    store = _store()
+    for n in range(60):
+        _hear(store, _name(b"%d" % n), _value(0, n + 1, b"v"))
+    whole = [name for _, name, _ in store.of_partition(2)]
+    walked: list[Name] = []
+    cursor = b""
+    while (step := next(store.of_partition(2, cursor), None)) is not None:
+        cursor = step[0]
+        walked.append(step[1])
+    assert walked == whole
+    assert len(whole) > 1
+
+
+def _typed(kind: str, counter: int) -> Typed:
+    dot = Dot(make_actor(NodeId(1), 1), counter)
+    if kind == "set":
+        return apply(nothing("set"), ChangeSet((b"x",)), NO_VECTOR, dot, Timestamp(0))
+    return apply(nothing("counter"), Increment(2), NO_VECTOR, dot, Timestamp(0))
+
+
+def test_states_of_different_types_join_the_same_way_from_both_sides() -> None:
+    states: list[State] = [_value(0, 1, b"v"), _typed("set", 1), _typed("counter", 2)]
+    for one in states:
+        assert decode_state(encode_state(one)) == one
+        for other in states:
+            assert joined(one, other) == joined(other, one)
