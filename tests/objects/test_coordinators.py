@@ -169,7 +169,7 @@ def test_after_the_answer_stragglers_are_heard_and_repaired() -> None:
     assert core.response() == Read(OLD, A)
     assert not core.settled()
     core.add_result(B, NEW)
-    core.add_result(C, NOTHING)
+    core.add_result(C, None)
     assert core.settled()
     assert core.final_action() == (NEW, [A, C])
 
@@ -199,21 +199,21 @@ def test_a_fallback_answers_for_who_is_down_but_is_no_primary() -> None:
 def test_not_found_counts_as_an_answer_unless_told_otherwise() -> None:
     core = ReadCore(ReadQuorum(n=3, r=2), ALL, _up(*ALL))
     core.begin()
-    core.add_result(A, NOTHING)
-    core.add_result(B, NOTHING)
-    assert core.response() == Read(NOTHING, NO_NODE)
+    core.add_result(A, None)
+    core.add_result(B, None)
+    assert core.response() == Read(None, NO_NODE)
     strict = ReadCore(ReadQuorum(n=3, r=2, notfound_ok=False), ALL, _up(*ALL))
     strict.begin()
-    strict.add_result(A, NOTHING)
-    strict.add_result(B, NOTHING)
+    strict.add_result(A, None)
+    strict.add_result(B, None)
     assert not strict.enough()
     strict.add_result(C, OLD)
     assert strict.response() == Unsatisfied("R", 1, 2)
     basic = ReadCore(ReadQuorum(n=3, r=3, notfound_ok=False, basic_quorum=True), ALL, _up(*ALL))
     basic.begin()
-    basic.add_result(A, NOTHING)
-    basic.add_result(B, NOTHING)
-    assert basic.response() == Read(NOTHING, NO_NODE)
+    basic.add_result(A, None)
+    basic.add_result(B, None)
+    assert basic.response() == Read(None, NO_NODE)
 
 
 def test_who_was_not_asked_cannot_answer() -> None:

@@ -13,14 +13,15 @@ from typing import NamedTuple
 
 from gramme.kernel.ids import NO_NODE, NodeId
 from gramme.objects.quorums import ReadQuorum
-from gramme.objects.versions import NOTHING, Versions, merge, merge_all
+from gramme.objects.state import State, joined
 from gramme.objects.writing import Unsatisfied
 
 
 class Read(NamedTuple):
-    """What the replicas that answered know together; `fastest` of them, the best coordinator of the next write."""
+    """What the replicas that answered know together, None if nothing; `fastest` of those that know anything, the best
+    coordinator of the next write."""
 
-    versions: Versions
+    state: State | None
     fastest: NodeId
 
 
@@ -38,7 +39,7 @@ class ReadCore:
         self._first = asked
         self._spare = [node for node in preference if node not in asked]
         self._waiting: dict[NodeId, None] = {}
-        self._answers: dict[NodeId, Versions] = {}
+        self._answers: dict[NodeId, State | None] = {}
         self._lacking = 0
         self._fastest = NO_NODE
 
@@ -47,15 +48,15 @@ class ReadCore:
         self._waiting = dict.fromkeys(self._first)
         return list(self._first)
 
-    def add_result(self, node: NodeId, versions: Versions) -> None:
-        """What `node` knows: `NOTHING` if it never heard of the key."""
+    def add_result(self, node: NodeId, state: State | None) -> None:
+        """What `node` knows: None if it never heard of the key."""
         if self._waiting.pop(node, False) is False:
             return
-        if versions == NOTHING:
+        if state is None:
             self._lacking += 1
         elif self._fastest == NO_NODE and node in self._primaries:
             self._fastest = node
-        self._answers[node] = versions
+        self._answers[node] = state
 
     def add_failure(self, node: NodeId) -> list[NodeId]:
         """`node` will not answer: who is asked in its place."""
@@ -74,26 +75,33 @@ class ReadCore:
         missing = self._missing()
         if missing is not None and not self._given_up():
             return missing
-        return Read(merge_all(self._answers.values()), self._fastest)
+        return Read(self._together(), self._fastest)
 
     def settled(self) -> bool:
         """Whether there is nobody left to linger for."""
         return not self._waiting
 
-    def final_action(self) -> tuple[Versions, list[NodeId]]:
+    def final_action(self) -> tuple[State | None, list[NodeId]]:
         """Everything that was heard, and the primaries that know less: they are sent it."""
-        newest = merge_all(self._answers.values())
-        if newest == NOTHING:
-            return newest, []
-        behind = [node for node in self._primaries if node in self._answers and self._knows_less(node, newest)]
+        newest = self._together()
+        if newest is None:
+            return None, []
+        answers = self._answers
+        behind = [
+            node for node in self._primaries if node in answers and joined(answers[node], newest) != answers[node]
+        ]
         return newest, behind
 
-    def _knows_less(self, node: NodeId, newest: Versions) -> bool:
-        return merge(self._answers[node], newest) != self._answers[node]
+    def _together(self) -> State | None:
+        state: State | None = None
+        for answer in self._answers.values():
+            if answer is not None:
+                state = joined(state, answer)
+        return state
 
     def _missing(self) -> Unsatisfied | None:
         quorum = self._quorum
-        counted = [n for n, known in self._answers.items() if quorum.notfound_ok or known != NOTHING]
+        counted = [n for n, known in self._answers.items() if quorum.notfound_ok or known is not None]
         primaries = sum(node in self._primaries for node in counted)
         if primaries < quorum.pr:
             return Unsatisfied("PR", primaries, quorum.pr)

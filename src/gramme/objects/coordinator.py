@@ -1,0 +1,468 @@
+"""Requests for objects on one node: who coordinates them, whom they ask, when they answer.
+
+A machine around the pure cores (`reading`, `writing`). A read is coordinated wherever it arrives. A write is
+coordinated by one of the object's primaries, which know what it replaces: preferably by the one that answered the
+client's last read fastest (row A16); another node sends it on, to one after the other, and coordinates it itself, as
+somebody's stand-in, when no primary can be reached. So a write with w=1 is refused only where nobody is left to take it
+(row A21). Source: SOSP 2007, §4.5, §4.6 and §5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.errors import InvalidInput, Stalled
+from gramme.kernel.ids import NO_NODE, NodeId
+from gramme.kernel.ports import Randomness
+from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
+from gramme.objects.dots import DotSource
+from gramme.objects.merge_types import Typed, apply, check, needs_context, nothing
+from gramme.objects.messages import (
+    Busy,
+    Coordinate,
+    Coordinated,
+    Fetch,
+    Fetched,
+    Get,
+    Got,
+    Invalid,
+    Keep,
+    Kept,
+    NotKept,
+    Outcome,
+    Put,
+    Request,
+    Stored,
+    Unmet,
+)
+from gramme.objects.quorums import ReadQuorum
+from gramme.objects.reading import ReadCore
+from gramme.objects.replica import ObjectReplica
+from gramme.objects.state import Name, State, decode_state, encode_state
+from gramme.objects.versions import NOTHING, last_write, write
+from gramme.objects.writing import Target, Unsatisfied, WriteCore
+from gramme.placement.ring import Ring
+
+SLOW_NS: Final = 300 * MILLISECOND
+"""A replica that has not answered for so long is given up for this request: the next node is asked as well."""
+
+LINGER_NS: Final = 2 * SECOND
+"""How long a request that is answered waits for its stragglers."""
+
+MOST_CALLS: Final = 10_000
+_BUSY: Final = Busy("too many requests are waiting")
+
+
+class Answered(NamedTuple):
+    """Output: the request that `submit` gave the number `id` has this outcome."""
+
+    id: int
+    outcome: Outcome
+
+
+class _OwnCopy(NamedTuple):
+    """Durable event: this node's own copy of a write is on the disk."""
+
+    id: int
+
+
+class _Call:
+    """One request: at first here, and until its stragglers are heard."""
+
+    __slots__ = (
+        "answered", "asked", "core", "deadline", "id", "name", "origin", "origin_id", "preference", "request", "slow",
+        "state", "tried",
+    )  # fmt: skip
+
+    def __init__(
+        self, id_: int, request: Request, deadline: Instant, preference: tuple[NodeId, ...], origin: NodeId,
+        origin_id: int,
+    ) -> None:  # fmt: skip
+        self.id = id_
+        self.request = request
+        self.name = request.name
+        self.deadline = deadline
+        self.preference = preference  # primaries, then fallbacks
+        self.origin = origin
+        self.origin_id = origin_id
+        self.core: ReadCore | WriteCore | None = None  # None: sent on
+        self.answered = False
+        self.slow = deadline
+        self.asked: dict[NodeId, None] = {}  # has not answered
+        self.tried: dict[NodeId, None] = {}  # coordinators that a write was sent on to
+        self.state: State | None = None  # of a write: what its replicas are to keep
+
+    @property
+    def primaries(self) -> tuple[NodeId, ...]:
+        return self.preference[: self.request.quorum.n]
+
+
+class Coordinators:
+    """See the module. `reachable` is this node's own guess of who would answer (row A28)."""
+
+    def __init__(
+        self,
+        me: NodeId,
+        replica: ObjectReplica,
+        dots: DotSource,
+        ring: Callable[[], Ring],
+        reachable: Callable[[NodeId], bool],
+        wall: Callable[[], Timestamp],
+        rng: Randomness,
+    ) -> None:
+        self._me = me
+        self._replica = replica
+        self._dots = dots
+        self._ring = ring
+        self._guess = reachable
+        self._wall = wall
+        self._calls: dict[int, _Call] = {}
+        self._next_id = rng.randrange(1 << 48)
+        self.forwarded = 0
+        self.repaired = 0
+        self.hinted = 0
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def submit(self, request: Request, deadline: Instant, now: Instant) -> tuple[int, Effects]:
+        """A client's request: its number, and what to do at first. `Answered` comes once, not long after `deadline`."""
+        out = Effects()
+        return self._begin(request, deadline, now, self._me, 0, out), out
+
+    def step(self, source: NodeId, message: Any, now: Instant) -> Effects:
+        """A message of another node, or of this one to itself."""
+        match message:
+            case Fetch():
+                return self._replica.on_fetch(source, message)
+            case Keep():
+                return self._replica.on_keep(source, message)
+        out = Effects()
+        match message:
+            case Fetched(id_, state):
+                self._on_fetched(id_, source, None if state is None else decode_state(state), now, out)
+            case Kept(id_, durable):
+                self._on_kept(id_, source, durable, now, out)
+            case NotKept(id_):
+                self._on_failure(id_, source, now, out)
+            case Coordinate(id_, request, left):
+                self._begin(request, Instant(now + left), now, source, id_, out)
+            case Coordinated(id_, outcome):
+                self._on_coordinated(id_, source, outcome, now, out)
+        return out
+
+    def lost(self, node: NodeId, now: Instant) -> Effects:
+        """The link to `node` is gone, or nothing is heard of it: what it was asked is asked elsewhere."""
+        out = Effects()
+        for call in [call for call in self._calls.values() if node in call.asked]:
+            self._on_failure(call.id, node, now, out)
+        return out
+
+    def on_durable(self, event: _OwnCopy, now: Instant) -> Effects:
+        """This node's own copy of a write is durable."""
+        out = Effects()
+        self._on_kept(event.id, self._me, True, now, out)
+        return out
+
+    def next_deadline(self) -> Instant | None:
+        """When `tick` has something to do."""
+        return min((min(call.slow, call.deadline) for call in self._calls.values()), default=None)
+
+    def tick(self, now: Instant) -> Effects:
+        """Give up on slow replicas, answer what is out of time, let go of what has lingered long enough."""
+        out = Effects()
+        for call in list(self._calls.values()):
+            if now >= call.deadline:
+                self._expire(call, now, out)
+            elif now >= call.slow:
+                call.slow = Instant(now + SLOW_NS)
+                if isinstance(call.core, WriteCore) or not call.answered:
+                    for node in list(call.asked):
+                        self._fail_over(call, node, now, out)
+        return out
+
+    def _begin(
+        self, request: Request, deadline: Instant, now: Instant, origin: NodeId, origin_id: int, out: Effects
+    ) -> int:
+        self._next_id += 1
+        ring = self._ring()
+        place = self._replica.store.place(request.name)
+        preference = ring.preference_list(place.partition, request.quorum.n)
+        call = _Call(self._next_id, request, deadline, preference, origin, origin_id)
+        if len(self._calls) >= MOST_CALLS:
+            self._answer(call, _BUSY, out)
+            return call.id
+        self._calls[call.id] = call
+        call.slow = Instant(now + SLOW_NS)
+        if isinstance(request, Get):
+            self._read(call, request.quorum, now, out)
+        elif self._me in call.primaries or origin != self._me:
+            self._coordinate(call, now, out)
+        else:
+            self._send_on(call, now, out)
+        return call.id
+
+    def _reachable(self, node: NodeId) -> bool:
+        return node == self._me or self._guess(node)
+
+    # --- writes -------------------------------------------------------------------------------------------------------
+
+    def _send_on(self, call: _Call, now: Instant, out: Effects) -> None:
+        """To a primary that was not tried yet; without one, this node stands in."""
+        likely = [node for node in call.primaries if node not in call.tried and self._reachable(node)]
+        if not likely:
+            self._coordinate(call, now, out)
+            return
+        prefer = call.request.prefer if isinstance(call.request, Put) else NO_NODE
+        node = prefer if prefer in likely else likely[0]
+        call.tried[node] = call.asked[node] = None
+        self.forwarded += 1
+        message = Coordinate(call.id, call.request, max(0, call.deadline - now - SLOW_NS // 2))
+        out.sends.append((node, message))
+
+    def _coordinate(self, call: _Call, now: Instant, out: Effects) -> None:
+        request = call.request
+        assert isinstance(request, Put)
+        if request.operation is not None and needs_context(request.operation):
+            # What is removed must be known here (`merge_types.apply`).
+            self._read(call, ReadQuorum(request.quorum.n, request.quorum.n // 2 + 1), now, out)
+        else:
+            self._write(call, now, out)
+
+    def _write(self, call: _Call, now: Instant, out: Effects) -> None:
+        request = call.request
+        assert isinstance(request, Put)
+        if not self._dots.ready:
+            self._answer(call, Busy("this node cannot number writes yet"), out)
+            return
+        core = WriteCore(
+            request.quorum, self._me_first(call), lambda node: node not in call.tried and self._reachable(node)
+        )
+        targets = core.begin()
+        mine = next((target for target in targets if target.node == self._me), None)
+        assert mine is not None  # a primary, or the first of the fallbacks
+        try:
+            known = self._known(call.name, mine)
+            call.state = self._changed(request, known)
+            self._replica.keep(call.name, call.state, mine.stands_for, out)
+        except InvalidInput as error:
+            self._answer(call, Invalid(str(error)), out)
+            return
+        except Stalled as error:
+            self._answer(call, Busy(str(error)), out)
+            return
+        call.core = core
+        core.add_result(self._me, durable=False)
+        out.durable_events.append(_OwnCopy(call.id))
+        self._ask_to_keep(call, [target for target in targets if target.node != self._me], out)
+        self._settle_write(call, core, now, out)
+
+    def _me_first(self, call: _Call) -> tuple[NodeId, ...]:
+        """The preference list, this node the first of the fallbacks if it is one."""
+        if self._me in call.primaries:
+            return call.preference
+        n = call.request.quorum.n
+        others = tuple(node for node in call.preference[n:] if node != self._me)
+        return (*call.preference[:n], self._me, *others)
+
+    def _known(self, name: Name, mine: Target) -> State | None:
+        store = self._replica.store
+        return store.get(name) if mine.stands_for == NO_NODE else store.hint(mine.stands_for, name)
+
+    def _changed(self, request: Put, known: State | None) -> State:
+        """What the write makes of what is known here. Raises InvalidInput."""
+        now = self._wall()
+        if request.operation is not None and request.kind is not None:
+            check(request.operation, request.kind)
+            before = nothing(request.kind) if known is None else known
+            if not isinstance(before, Typed):
+                raise InvalidInput(f"the key holds an object, not a {request.kind}")
+            return apply(before, request.operation, request.context, self._dots.dot(before.seen), now)
+        if isinstance(known, Typed):
+            raise InvalidInput("the key holds a value of a merge type, which operations change")
+        assert request.value is not None
+        versions = NOTHING if known is None else known
+        context = versions.seen if request.blind else request.context
+        changed = write(versions, context, self._dots.dot(versions.seen), request.value, now)
+        return last_write(changed) if request.blind else changed
+
+    def _ask_to_keep(self, call: _Call, targets: list[Target], out: Effects) -> None:
+        request = call.request
+        assert isinstance(request, Put)
+        assert call.state is not None
+        state = encode_state(call.state)
+        for node, stands_for in targets:
+            call.asked[node] = None
+            self.hinted += stands_for != NO_NODE
+            # One durable copy may be enough (row A42), and then it is the coordinator's own.
+            keep = Keep(call.id, call.name, state, stands_for, durable=request.quorum.dw > 1)
+            out.sends.append((node, keep))
+
+    def _on_kept(self, id_: int, source: NodeId, durable: bool, now: Instant, out: Effects) -> None:
+        call = self._calls.get(id_)
+        if call is not None and isinstance(call.core, WriteCore):
+            call.asked.pop(source, None)
+            call.core.add_result(source, durable)
+            self._settle_write(call, call.core, now, out)
+
+    def _settle_write(self, call: _Call, core: WriteCore, now: Instant, out: Effects) -> None:
+        if not call.answered and core.enough():
+            assert call.state is not None
+            missing = core.response()
+            self._answer(call, Stored(encode_state(call.state)) if missing is None else _unmet(missing), out)
+            call.deadline = max(call.deadline, Instant(now + LINGER_NS))
+        if call.answered and not call.asked:
+            self._finish_write(call, core, out)
+
+    def _finish_write(self, call: _Call, core: WriteCore, out: Effects) -> None:
+        """N copies are to come about in the end: keep a hint for each primary that has none, and nobody else has."""
+        self._calls.pop(call.id, None)
+        assert call.state is not None
+        for node in core.final_action():
+            if node != self._me:
+                self.hinted += 1
+                try:
+                    self._replica.keep(call.name, call.state, node, out)
+                except Stalled:
+                    return  # anti-entropy will find it
+
+    def _on_coordinated(self, id_: int, source: NodeId, outcome: Outcome, now: Instant, out: Effects) -> None:
+        call = self._calls.get(id_)
+        if call is None or call.core is not None or call.answered:
+            return
+        call.asked.pop(source, None)
+        if isinstance(outcome, Busy):
+            self._send_on(call, now, out)
+        else:
+            self._answer(call, outcome, out)
+
+    # --- reads --------------------------------------------------------------------------------------------------------
+
+    def _read(self, call: _Call, quorum: ReadQuorum, now: Instant, out: Effects) -> None:
+        core = ReadCore(quorum, call.preference, self._reachable)
+        call.core = core
+        for node in core.begin():
+            self._ask(call, node, out)
+        self._settle_read(call, core, now, out)
+
+    def _ask(self, call: _Call, node: NodeId, out: Effects) -> None:
+        if node == self._me:
+            assert isinstance(call.core, ReadCore)
+            call.core.add_result(node, self._replica.known(call.name))
+        else:
+            call.asked[node] = None
+            out.sends.append((node, Fetch(call.id, call.name)))
+
+    def _on_fetched(self, id_: int, source: NodeId, state: State | None, now: Instant, out: Effects) -> None:
+        call = self._calls.get(id_)
+        if call is not None and isinstance(call.core, ReadCore):
+            call.asked.pop(source, None)
+            call.core.add_result(source, state)
+            self._settle_read(call, call.core, now, out)
+
+    def _settle_read(self, call: _Call, core: ReadCore, now: Instant, out: Effects) -> None:
+        if isinstance(call.request, Put):
+            if core.enough():
+                self._read_before_write(call, core, now, out)
+            return
+        if not call.answered and core.enough():
+            self._answer(call, _got(core), out)
+            call.deadline = max(call.deadline, Instant(now + LINGER_NS))
+        if call.answered and core.settled():
+            self._repair(call, core, out)
+
+    def _read_before_write(self, call: _Call, core: ReadCore, now: Instant, out: Effects) -> None:
+        """Take in what the others know, as much as has come, and go on."""
+        newest, _ = core.final_action()
+        call.asked.clear()
+        try:
+            if newest is not None:
+                self._replica.keep(call.name, newest, NO_NODE, out)
+        except Stalled as error:
+            self._answer(call, Busy(str(error)), out)
+            return
+        self._write(call, now, out)
+
+    def _repair(self, call: _Call, core: ReadCore, out: Effects) -> None:
+        """Read repair: who knows less is told (row A20). Nobody waits for it."""
+        self._calls.pop(call.id, None)
+        newest, behind = core.final_action()
+        for node in behind:
+            assert newest is not None
+            self.repaired += 1
+            if node != self._me:
+                out.sends.append((node, Keep(0, call.name, encode_state(newest), durable=False)))
+                continue
+            try:
+                self._replica.keep(call.name, newest, NO_NODE, out)
+            except Stalled:
+                continue  # the next read, or anti-entropy
+
+    # --- both ---------------------------------------------------------------------------------------------------------
+
+    def _on_failure(self, id_: int, node: NodeId, now: Instant, out: Effects) -> None:
+        call = self._calls.get(id_)
+        if call is None or node not in call.asked:
+            return
+        del call.asked[node]
+        self._fail_over(call, node, now, out)
+        if isinstance(call.core, WriteCore):
+            call.core.gone(node)
+            self._settle_write(call, call.core, now, out)
+        elif isinstance(call.core, ReadCore):
+            self._settle_read(call, call.core, now, out)
+
+    def _fail_over(self, call: _Call, node: NodeId, now: Instant, out: Effects) -> None:
+        """`node` is lost or slow: ask the next one too. A late answer of it still counts."""
+        core = call.core
+        if core is None:
+            call.asked.pop(node, None)
+            self._send_on(call, now, out)
+        elif isinstance(core, WriteCore):
+            self._ask_to_keep(call, core.add_failure(node), out)
+        else:
+            for spare in core.add_failure(node):
+                self._ask(call, spare, out)
+
+    def _expire(self, call: _Call, now: Instant, out: Effects) -> None:
+        """Out of time: answer with what there is, then do what is left without waiting."""
+        core = call.core
+        if not call.answered:
+            self._answer(call, _late(call, core), out)
+        if isinstance(core, WriteCore):
+            self._finish_write(call, core, out)
+        elif isinstance(core, ReadCore) and isinstance(call.request, Get):
+            self._repair(call, core, out)
+        self._calls.pop(call.id, None)
+
+    def _answer(self, call: _Call, outcome: Outcome, out: Effects) -> None:
+        call.answered = True
+        if call.core is None or isinstance(outcome, Busy | Invalid):
+            self._calls.pop(call.id, None)
+        if call.origin == self._me:
+            out.outputs.append(Answered(call.id, outcome))
+        else:
+            out.sends.append((call.origin, Coordinated(call.origin_id, outcome)))
+
+
+def _got(core: ReadCore) -> Outcome:
+    answer = core.response()
+    if isinstance(answer, Unsatisfied):
+        return _unmet(answer)
+    return Got(None if answer.state is None else encode_state(answer.state), answer.fastest)
+
+
+def _late(call: _Call, core: ReadCore | WriteCore | None) -> Outcome:
+    if isinstance(core, WriteCore):
+        missing = core.response()
+        assert missing is not None
+        return _unmet(missing)
+    if isinstance(core, ReadCore) and isinstance(call.request, Get):
+        return _got(core)
+    assert isinstance(call.request, Put)
+    return Unmet("W", 0, call.request.quorum.w)
+
+
+def _unmet(missing: Unsatisfied) -> Unmet:
+    return Unmet(missing.kind, missing.have, missing.needed)

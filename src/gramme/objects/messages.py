@@ -1,0 +1,139 @@
+"""What nodes say to each other about objects. Frozen, tagged, array-like: new fields go at the end, with a default.
+
+States travel encoded (`gramme.objects.state`): whoever only keeps or passes one on need not look into it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gramme.kernel.ids import NO_NODE, NodeId
+from gramme.objects.merge_types import Kind, Operation
+from gramme.objects.quorums import ReadQuorum, WriteQuorum
+from gramme.objects.state import Name
+from gramme.objects.versions import NO_VECTOR, Value, Vector
+
+
+class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    pass
+
+
+# --- between a client's node and a coordinator
+
+
+class Get(_Wire, tag="ObjGet", frozen=True):
+    """Read what the replicas of `name` know."""
+
+    name: Name
+    quorum: ReadQuorum
+
+
+class Put(_Wire, tag="ObjPut", frozen=True):
+    """Write `value`, which replaces what `context` has seen; or have `operation` done to a value of merge type `kind`.
+    `blind`: the bucket keeps the last write only, so the write replaces whatever its coordinator knows."""
+
+    name: Name
+    quorum: WriteQuorum
+    value: Value | None = None
+    kind: Kind | None = None
+    operation: Operation | None = None
+    context: Vector = NO_VECTOR
+    blind: bool = False
+    prefer: NodeId = NO_NODE  # the coordinator that the client would like best (row A16)
+
+
+class Got(_Wire, tag="ObjGot", frozen=True):
+    """Answer to `Get`: the merged state, None if nobody knows the name; `fastest`: the primary that answered first."""
+
+    state: bytes | None
+    fastest: NodeId = NO_NODE
+
+
+class Stored(_Wire, tag="ObjStored", frozen=True):
+    """Answer to `Put`: what the coordinator knows now."""
+
+    state: bytes
+
+
+class Unmet(_Wire, tag="ObjUnmet", frozen=True):
+    """A quorum was not reached in time: of `needed` answers of `kind` ("W", "PW", "DW", "R", "PR") `have` came. A write
+    may be stored here and there all the same, and be read later."""
+
+    kind: str
+    have: int
+    needed: int
+
+
+class Invalid(_Wire, tag="ObjInvalid", frozen=True):
+    """The request cannot be done to what is stored (another type, a number out of range); nothing was written."""
+
+    reason: str
+
+
+class Busy(_Wire, tag="ObjBusy", frozen=True):
+    """Nothing was done: a bounded queue, the disk or the free-space reserve says no. Another node may say yes."""
+
+    reason: str
+
+
+Request = Get | Put
+Outcome = Got | Stored | Unmet | Invalid | Busy
+
+
+class Coordinate(_Wire, tag="ObjCoordinate", frozen=True):
+    """Coordinate this request: the sender keeps no replica of the object. It is not sent on again (row A13)."""
+
+    id: int
+    request: Request
+    deadline_ns: int  # what is left of the client's patience
+
+
+class Coordinated(_Wire, tag="ObjCoordinated", frozen=True):
+    """The answer to `Coordinate`."""
+
+    id: int
+    outcome: Outcome
+
+
+# --- between a coordinator and replicas
+
+
+class Fetch(_Wire, tag="ObjFetch", frozen=True):
+    """What do you know of `name`, as a replica or as somebody's stand-in?"""
+
+    id: int
+    name: Name
+
+
+class Fetched(_Wire, tag="ObjFetched", frozen=True):
+    """The answer to `Fetch`; None: nothing."""
+
+    id: int
+    state: bytes | None
+
+
+class Keep(_Wire, tag="ObjKeep", frozen=True):
+    """Join `state` to what you know of `name`; if `stands_for` names a node, keep it as a hint for that one instead.
+    Answered with `Kept`, at once if not `durable`, else when it is fsynced."""
+
+    id: int
+    name: Name
+    state: bytes
+    stands_for: NodeId = NO_NODE
+    durable: bool = True
+
+
+class Kept(_Wire, tag="ObjKept", frozen=True):
+    """`Keep` is done: in memory and in the log's queue, and with `durable` on the disk."""
+
+    id: int
+    durable: bool
+
+
+class NotKept(_Wire, tag="ObjNotKept", frozen=True):
+    """`Keep` is refused, for want of room or because the engine is behind."""
+
+    id: int
+
+
+MESSAGES = (Coordinate, Coordinated, Fetch, Fetched, Keep, Kept, NotKept)

@@ -1,0 +1,172 @@
+"""What a node does as a replica: keep and hand out states, for itself or as somebody's stand-in.
+
+Owns the log records of objects. Rules: what changes a row is in the log too, and `Kept(durable)` leaves when the log is
+durable; what is kept for another node is a hint and no replica, but a reader who finds nobody better is told of it
+(SOSP 2007, §4.6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.errors import Corruption, Stalled
+from gramme.kernel.ids import NO_NODE, Ballot, GroupId, NodeId, Slot
+from gramme.kernel.record import Record, RecordKind
+from gramme.objects.messages import Fetch, Fetched, Keep, Kept, NotKept
+from gramme.objects.state import Name, State, decode_state, encode_state, joined
+from gramme.objects.store import ObjectStore
+
+
+class _Entry(msgspec.Struct, frozen=True, array_like=True):
+    pass
+
+
+class Joined(_Entry, tag="Joined", frozen=True):
+    """`state` was joined under `name`, or to what is kept for `stands_for`."""
+
+    name: Name
+    state: bytes
+    stands_for: NodeId = NO_NODE
+
+
+class Delivered(_Entry, tag="Delivered", frozen=True):
+    """`node` has confirmed `state`: no hint of it is needed any more."""
+
+    node: NodeId
+    name: Name
+    state: bytes
+
+
+class Reaped(_Entry, tag="Reaped", frozen=True):
+    """The last trace of a deletion is gone from every replica, and from this one."""
+
+    name: Name
+
+
+class Left(_Entry, tag="Left", frozen=True):
+    """This node no longer keeps `partition` of the ring."""
+
+    partition: int
+
+
+class Reserved(_Entry, tag="Reserved", frozen=True):
+    """Numbers for dots up to `end` may be used (`gramme.objects.dots`)."""
+
+    end: int
+
+
+ObjectEntry = Joined | Delivered | Reaped | Left | Reserved
+"""Bodies of OBJECT records. What takes something away is logged like what adds: else a replay would bring it back."""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decoder: Final[msgspec.msgpack.Decoder[ObjectEntry]] = msgspec.msgpack.Decoder(ObjectEntry)
+
+
+def object_record(entry: ObjectEntry) -> Record:
+    """The log record of `entry`."""
+    return Record(RecordKind.OBJECT, GroupId(0), Slot(0), Ballot(0), 0, 0, _encode(entry))
+
+
+def decode_entry(body: bytes) -> ObjectEntry:
+    """The inverse. Raises Corruption."""
+    try:
+        return _decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise Corruption(f"an object's log record does not decode: {error}") from error
+
+
+class ObjectReplica:
+    """See the module."""
+
+    def __init__(self, me: NodeId, store: ObjectStore) -> None:
+        self._me = me
+        self.store = store
+        self.kept = 0
+        self.refused = 0
+
+    def known(self, name: Name) -> State | None:
+        """What this node can tell a reader: its own copy, and what it keeps for others."""
+        state = self.store.get(name)
+        for node in self.store.hinted_nodes():
+            hint = self.store.hint(node, name)
+            if hint is not None:
+                state = joined(state, hint)
+        return state
+
+    def keep(self, name: Name, state: State, stands_for: NodeId, out: Effects) -> None:
+        """Join `state` to what is known (or kept for `stands_for`). Raises Stalled, and changes nothing, if the engine
+        is behind."""
+        if stands_for == self._me:
+            stands_for = NO_NODE
+        if self._join(name, state, stands_for):
+            self.kept += 1
+            out.records.append(object_record(Joined(name, encode_state(state), stands_for)))
+
+    def _join(self, name: Name, state: State, stands_for: NodeId) -> bool:
+        """Whether anything was news."""
+        if stands_for != NO_NODE:
+            kept = self.store.hint(stands_for, name)
+            if joined(kept, state) == kept:
+                return False
+            self.store.keep_hint(stands_for, name, state)
+            return True
+        merged = self.store.join(name, state)
+        if merged is not None:
+            self.store.put(name, merged)
+        return merged is not None
+
+    def delivered(self, node: NodeId, name: Name, state: State, out: Effects) -> None:
+        """`node` has `state` durably: the hint goes, unless more was kept since."""
+        if self.store.drop_hint(node, name, state):
+            out.records.append(object_record(Delivered(node, name, encode_state(state))))
+
+    def reap(self, name: Name, out: Effects) -> None:
+        """Every replica has confirmed the same deletion: forget it."""
+        self.store.reap(name)
+        out.records.append(object_record(Reaped(name)))
+
+    def leave(self, partition: int, out: Effects) -> None:
+        """Whoever keeps `partition` now has confirmed all of it: forget it."""
+        self.store.drop_partition(partition)
+        out.records.append(object_record(Left(partition)))
+
+    def on_keep(self, source: NodeId, message: Keep) -> Effects:
+        """A coordinator's, or a peer's that hands off or repairs."""
+        out = Effects()
+        try:
+            self.keep(message.name, decode_state(message.state), message.stands_for, out)
+        except Stalled:
+            self.refused += 1
+            return Effects(sends=[(source, NotKept(message.id))])
+        if message.durable:
+            out.sends_durable.append((source, Kept(message.id, durable=True)))
+        else:
+            out.sends.append((source, Kept(message.id, durable=False)))
+        return out
+
+    def on_fetch(self, source: NodeId, message: Fetch) -> Effects:
+        """A reader's."""
+        state = self.known(message.name)
+        return Effects(sends=[(source, Fetched(message.id, None if state is None else encode_state(state)))])
+
+    def replay(self, bodies: Iterable[bytes]) -> int:
+        """After a restart: bodies of OBJECT records, in the order of the log; what the rows have already changes
+        nothing. Returns the end of the last block of dots that was reserved, 0 if none is among them."""
+        reserved = 0
+        for body in bodies:
+            match decode_entry(body):
+                case Joined(name, state, stands_for):
+                    self._join(name, decode_state(state), stands_for)
+                case Delivered(node, name, state):
+                    self.store.drop_hint(node, name, decode_state(state))
+                case Reaped(name):
+                    self.store.reap(name)
+                case Left(partition):
+                    self.store.drop_partition(partition)
+                case Reserved(end):
+                    reserved = max(reserved, end)
+        return reserved
