@@ -1,0 +1,162 @@
+"""Several nodes' object machines in one process: messages with delays and losses, logs that are durable or not.
+
+The whole node runs in the simulator (`gramme sim`); this is for tests of the machines alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.ids import NodeId
+from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
+from gramme.objects.coordinator import Answered, Coordinators
+from gramme.objects.dots import BLOCK, DotSource
+from gramme.objects.messages import Outcome, Request
+from gramme.objects.replica import ObjectReplica
+from gramme.objects.state import Name, State
+from gramme.objects.store import ObjectStore
+from gramme.placement.ring import Ring, founded
+from gramme.placement.zones import NodePlace
+from gramme.storage.engine.memory import MemoryEngine
+
+PARTITIONS = 16
+_FSYNC_NS = MILLISECOND
+
+
+class Machine:
+    """One node: its machines, its log (bodies of records, and how many of them are durable)."""
+
+    def __init__(self, cluster: Cluster, node: NodeId) -> None:
+        self.cluster = cluster
+        self.node = node
+        self.log: list[bytes] = []
+        self.durable = 0
+        self.starts = 0
+        self.up = False
+        self.start(clean=True)
+
+    def start(self, clean: bool) -> None:
+        """With an empty engine: all is replayed, so the log alone must tell it."""
+        self.starts += 1
+        self.up = True
+        store = ObjectStore(MemoryEngine(lambda done: done()), PARTITIONS, lambda _name: False)
+        self.replica = ObjectReplica(self.node, store)
+        self.replica.replay(self.log)
+        self.dots = DotSource(self.node, BLOCK * (self.starts - 1), clean)
+        end = self.dots.wanted()
+        assert end is not None
+        self.dots.reserved(end)
+        self.coordinators = Coordinators(
+            self.node, self.replica, self.dots, lambda: self.cluster.ring, self._reachable,
+            lambda: Timestamp(self.cluster.now), Random(self.node),
+        )  # fmt: skip
+
+    def _reachable(self, node: NodeId) -> bool:
+        return node in self.cluster.believed_up
+
+    def crash(self) -> None:
+        """What is not durable is gone."""
+        self.up = False
+        del self.log[self.durable :]
+
+    def execute(self, effects: Effects) -> None:
+        self.log += [record.body for record in effects.records]
+        for target, message in effects.sends:
+            self.cluster.send(self.node, target, message)
+        for output in effects.outputs:
+            assert isinstance(output, Answered)
+            self.cluster.answers[(self.node, output.id)] = output.outcome
+        if effects.sends_durable or effects.durable_events or effects.records:
+            life, end = self.starts, len(self.log)
+            self.cluster.after(_FSYNC_NS, lambda: self._fsynced(life, end, effects))
+
+    def _fsynced(self, life: int, end: int, effects: Effects) -> None:
+        if not self.up or life != self.starts:
+            return
+        self.durable = max(self.durable, end)
+        for target, message in effects.sends_durable:
+            self.cluster.send(self.node, target, message)
+        for event in effects.durable_events:
+            self.execute(self.coordinators.on_durable(event, self.cluster.now))
+
+    def deliver(self, source: NodeId, message: Any) -> None:
+        if self.up:
+            self.execute(self.coordinators.step(source, message, self.cluster.now))
+
+
+class Cluster:
+    """Nodes and what lies between them."""
+
+    def __init__(self, nodes: int, seed: int = 0, loss: float = 0.0) -> None:
+        self.now = Instant(0)
+        self.rng = Random(seed)
+        self.loss = loss
+        self.cut: set[tuple[NodeId, NodeId]] = set()
+        self.answers: dict[tuple[NodeId, int], Outcome] = {}
+        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._count = 0
+        self.sent: list[Any] = []
+        places = [NodePlace(NodeId(n), f"host{n}", f"zone{n % 3}") for n in range(nodes)]
+        self.ring: Ring = founded(places, PARTITIONS)
+        self.believed_up: set[NodeId] = {place.node for place in places}
+        self.machines = [Machine(self, place.node) for place in places]
+
+    def after(self, delay_ns: int, action: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._events, (self.now + delay_ns, self._count, action))
+
+    def send(self, source: NodeId, target: NodeId, message: Any) -> None:
+        self.sent.append(message)
+        if (source, target) in self.cut or self.rng.random() < self.loss:
+            return
+        delay = self.rng.randrange(MILLISECOND // 2, 3 * MILLISECOND)
+        self.after(delay, lambda: self.machines[target].deliver(source, message))
+
+    def run(self, duration_ns: int) -> None:
+        """Let time pass."""
+        end = self.now + duration_ns
+        while True:
+            ticks = [d for m in self.machines if m.up and (d := m.coordinators.next_deadline()) is not None]
+            due = min([*ticks, *(event[0] for event in self._events[:1]), end])
+            self.now = Instant(max(self.now, due))
+            if self._events and self._events[0][0] <= self.now:
+                heapq.heappop(self._events)[2]()
+            elif due >= end:
+                return
+            for machine in self.machines:
+                deadline = machine.coordinators.next_deadline()
+                if machine.up and deadline is not None and deadline <= self.now:
+                    machine.execute(machine.coordinators.tick(self.now))
+
+    def ask(self, node: int, request: Request, patience_ns: int = 3 * SECOND) -> Outcome:
+        """Have `node` serve a client's request; returns its outcome."""
+        id_, effects = self.machines[node].coordinators.submit(request, Instant(self.now + patience_ns), self.now)
+        self.machines[node].execute(effects)
+        limit = self.now + patience_ns + SECOND
+        while (NodeId(node), id_) not in self.answers and self.now < limit:
+            self.run(MILLISECOND)
+        return self.answers[(NodeId(node), id_)]
+
+    def crash(self, *nodes: int) -> None:
+        """Power off; the others notice."""
+        for node in nodes:
+            self.machines[node].crash()
+            self.believed_up.discard(NodeId(node))
+
+    def start(self, *nodes: int) -> None:
+        """Power on again."""
+        for node in nodes:
+            self.machines[node].start(clean=False)
+            self.believed_up.add(NodeId(node))
+
+    def primaries(self, name: Name, n: int = 3) -> Sequence[NodeId]:
+        place = self.machines[0].replica.store.place(name)
+        return self.ring.preference_list(place.partition, n)[:n]
+
+    def known(self, name: Name) -> list[State | None]:
+        """What each node has of its own."""
+        return [machine.replica.store.get(name) for machine in self.machines]

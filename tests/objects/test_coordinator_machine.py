@@ -1,0 +1,219 @@
+"""Requests between several nodes' machines: quorums, stand-ins, hints, repair, crashes."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from tests.objects.cluster import Cluster
+
+from gramme.kernel.ids import NodeId
+from gramme.kernel.time import SECOND
+from gramme.objects.merge_types import ChangeSet, Increment, Typed, value_of
+from gramme.objects.messages import Coordinate, Get, Got, Invalid, Put, Stored, Unmet
+from gramme.objects.quorums import ReadQuorum, WriteQuorum
+from gramme.objects.state import Name, State, decode_state
+from gramme.objects.versions import NO_VECTOR, Value, Vector, Versions
+
+_NAME = Name(b"default", b"carts", b"of-anna")
+_R2, _W2 = ReadQuorum(3, 2), WriteQuorum(3, 2, dw=2)
+_R1, _W1 = ReadQuorum(3, 1), WriteQuorum(3, 1, dw=1)
+
+
+def _put(text: str, quorum: WriteQuorum = _W2, context: Vector = NO_VECTOR, name: Name = _NAME) -> Put:
+    return Put(name, quorum, Value(text.encode()), context=context)
+
+
+def _state(outcome: object) -> State:
+    assert isinstance(outcome, Got | Stored), outcome
+    assert outcome.state is not None
+    return decode_state(outcome.state)
+
+
+def _texts(outcome: object) -> list[str]:
+    state = _state(outcome)
+    assert isinstance(state, Versions)
+    return sorted(sibling.value.body.decode() for sibling in state.siblings)
+
+
+def _coordinator(cluster: Cluster, primary: bool) -> int:
+    primaries = cluster.primaries(_NAME)
+    return next(n for n in range(len(cluster.machines)) if (NodeId(n) in primaries) == primary)
+
+
+@pytest.mark.parametrize("primary", [True, False])
+def test_what_is_written_anywhere_is_read_anywhere(primary: bool) -> None:
+    cluster = Cluster(5)
+    at = _coordinator(cluster, primary)
+    assert _texts(cluster.ask(at, _put("one"))) == ["one"]
+    for node in range(5):
+        assert _texts(cluster.ask(node, Get(_NAME, _R2))) == ["one"]
+    holders = [NodeId(n) for n, state in enumerate(cluster.known(_NAME)) if state is not None]
+    assert sorted(holders) == sorted(cluster.primaries(_NAME))
+    assert sum(isinstance(message, Coordinate) for message in cluster.sent) == (0 if primary else 1)
+
+
+def test_a_write_with_the_readers_context_replaces_and_one_without_makes_a_sibling() -> None:
+    cluster = Cluster(5)
+    cluster.ask(0, _put("one"))
+    seen = _state(cluster.ask(1, Get(_NAME, _R2))).seen
+    cluster.ask(2, _put("two", context=seen))
+    assert _texts(cluster.ask(3, Get(_NAME, _R2))) == ["two"]
+    cluster.ask(4, _put("three"))
+    assert _texts(cluster.ask(0, Get(_NAME, _R2))) == ["three", "two"]
+
+
+def test_a_name_that_nobody_wrote() -> None:
+    assert Cluster(3).ask(0, Get(_NAME, _R2)) == Got(None)
+
+
+def test_with_all_nodes_but_one_down_w_1_is_accepted_and_r_1_answered() -> None:
+    """Whichever node is left, primary or not (row A21)."""
+    for left in range(5):
+        cluster = Cluster(5)
+        cluster.ask(left, _put("before"))
+        cluster.crash(*(n for n in range(5) if n != left))
+        assert isinstance(cluster.ask(left, _put("alone", _W1)), Stored)
+        assert "alone" in _texts(cluster.ask(left, Get(_NAME, _R1)))
+
+
+def test_who_is_not_known_to_be_down_costs_a_moment_and_no_write() -> None:
+    cluster = Cluster(5)
+    up = set(cluster.believed_up)
+    cluster.crash(*cluster.primaries(_NAME))
+    cluster.believed_up = up
+    at = _coordinator(cluster, primary=False)
+    assert isinstance(cluster.ask(at, _put("patient", WriteQuorum(3, 2, dw=2))), Stored)
+
+
+def test_a_quorum_that_cannot_be_reached_says_how_many_answered() -> None:
+    cluster = Cluster(3)
+    cluster.crash(1, 2)
+    assert cluster.ask(0, _put("two wanted", WriteQuorum(3, 2))) == Unmet("W", 1, 2)
+    assert cluster.ask(0, Get(_NAME, _R2)) == Unmet("R", 1, 2)
+    assert cluster.ask(0, _put("primaries", WriteQuorum(3, 1, pw=2))) == Unmet("PW", 1, 2)
+
+
+def test_stand_ins_keep_hints_for_the_primaries_that_are_down() -> None:
+    cluster = Cluster(5)
+    first, second, third = cluster.primaries(_NAME)
+    cluster.crash(second, third)
+    cluster.ask(first, _put("hinted", WriteQuorum(3, 3, dw=3)))
+    kept = {
+        node: machine.node
+        for machine in cluster.machines
+        for node in machine.replica.store.hinted_nodes()
+        if machine.replica.store.hint(node, _NAME) is not None
+    }
+    assert sorted(kept) == sorted((second, third))
+    assert not set(kept.values()) & {first, second, third}
+
+
+def test_a_straggler_that_never_answers_is_owed_a_hint_somewhere() -> None:
+    cluster = Cluster(3)
+    first, second, third = cluster.primaries(_NAME)
+    cluster.cut = {(first, third), (second, third)}
+    assert isinstance(cluster.ask(first, _put("owed")), Stored)
+    cluster.run(5 * SECOND)
+    assert cluster.machines[first].replica.store.hint(third, _NAME) is not None
+
+
+def test_one_read_repairs_a_stale_replica() -> None:
+    """Row A20."""
+    cluster = Cluster(3)
+    cluster.cut = {(NodeId(a), NodeId(2)) for a in (0, 1)}
+    cluster.ask(0, _put("missed by one"))
+    cluster.cut = set()
+    assert cluster.known(_NAME)[2] is None
+    cluster.ask(1, Get(_NAME, ReadQuorum(3, 1)))
+    cluster.run(SECOND)
+    one, two, three = cluster.known(_NAME)
+    assert one == two == three
+    assert one is not None
+
+
+def test_what_w_nodes_have_fsynced_survives_their_crash() -> None:
+    cluster = Cluster(3)
+    cluster.ask(0, _put("durable"))
+    cluster.crash(0, 1, 2)
+    cluster.start(0, 1, 2)
+    assert _texts(cluster.ask(0, Get(_NAME, ReadQuorum(3, 3)))) == ["durable"]
+
+
+def test_an_answer_with_dw_0_may_be_lost_and_its_dot_is_not_used_again() -> None:
+    cluster = Cluster(3)
+    first = cluster.primaries(_NAME)[0]
+    quick = WriteQuorum(3, 1)
+    id_, effects = cluster.machines[first].coordinators.submit(_put("lost", quick), cluster.now, cluster.now)
+    cluster.answers[(first, id_)] = effects.outputs[0].outcome
+    assert isinstance(cluster.answers[(first, id_)], Stored)  # answered before anything could be durable
+    cluster.crash(first)
+    cluster.start(first)
+    cluster.ask(first, _put("after"))
+    other = cluster.machines[first].replica.store.get(_NAME)
+    assert isinstance(other, Versions)
+    assert [sibling.value.body for sibling in other.siblings] == [b"after"]
+
+
+def test_merge_types_join_what_was_done_at_different_nodes() -> None:
+    cluster = Cluster(3)
+    for node in range(3):
+        cluster.ask(node, Put(_NAME, _W2, kind="counter", operation=Increment(node + 1)))
+    state = _state(cluster.ask(0, Get(_NAME, ReadQuorum(3, 3))))
+    assert isinstance(state, Typed)
+    assert value_of(state.store) == 6
+
+
+def test_a_removal_reads_first_so_that_it_removes_what_its_client_has_seen() -> None:
+    cluster = Cluster(3)
+    first, second, third = cluster.primaries(_NAME)
+    cluster.cut = {(first, third), (second, third)}
+    cluster.ask(first, Put(_NAME, _W2, kind="set", operation=ChangeSet((b"book",))))
+    seen = _state(cluster.ask(first, Get(_NAME, _R2))).seen
+    cluster.cut = set()
+    outcome = cluster.ask(third, Put(_NAME, _W2, kind="set", operation=ChangeSet((), (b"book",)), context=seen))
+    state = _state(outcome)
+    assert isinstance(state, Typed)
+    assert value_of(state.store) == []
+
+
+def test_an_operation_that_does_not_suit_what_is_stored_is_refused() -> None:
+    cluster = Cluster(3)
+    cluster.ask(0, _put("opaque"))
+    assert isinstance(cluster.ask(1, Put(_NAME, _W2, kind="counter", operation=Increment(1))), Invalid)
+    other = Name(b"counts", b"b", b"k")
+    cluster.ask(0, Put(other, _W2, kind="counter", operation=Increment(1)))
+    assert isinstance(cluster.ask(0, _put("bytes", name=other)), Invalid)
+    assert isinstance(cluster.ask(0, Put(other, _W2, kind="counter", operation=ChangeSet())), Invalid)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_acknowledged_write_is_lost_under_one_crash_at_a_time(seed: int) -> None:
+    """Writes without context replace nothing, so that all of them must be there in the end (w=2, dw=2)."""
+    rng = Random(seed)
+    cluster = Cluster(5, seed, loss=0.05)
+    acknowledged: list[str] = []
+    down: int | None = None
+    for number in range(40):
+        action = rng.random()
+        if action < 0.15:
+            if down is not None:
+                cluster.start(down)
+                down = None
+            else:
+                down = rng.randrange(5)
+                cluster.crash(down)
+        node = rng.choice([n for n in range(5) if n != down])
+        if isinstance(cluster.ask(node, _put(f"v{number:02}")), Stored):
+            acknowledged.append(f"v{number:02}")
+    if down is not None:
+        cluster.start(down)
+    cluster.loss = 0.0
+    cluster.run(5 * SECOND)
+    found = _texts(cluster.ask(0, Get(_NAME, ReadQuorum(3, 3))))
+    for machine in cluster.machines:
+        known = machine.replica.known(_NAME)
+        if isinstance(known, Versions):
+            found += [sibling.value.body.decode() for sibling in known.siblings]
+    assert set(acknowledged) <= set(found)
+    assert len(acknowledged) > 30
