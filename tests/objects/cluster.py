@@ -13,12 +13,25 @@ from typing import Any
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
+from gramme.objects.anti_entropy import AntiEntropy
 from gramme.objects.coordinator import Answered, Coordinators
 from gramme.objects.dots import BLOCK, DotSource
-from gramme.objects.messages import Outcome, Request
+from gramme.objects.handoff import HintedHandoff
+from gramme.objects.messages import (
+    CompareBucket,
+    CompareLeaves,
+    CompareRoots,
+    Exchange,
+    HandedOff,
+    HandOff,
+    LeavesDiffer,
+    Outcome,
+    Request,
+    RootsDiffer,
+)
 from gramme.objects.replica import ObjectReplica
 from gramme.objects.state import Name, State
-from gramme.objects.store import ObjectStore
+from gramme.objects.store import Keeping, ObjectStore, Section
 from gramme.placement.ring import Ring, founded
 from gramme.placement.zones import NodePlace
 from gramme.storage.engine.memory import MemoryEngine
@@ -43,7 +56,7 @@ class Machine:
         """With an empty engine: all is replayed, so the log alone must tell it."""
         self.starts += 1
         self.up = True
-        store = ObjectStore(MemoryEngine(lambda done: done()), PARTITIONS, lambda _name: False)
+        store = ObjectStore(MemoryEngine(lambda done: done()), PARTITIONS, lambda _name: Keeping())
         self.replica = ObjectReplica(self.node, store)
         self.replica.replay(self.log)
         self.dots = DotSource(self.node, BLOCK * (self.starts - 1), clean)
@@ -54,6 +67,18 @@ class Machine:
             self.node, self.replica, self.dots, lambda: self.cluster.ring, self._reachable,
             lambda: Timestamp(self.cluster.now), Random(self.node),
         )  # fmt: skip
+        self.handoff = HintedHandoff(self.replica, self._reachable, Random(self.node))
+        self.anti_entropy = AntiEntropy(self.replica, self._pairs, self._reachable)
+
+    def _pairs(self) -> list[tuple[Section, NodeId]]:
+        ring = self.cluster.ring
+        return [
+            (Section(partition, 3), peer)
+            for partition in range(ring.partitions)
+            if self.node in (primaries := ring.preference_list(partition, 3)[:3])
+            for peer in primaries
+            if peer != self.node
+        ]
 
     def _reachable(self, node: NodeId) -> bool:
         return node in self.cluster.believed_up
@@ -85,16 +110,34 @@ class Machine:
 
     def deliver(self, source: NodeId, message: Any) -> None:
         if self.up:
-            self.execute(self.coordinators.step(source, message, self.cluster.now))
+            self.execute(self._machine(message).step(source, message, self.cluster.now))
+
+    def _machine(self, message: Any) -> Any:
+        if isinstance(message, HandOff | HandedOff):
+            return self.handoff
+        background = CompareRoots | RootsDiffer | CompareLeaves | LeavesDiffer | CompareBucket | Exchange
+        return self.anti_entropy if isinstance(message, background) else self.coordinators
+
+    @property
+    def machines(self) -> tuple[Any, ...]:
+        background = (self.handoff, self.anti_entropy) if self.cluster.background else ()
+        return (self.coordinators, *background)
+
+    def tick(self, now: Instant) -> None:
+        for machine in self.machines:
+            deadline = machine.next_deadline()
+            if deadline is not None and deadline <= now:
+                self.execute(machine.tick(now))
 
 
 class Cluster:
     """Nodes and what lies between them."""
 
-    def __init__(self, nodes: int, seed: int = 0, loss: float = 0.0) -> None:
+    def __init__(self, nodes: int, seed: int = 0, loss: float = 0.0, background: bool = False) -> None:
         self.now = Instant(0)
         self.rng = Random(seed)
         self.loss = loss
+        self.background = background  # hinted handoff and anti-entropy
         self.cut: set[tuple[NodeId, NodeId]] = set()
         self.answers: dict[tuple[NodeId, int], Outcome] = {}
         self._events: list[tuple[int, int, Callable[[], None]]] = []
@@ -120,17 +163,22 @@ class Cluster:
         """Let time pass."""
         end = self.now + duration_ns
         while True:
-            ticks = [d for m in self.machines if m.up and (d := m.coordinators.next_deadline()) is not None]
+            ticks = [
+                deadline
+                for node in self.machines
+                if node.up
+                for machine in node.machines
+                if (deadline := machine.next_deadline()) is not None
+            ]
             due = min([*ticks, *(event[0] for event in self._events[:1]), end])
             self.now = Instant(max(self.now, due))
             if self._events and self._events[0][0] <= self.now:
                 heapq.heappop(self._events)[2]()
             elif due >= end:
                 return
-            for machine in self.machines:
-                deadline = machine.coordinators.next_deadline()
-                if machine.up and deadline is not None and deadline <= self.now:
-                    machine.execute(machine.coordinators.tick(self.now))
+            for node in self.machines:
+                if node.up:
+                    node.tick(self.now)
 
     def ask(self, node: int, request: Request, patience_ns: int = 3 * SECOND) -> Outcome:
         """Have `node` serve a client's request; returns its outcome."""
@@ -155,7 +203,7 @@ class Cluster:
 
     def primaries(self, name: Name, n: int = 3) -> Sequence[NodeId]:
         place = self.machines[0].replica.store.place(name)
-        return self.ring.preference_list(place.partition, n)[:n]
+        return self.ring.preference_list(place.section.partition, n)[:n]
 
     def known(self, name: Name) -> list[State | None]:
         """What each node has of its own."""

@@ -10,7 +10,7 @@ from gramme.kernel.time import Timestamp
 from gramme.objects.merge_types import ChangeSet, Increment, Typed, apply, nothing
 from gramme.objects.merkle import Tree, rebuilt
 from gramme.objects.state import Name, State, decode_name, decode_state, encode_name, encode_state, joined
-from gramme.objects.store import ObjectStore
+from gramme.objects.store import Keeping, ObjectStore, Section
 from gramme.objects.versions import NO_VECTOR, NOTHING, Dot, Value, Versions, make_actor, write
 from gramme.placement.ring import position_of
 from gramme.storage.engine.contract import Batch
@@ -22,7 +22,7 @@ _B = NodeId(5)
 
 
 def _store(last_write_wins: bool = False) -> ObjectStore:
-    return ObjectStore(MemoryEngine(lambda done: done()), _Q, lambda _name: last_write_wins)
+    return ObjectStore(MemoryEngine(lambda done: done()), _Q, lambda _name: Keeping(3, last_write_wins))
 
 
 def _name(key: bytes) -> Name:
@@ -38,6 +38,10 @@ def _hear(store: ObjectStore, name: Name, state: State) -> None:
     merged = store.join(name, state)
     if merged is not None:
         store.put(name, merged)
+
+
+def _roots(store: ObjectStore) -> list[int]:
+    return [store.tree(Section(partition, 3)).root() for partition in range(_Q)]
 
 
 _names = st.builds(
@@ -64,10 +68,13 @@ def test_leaves_are_those_of_a_scan_after_any_writes(writes: list[tuple[bytes, i
     for partition in range(_Q):
         items = [
             (position_of(name.place, name.key), encode_name(name), encode_state(state))
-            for _, name, state in store.of_partition(partition)
+            for _, name, state in store.of_section(Section(partition, 3))
         ]
-        assert store.tree(partition).buckets == rebuilt(items)
-        assert ObjectStore(engine, _Q, lambda _name: False).tree(partition).root() == Tree(rebuilt(items)).root()
+        assert store.tree(Section(partition, 3)).buckets == rebuilt(items)
+        assert (
+            ObjectStore(engine, _Q, lambda _name: Keeping()).tree(Section(partition, 3)).root()
+            == Tree(rebuilt(items)).root()
+        )
 
 
 def test_two_stores_that_hear_the_same_are_equal_whatever_the_order() -> None:
@@ -77,7 +84,7 @@ def test_two_stores_that_hear_the_same_are_equal_whatever_the_order() -> None:
         _hear(one, name, state)
     for name, state in reversed(heard * 2):
         _hear(other, name, state)
-    assert [one.tree(p).root() for p in range(_Q)] == [other.tree(p).root() for p in range(_Q)]
+    assert _roots(one) == _roots(other)
 
 
 def test_what_is_known_already_is_not_written_again() -> None:
@@ -100,16 +107,15 @@ def test_a_damaged_leaf_is_noticed_and_made_right() -> None:
     name = _name(b"k")
     _hear(store, name, _value(0, 1, b"v"))
     place = store.place(name)
-    true_root = store.tree(place.partition).root()
+    true_root = store.tree(place.section).root()
     batch = Batch()
-    row = place.partition.to_bytes(2, "big") + place.bucket.to_bytes(2, "big")
-    batch.put(row_key(OBJECT_EXTENT, Space.TREES, row), b"\1" * 16)
+    batch.put(row_key(OBJECT_EXTENT, Space.TREES, place.prefix), b"\1" * 16)
     store._engine.write(batch)
-    damaged = ObjectStore(store._engine, _Q, lambda _name: False)
-    assert damaged.tree(place.partition).root() != true_root
-    assert not damaged.check_bucket(*place)
-    assert damaged.check_bucket(*place)
-    assert damaged.tree(place.partition).root() == true_root
+    damaged = ObjectStore(store._engine, _Q, lambda _name: Keeping())
+    assert damaged.tree(place.section).root() != true_root
+    assert not damaged.check_bucket(place)
+    assert damaged.check_bucket(place)
+    assert damaged.tree(place.section).root() == true_root
 
 
 def test_a_hint_stays_until_all_that_it_holds_is_delivered() -> None:
@@ -120,7 +126,7 @@ def test_a_hint_stays_until_all_that_it_holds_is_delivered() -> None:
     assert store.hinted_nodes() == [_B]
     assert not store.drop_hint(_B, name, first)
     (hint,) = store.hints(_B)
-    assert (hint.name, hint.partition) == (name, store.place(name).partition)
+    assert (hint.name, hint.partition) == (name, store.place(name).section.partition)
     assert hint.state == joined(first, second)
     assert store.drop_hint(_B, name, hint.state)
     assert store.hinted_nodes() == []
@@ -139,21 +145,38 @@ def test_a_partition_that_was_given_away_leaves_nothing() -> None:
     store = _store()
     for n in range(40):
         _hear(store, _name(b"%d" % n), _value(0, n + 1, b"v"))
-    sizes = [len(list(store.of_partition(p))) for p in range(_Q)]
-    store.drop_partition(3)
-    assert [len(list(store.of_partition(p))) for p in range(_Q)] == [0 if p == 3 else n for p, n in enumerate(sizes)]
-    assert store.tree(3).root() == 0
-    assert sizes[3] > 0
+    sections = store.sections()
+    sizes = {section: len(list(store.of_section(section))) for section in sections}
+    gone = sections[3]
+    store.drop_section(gone)
+    assert store.sections() == [section for section in sections if section != gone]
+    assert {section: len(list(store.of_section(section))) for section in sections} == {**sizes, gone: 0}
+    assert store.tree(gone).root() == 0
+
+
+def test_a_bucket_whose_n_has_changed_keeps_its_objects_and_moves_them_as_they_are_written() -> None:
+    """One tree for all that has the same replicas: the section says how many."""
+    store = _store()
+    _hear(store, _name(b"k"), _value(0, 1, b"one"))
+    changed = ObjectStore(store._engine, _Q, lambda _name: Keeping(5, former=(3,)))
+    assert changed.get(_name(b"k")) == _value(0, 1, b"one")
+    _hear(changed, _name(b"k"), _value(1, 1, b"two"))
+    assert [section.n for section in changed.sections()] == [5]
+    known = changed.get(_name(b"k"))
+    assert isinstance(known, Versions)
+    assert len(known.siblings) == 2
+    assert changed.tree(Section(store.place(_name(b"k")).section.partition, 3)).root() == 0
 
 
 def test_a_page_of_a_partition_goes_on_behind_its_cursor() -> None:
     store = _store()
     for n in range(60):
         _hear(store, _name(b"%d" % n), _value(0, n + 1, b"v"))
-    whole = [name for _, name, _ in store.of_partition(2)]
+    section = Section(2, 3)
+    whole = [name for _, name, _ in store.of_section(section)]
     walked: list[Name] = []
     cursor = b""
-    while (step := next(store.of_partition(2, cursor), None)) is not None:
+    while (step := next(store.of_section(section, cursor), None)) is not None:
         cursor = step[0]
         walked.append(step[1])
     assert walked == whole

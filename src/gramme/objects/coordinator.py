@@ -188,7 +188,7 @@ class Coordinators:
         self._next_id += 1
         ring = self._ring()
         place = self._replica.store.place(request.name)
-        preference = ring.preference_list(place.partition, request.quorum.n)
+        preference = ring.preference_list(place.section.partition, request.quorum.n)
         call = _Call(self._next_id, request, deadline, preference, origin, origin_id)
         if len(self._calls) >= MOST_CALLS:
             self._answer(call, _BUSY, out)

@@ -11,6 +11,7 @@ from gramme.kernel.ids import NO_NODE, NodeId
 from gramme.objects.merge_types import Kind, Operation
 from gramme.objects.quorums import ReadQuorum, WriteQuorum
 from gramme.objects.state import Name
+from gramme.objects.store import Section
 from gramme.objects.versions import NO_VECTOR, Value, Vector
 
 
@@ -136,4 +137,69 @@ class NotKept(_Wire, tag="ObjNotKept", frozen=True):
     id: int
 
 
-MESSAGES = (Coordinate, Coordinated, Fetch, Fetched, Keep, Kept, NotKept)
+# --- between replicas, in the background
+
+
+class HandOff(_Wire, tag="ObjHandOff", frozen=True):
+    """What the sender kept for you while you could not be reached."""
+
+    id: int
+    name: Name
+    state: bytes
+
+
+class HandedOff(_Wire, tag="ObjHandedOff", frozen=True):
+    """It is durable here: the hint may go. `refused`: it is not; try later."""
+
+    id: int
+    refused: bool = False
+
+
+class CompareRoots(_Wire, tag="ObjCompareRoots", frozen=True):
+    """The root of the sender's tree of a section. Answered only if it differs from the receiver's."""
+
+    section: Section
+    root: int
+
+
+class RootsDiffer(_Wire, tag="ObjRootsDiffer", frozen=True):
+    """The level below the root, packed (`merkle.pack`)."""
+
+    section: Section
+    branches: bytes
+
+
+class CompareLeaves(_Wire, tag="ObjCompareLeaves", frozen=True):
+    """The buckets' hashes below one branch that differs, packed."""
+
+    section: Section
+    branch: int
+    leaves: bytes
+
+
+class LeavesDiffer(_Wire, tag="ObjLeavesDiffer", frozen=True):
+    """These buckets differ."""
+
+    section: Section
+    buckets: list[int]
+
+
+class CompareBucket(_Wire, tag="ObjCompareBucket", frozen=True):
+    """Names in one bucket that differs, and the hash of what the sender knows of each."""
+
+    section: Section
+    bucket: int
+    items: list[tuple[Name, int]]
+
+
+class Exchange(_Wire, tag="ObjExchange", frozen=True):
+    """States to be joined, and names of which the sender would like to know what the receiver does."""
+
+    states: list[tuple[Name, bytes]]
+    wanted: list[Name] = []
+
+
+MESSAGES = (
+    Coordinate, Coordinated, Fetch, Fetched, Keep, Kept, NotKept, HandOff, HandedOff, CompareRoots, RootsDiffer,
+    CompareLeaves, LeavesDiffer, CompareBucket, Exchange,
+)  # fmt: skip

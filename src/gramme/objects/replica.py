@@ -16,9 +16,9 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.errors import Corruption, Stalled
 from gramme.kernel.ids import NO_NODE, Ballot, GroupId, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
-from gramme.objects.messages import Fetch, Fetched, Keep, Kept, NotKept
+from gramme.objects.messages import Fetch, Fetched, HandedOff, HandOff, Keep, Kept, NotKept
 from gramme.objects.state import Name, State, decode_state, encode_state, joined
-from gramme.objects.store import ObjectStore
+from gramme.objects.store import ObjectStore, Section
 
 
 class _Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -48,9 +48,9 @@ class Reaped(_Entry, tag="Reaped", frozen=True):
 
 
 class Left(_Entry, tag="Left", frozen=True):
-    """This node no longer keeps `partition` of the ring."""
+    """This node no longer keeps this section."""
 
-    partition: int
+    section: Section
 
 
 class Reserved(_Entry, tag="Reserved", frozen=True):
@@ -129,10 +129,10 @@ class ObjectReplica:
         self.store.reap(name)
         out.records.append(object_record(Reaped(name)))
 
-    def leave(self, partition: int, out: Effects) -> None:
-        """Whoever keeps `partition` now has confirmed all of it: forget it."""
-        self.store.drop_partition(partition)
-        out.records.append(object_record(Left(partition)))
+    def leave(self, section: Section, out: Effects) -> None:
+        """Whoever keeps `section` now has confirmed all of it: forget it."""
+        self.store.drop_section(section)
+        out.records.append(object_record(Left(section)))
 
     def on_keep(self, source: NodeId, message: Keep) -> Effects:
         """A coordinator's, or a peer's that hands off or repairs."""
@@ -146,6 +146,16 @@ class ObjectReplica:
             out.sends_durable.append((source, Kept(message.id, durable=True)))
         else:
             out.sends.append((source, Kept(message.id, durable=False)))
+        return out
+
+    def on_hand_off(self, source: NodeId, message: HandOff) -> Effects:
+        """What somebody kept for this node."""
+        out = Effects()
+        try:
+            self.keep(message.name, decode_state(message.state), NO_NODE, out)
+        except Stalled:
+            return Effects(sends=[(source, HandedOff(message.id, refused=True))])
+        out.sends_durable.append((source, HandedOff(message.id)))
         return out
 
     def on_fetch(self, source: NodeId, message: Fetch) -> Effects:
@@ -165,8 +175,8 @@ class ObjectReplica:
                     self.store.drop_hint(node, name, decode_state(state))
                 case Reaped(name):
                     self.store.reap(name)
-                case Left(partition):
-                    self.store.drop_partition(partition)
+                case Left(section):
+                    self.store.drop_section(section)
                 case Reserved(end):
                     reserved = max(reserved, end)
         return reserved

@@ -4,8 +4,13 @@ Owns the layout (extent `OBJECT_EXTENT`; spaces OBJECTS, HINTS, TREES) and the r
 one batch. Whoever changes a row first appends a record of the same content to the node's log: the engine may lose what
 it has not flushed, and a replay joins it again, as often as it likes.
 
-Keys, big endian. OBJECTS: ring partition (u16), Merkle bucket (u16), name, so that a partition and a bucket of its tree
-are ranges. HINTS: node (u16), ring partition (u16), name. TREES: ring partition (u16), Merkle bucket (u16).
+A *section* is (ring partition, n): the objects of one partition whose buckets keep n replicas. All of a section has the
+same replicas, so there is one tree for each. A bucket whose n has changed has objects in two sections until they are
+written again.
+
+Keys, big endian. OBJECTS: ring partition (u16), n (u8), Merkle bucket (u16), name, so that a section and a bucket of
+its tree are ranges. HINTS: node (u16), ring partition (u16), name. TREES: ring partition (u16), n (u8), Merkle bucket
+(u16).
 """
 
 from __future__ import annotations
@@ -25,15 +30,33 @@ _HINTS: Final = row_prefix(OBJECT_EXTENT, Space.HINTS)
 _TREES: Final = row_prefix(OBJECT_EXTENT, Space.TREES)
 _PART: Final = 2
 
-LastWriteWins = Callable[[Name], bool]
-"""Whether an object's bucket keeps one version only."""
+
+class Keeping(NamedTuple):
+    """How an object is kept: replicas, and whether only the last write is. `former`: other numbers of replicas under
+    which the bucket's objects may still stand."""
+
+    n: int = 3
+    last_write_wins: bool = False
+    former: tuple[int, ...] = ()
+
+
+class Section(NamedTuple):
+    """Objects that have the same replicas."""
+
+    partition: int
+    n: int
 
 
 class Place(NamedTuple):
-    """Where an object belongs: partition of the ring, bucket of the partition's tree."""
+    """Where an object stands: its section, and the bucket of the section's tree."""
 
-    partition: int
+    section: Section
     bucket: int
+
+    @property
+    def prefix(self) -> bytes:
+        """Of its rows behind the space: section, bucket."""
+        return _section(self.section) + self.bucket.to_bytes(_PART, "big")
 
 
 class Hint(NamedTuple):
@@ -48,45 +71,62 @@ class Hint(NamedTuple):
 class ObjectStore:
     """See the module. All writes go through the engine; `Stalled` is passed on and nothing is changed."""
 
-    def __init__(self, engine: Engine, partitions: int, last_write_wins: LastWriteWins) -> None:
+    def __init__(self, engine: Engine, partitions: int, keeping: Callable[[Name], Keeping]) -> None:
         self._engine = engine
         self._partitions = partitions
-        self._last_write_wins = last_write_wins
-        self._trees: dict[int, Tree] = {}
+        self._keeping = keeping
+        self._trees: dict[Section, Tree] = {}
 
     # --- objects ------------------------------------------------------------------------------------------------------
 
     def place(self, name: Name) -> Place:
         """Where `name` belongs."""
+        return self._place(name, self._keeping(name).n)
+
+    def _place(self, name: Name, n: int) -> Place:
         position = position_of(name.place, name.key)
-        return Place(position * self._partitions >> POSITION_BITS, bucket_of(position))
+        return Place(Section(position * self._partitions >> POSITION_BITS, n), bucket_of(position))
 
     def get(self, name: Name) -> State | None:
         """What this node knows of `name`, None if nothing."""
-        stored = self._engine.get(self._row(self.place(name), name))
+        keeping = self._keeping(name)
+        state = self._get(name, keeping.n)
+        for n in keeping.former:
+            older = self._get(name, n)
+            if older is not None:
+                state = joined(state, older, keeping.last_write_wins)
+        return state
+
+    def _get(self, name: Name, n: int) -> State | None:
+        stored = self._engine.get(_row(self._place(name, n), name))
         return None if stored is None else decode_state(stored)
 
     def join(self, name: Name, state: State) -> State | None:
         """What this node would know after hearing `state`; None if it knows all that already."""
         known = self.get(name)
-        merged = joined(known, state, self._last_write_wins(name))
+        merged = joined(known, state, self._keeping(name).last_write_wins)
         return None if merged == known else merged
 
     def put(self, name: Name, state: State) -> None:
         """Replace what is known of `name` (by `join` of it)."""
-        self._write(name, state)
+        keeping = self._keeping(name)
+        self._write(self._place(name, keeping.n), name, encode_state(state))
+        for n in keeping.former:
+            self._write(self._place(name, n), name, None)
 
     def reap(self, name: Name) -> None:
         """Forget `name` altogether: the last trace of a deletion that every replica has."""
-        self._write(name, None)
+        keeping = self._keeping(name)
+        for n in (keeping.n, *keeping.former):
+            self._write(self._place(name, n), name, None)
 
-    def _write(self, name: Name, state: State | None) -> None:
-        place = self.place(name)
-        row = self._row(place, name)
-        key = encode_name(name)
+    def _write(self, place: Place, name: Name, after: bytes | None) -> None:
+        row = _row(place, name)
         before = self._engine.get(row)
-        after = None if state is None else encode_state(state)
-        tree = self.tree(place.partition)
+        if before == after:
+            return
+        key = encode_name(name)
+        tree = self.tree(place.section)
         old_hash = 0 if before is None else item_hash(key, before)
         new_hash = 0 if after is None else item_hash(key, after)
         leaf = tree.buckets.get(place.bucket, 0) ^ old_hash ^ new_hash
@@ -99,60 +139,66 @@ class ObjectStore:
         self._engine.write(batch)
         tree.change(place.bucket, old_hash, new_hash)  # only now: a stalled engine has changed nothing
 
-    def of_partition(self, partition: int, after: bytes = b"") -> Iterator[tuple[bytes, Name, State]]:
-        """(cursor, name, state) of each object of a ring partition behind the cursor `after`, in the order of rows."""
-        prefix = _OBJECTS + partition.to_bytes(_PART, "big")
+    def sections(self) -> list[Section]:
+        """The sections of which anything is kept, ascending."""
+        found: list[Section] = []
+        start = _OBJECTS
+        while (row := next(iter(self._engine.scan(start, _end(_OBJECTS))), None)) is not None:
+            at = len(_OBJECTS)
+            section = Section(int.from_bytes(row[0][at : at + _PART], "big"), row[0][at + _PART])
+            found.append(section)
+            start = _end(_OBJECTS + _section(section))
+        return found
+
+    def of_section(self, section: Section, after: bytes = b"") -> Iterator[tuple[bytes, Name, State]]:
+        """(cursor, name, state) of each object of a section behind the cursor `after`, in the order of rows."""
+        prefix = _OBJECTS + _section(section)
         start = prefix + after + b"\0" if after else prefix
         for row, stored in self._engine.scan(start, _end(prefix)):
             yield row[len(prefix) :], decode_name(row[len(prefix) + _PART :]), decode_state(stored)
 
-    def of_bucket(self, partition: int, bucket: int) -> Iterator[tuple[Name, bytes]]:
-        """(name, encoded state) of each object of one bucket of a partition's tree."""
-        prefix = _OBJECTS + partition.to_bytes(_PART, "big") + bucket.to_bytes(_PART, "big")
+    def of_bucket(self, place: Place) -> Iterator[tuple[Name, bytes]]:
+        """(name, encoded state) of each object of one bucket of a section's tree."""
+        prefix = _OBJECTS + place.prefix
         for row, stored in self._engine.scan(prefix, _end(prefix)):
             yield decode_name(row[len(prefix) :]), stored
 
-    def drop_partition(self, partition: int) -> None:
-        """Forget a ring partition that this node no longer keeps, and that others have confirmed to have."""
+    def drop_section(self, section: Section) -> None:
+        """Forget a section that this node no longer keeps, and that others have confirmed to have."""
         batch = Batch()
         for space in (_OBJECTS, _TREES):
-            prefix = space + partition.to_bytes(_PART, "big")
+            prefix = space + _section(section)
             batch.delete_range(prefix, _end(prefix))
         self._engine.write(batch)
-        self._trees.pop(partition, None)
-
-    def _row(self, place: Place, name: Name) -> bytes:
-        return (
-            _OBJECTS + place.partition.to_bytes(_PART, "big") + place.bucket.to_bytes(_PART, "big") + encode_name(name)
-        )
+        self._trees.pop(section, None)
 
     # --- trees --------------------------------------------------------------------------------------------------------
 
-    def tree(self, partition: int) -> Tree:
-        """The tree of a ring partition, from its stored leaves."""
-        tree = self._trees.get(partition)
+    def tree(self, section: Section) -> Tree:
+        """The tree of a section, from its stored leaves."""
+        tree = self._trees.get(section)
         if tree is None:
-            prefix = _TREES + partition.to_bytes(_PART, "big")
+            prefix = _TREES + _section(section)
             leaves = {
                 int.from_bytes(row[len(prefix) :], "big"): int.from_bytes(stored, "big")
                 for row, stored in self._engine.scan(prefix, _end(prefix))
             }
-            tree = self._trees[partition] = Tree(leaves)
+            tree = self._trees[section] = Tree(leaves)
         return tree
 
-    def check_bucket(self, partition: int, bucket: int) -> bool:
+    def check_bucket(self, place: Place) -> bool:
         """Compare a stored leaf with the rows it speaks of; where they disagree, put it right and say False (row A23: a
         damaged tree never hides a difference for ever)."""
-        items = [(bucket, encode_name(name), stored) for name, stored in self.of_bucket(partition, bucket)]
-        true = rebuilt(items).get(bucket, 0)
-        tree = self.tree(partition)
-        stored_hash = tree.buckets.get(bucket, 0)
+        items = [(place.bucket, encode_name(name), stored) for name, stored in self.of_bucket(place)]
+        true = rebuilt(items).get(place.bucket, 0)
+        tree = self.tree(place.section)
+        stored_hash = tree.buckets.get(place.bucket, 0)
         if true == stored_hash:
             return True
         batch = Batch()
-        _put_leaf(batch, Place(partition, bucket), true)
+        _put_leaf(batch, place, true)
         self._engine.write(batch)
-        tree.change(bucket, stored_hash, true)
+        tree.change(place.bucket, stored_hash, true)
         return False
 
     # --- hints --------------------------------------------------------------------------------------------------------
@@ -197,12 +243,20 @@ class ObjectStore:
         return nodes
 
     def _hint_row(self, node: NodeId, name: Name) -> bytes:
-        partition = self.place(name).partition
+        partition = self.place(name).section.partition
         return _HINTS + node.to_bytes(_PART, "big") + partition.to_bytes(_PART, "big") + encode_name(name)
 
 
+def _row(place: Place, name: Name) -> bytes:
+    return _OBJECTS + place.prefix + encode_name(name)
+
+
+def _section(section: Section) -> bytes:
+    return section.partition.to_bytes(_PART, "big") + section.n.to_bytes(1, "big")
+
+
 def _put_leaf(batch: Batch, place: Place, leaf: int) -> None:
-    row = _TREES + place.partition.to_bytes(_PART, "big") + place.bucket.to_bytes(_PART, "big")
+    row = _TREES + place.prefix
     if leaf:
         batch.put(row, leaf.to_bytes(HASH_BYTES, "big"))
     else:

@@ -1,0 +1,160 @@
+"""Anti-entropy: replicas of a section compare their Merkle trees in the background and join what differs.
+
+Owns the exchange: root, then branches that differ, then buckets that differ, then names and hashes, then states, both
+ways. No message needs what came before it, so one that is lost costs only time: the next round finds the difference
+again. Each round takes a few branches and a few buckets at most; while there are differences, rounds follow each other
+quickly. So bytes grow with what differs, and a replica that lost everything is filled at a bounded pace. Source: SOSP
+2007, §4.7; row A23.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.errors import Stalled
+from gramme.kernel.ids import NO_NODE, NodeId
+from gramme.kernel.time import MILLISECOND, SECOND, Instant
+from gramme.objects.merkle import differing, item_hash, pack, unpack
+from gramme.objects.messages import (
+    CompareBucket,
+    CompareLeaves,
+    CompareRoots,
+    Exchange,
+    LeavesDiffer,
+    RootsDiffer,
+)
+from gramme.objects.replica import ObjectReplica
+from gramme.objects.state import Name, decode_state, encode_name, encode_state
+from gramme.objects.store import Place, Section
+
+ROUND_NS: Final = 200 * MILLISECOND
+"""One section is compared with one peer so often."""
+
+QUICK_NS: Final = 20 * MILLISECOND
+QUIET_NS: Final = 10 * SECOND
+"""A pair that was found equal is compared again after so long at the earliest."""
+
+_BRANCHES: Final = 4
+_BUCKETS: Final = 16
+_BYTES: Final = 256 << 10
+
+
+class AntiEntropy:
+    """See the module. `pairs` lists (section, peer) for everything that this node and a peer both keep."""
+
+    def __init__(
+        self,
+        replica: ObjectReplica,
+        pairs: Callable[[], Sequence[tuple[Section, NodeId]]],
+        reachable: Callable[[NodeId], bool],
+    ) -> None:
+        self._replica = replica
+        self._pairs = pairs
+        self._reachable = reachable
+        self._round_at = Instant(0)
+        self._turn = 0
+        self._asked: dict[tuple[Section, NodeId], Instant] = {}
+        self._again: dict[tuple[Section, NodeId], None] = {}
+        self.rounds = 0
+        self.states_sent = 0
+        self.bytes_sent = 0
+
+    def next_deadline(self) -> Instant:
+        """When the next pair's turn is."""
+        return self._round_at
+
+    def tick(self, now: Instant) -> Effects:
+        """Compare one section with one peer: first those that are known to differ."""
+        out = Effects()
+        pair = next(iter(self._again), None) or self._next_pair(now)
+        if pair is not None:
+            self._again.pop(pair, None)
+            self._asked[pair] = now
+            self.rounds += 1
+            section, peer = pair
+            out.sends.append((peer, CompareRoots(section, self._replica.store.tree(section).root())))
+        self._round_at = Instant(now + (QUICK_NS if self._again else ROUND_NS))
+        return out
+
+    def _next_pair(self, now: Instant) -> tuple[Section, NodeId] | None:
+        pairs = self._pairs()
+        for _ in range(len(pairs)):
+            self._turn = (self._turn + 1) % len(pairs)
+            pair = pairs[self._turn]
+            asked = self._asked.get(pair)
+            if self._reachable(pair[1]) and (asked is None or now - asked >= QUIET_NS):
+                return pair
+        return None
+
+    def step(self, source: NodeId, message: Any, now: Instant) -> Effects:
+        """A peer compares, or answers a comparison."""
+        out = Effects()
+        store = self._replica.store
+        match message:
+            case CompareRoots(section, root):
+                tree = store.tree(section)
+                if tree.root() != root:
+                    out.sends.append((source, RootsDiffer(section, pack(tree.branches()))))
+            case RootsDiffer(section, branches):
+                tree = store.tree(section)
+                for branch in differing(tree.branches(), unpack(branches))[:_BRANCHES]:
+                    out.sends.append((source, CompareLeaves(section, branch, pack(tree.leaves(branch)))))
+                self._look_again(section, source)
+            case CompareLeaves(section, branch, leaves):
+                mine = store.tree(section).leaves(branch)
+                buckets = [branch * len(mine) + leaf for leaf in differing(mine, unpack(leaves))]
+                out.sends.append((source, LeavesDiffer(section, buckets[:_BUCKETS])))
+            case LeavesDiffer(section, buckets):
+                for bucket in buckets:
+                    store.check_bucket(Place(section, bucket))
+                    items = [
+                        (name, item_hash(encode_name(name), s)) for name, s in store.of_bucket(Place(section, bucket))
+                    ]
+                    out.sends.append((source, CompareBucket(section, bucket, items)))
+            case CompareBucket(section, bucket, items):
+                self._compare_bucket(source, Place(section, bucket), items, out)
+            case Exchange(states, wanted):
+                self._take(states, out)
+                if wanted:
+                    self._tell(source, wanted, out)
+        return out
+
+    def _look_again(self, section: Section, peer: NodeId) -> None:
+        """Differences take several rounds, and what is repaired must be seen to be equal."""
+        self._again[(section, peer)] = None
+
+    def _compare_bucket(self, source: NodeId, place: Place, items: Sequence[tuple[Name, int]], out: Effects) -> None:
+        store = self._replica.store
+        store.check_bucket(place)
+        theirs = dict(items)
+        mine = dict(store.of_bucket(place))
+        differs = [name for name, state in mine.items() if theirs.get(name) != item_hash(encode_name(name), state)]
+        lacking = [name for name in theirs if name not in mine]
+        wanted = lacking + [name for name in differs if name in theirs]
+        self._send_states(source, [(name, mine[name]) for name in differs], wanted, out)
+
+    def _tell(self, source: NodeId, names: Sequence[Name], out: Effects) -> None:
+        known = [(name, self._replica.store.get(name)) for name in names]
+        self._send_states(source, [(name, encode_state(s)) for name, s in known if s is not None], [], out)
+
+    def _send_states(self, target: NodeId, states: list[tuple[Name, bytes]], wanted: list[Name], out: Effects) -> None:
+        """At most so many bytes; the rest is found to differ in the next round."""
+        size = 0
+        for count, (_, state) in enumerate(states):
+            size += len(state)
+            if size > _BYTES and count:
+                states, wanted = states[:count], []
+                break
+        self.states_sent += len(states)
+        self.bytes_sent += sum(len(state) for _, state in states)
+        if states or wanted:
+            out.sends.append((target, Exchange(states, wanted)))
+
+    def _take(self, states: Sequence[tuple[Name, bytes]], out: Effects) -> None:
+        for name, state in states:
+            try:
+                self._replica.keep(name, decode_state(state), NO_NODE, out)
+            except Stalled:
+                return  # the next round brings the rest
