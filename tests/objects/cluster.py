@@ -17,19 +17,8 @@ from gramme.objects.anti_entropy import AntiEntropy
 from gramme.objects.coordinator import Answered, Coordinators
 from gramme.objects.dots import BLOCK, DotSource
 from gramme.objects.handoff import HintedHandoff
-from gramme.objects.messages import (
-    CompareBucket,
-    CompareLeaves,
-    CompareRoots,
-    Exchange,
-    HandedOff,
-    HandOff,
-    LeavesDiffer,
-    Outcome,
-    Request,
-    RootsDiffer,
-)
-from gramme.objects.replica import ObjectReplica
+from gramme.objects.messages import BACKGROUND_MESSAGES, HANDOFF_MESSAGES, Outcome, Request
+from gramme.objects.replica import ObjectReplica, decode_entry
 from gramme.objects.state import Name, State
 from gramme.objects.store import Keeping, ObjectStore, Section
 from gramme.placement.ring import Ring, founded
@@ -58,7 +47,7 @@ class Machine:
         self.up = True
         store = ObjectStore(MemoryEngine(lambda done: done()), PARTITIONS, lambda _name: Keeping())
         self.replica = ObjectReplica(self.node, store)
-        self.replica.replay(self.log)
+        self.replica.replay(decode_entry(body) for body in self.log)
         self.dots = DotSource(self.node, BLOCK * (self.starts - 1), clean)
         end = self.dots.wanted()
         assert end is not None
@@ -68,17 +57,16 @@ class Machine:
             lambda: Timestamp(self.cluster.now), Random(self.node),
         )  # fmt: skip
         self.handoff = HintedHandoff(self.replica, self._reachable, Random(self.node))
-        self.anti_entropy = AntiEntropy(self.replica, self._pairs, self._reachable)
+        self.anti_entropy = AntiEntropy(self.replica, self._shared, self._reachable)
 
-    def _pairs(self) -> list[tuple[Section, NodeId]]:
-        ring = self.cluster.ring
-        return [
-            (Section(partition, 3), peer)
-            for partition in range(ring.partitions)
-            if self.node in (primaries := ring.preference_list(partition, 3)[:3])
-            for peer in primaries
-            if peer != self.node
-        ]
+    def _shared(self) -> dict[NodeId, list[Section]]:
+        ring, shared = self.cluster.ring, dict[NodeId, list[Section]]()
+        for partition in range(ring.partitions):
+            primaries = ring.preference_list(partition, 3)[:3]
+            for peer in primaries if self.node in primaries else ():
+                if peer != self.node:
+                    shared.setdefault(peer, []).append(Section(partition, 3))
+        return shared
 
     def _reachable(self, node: NodeId) -> bool:
         return node in self.cluster.believed_up
@@ -113,10 +101,9 @@ class Machine:
             self.execute(self._machine(message).step(source, message, self.cluster.now))
 
     def _machine(self, message: Any) -> Any:
-        if isinstance(message, HandOff | HandedOff):
+        if isinstance(message, HANDOFF_MESSAGES):
             return self.handoff
-        background = CompareRoots | RootsDiffer | CompareLeaves | LeavesDiffer | CompareBucket | Exchange
-        return self.anti_entropy if isinstance(message, background) else self.coordinators
+        return self.anti_entropy if isinstance(message, BACKGROUND_MESSAGES) else self.coordinators
 
     @property
     def machines(self) -> tuple[Any, ...]:

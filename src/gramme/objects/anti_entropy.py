@@ -9,7 +9,8 @@ quickly. So bytes grow with what differs, and a replica that lost everything is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from gramme.kernel.effects import Effects
@@ -29,79 +30,73 @@ from gramme.objects.replica import ObjectReplica
 from gramme.objects.state import Name, decode_state, encode_name, encode_state
 from gramme.objects.store import Place, Section
 
-ROUND_NS: Final = 200 * MILLISECOND
-"""One section is compared with one peer so often."""
+ROUND_NS: Final = SECOND
+"""A node compares with one peer so often."""
 
 QUICK_NS: Final = 20 * MILLISECOND
 QUIET_NS: Final = 10 * SECOND
-"""A pair that was found equal is compared again after so long at the earliest."""
+"""A peer is compared with again after so long, unless differences are known."""
 
+_SECTIONS: Final = 4
 _BRANCHES: Final = 4
 _BUCKETS: Final = 16
 _BYTES: Final = 256 << 10
 
+Shared = Callable[[], Mapping[NodeId, Sequence[Section]]]
+"""For each peer the sections that it and this node both keep."""
+
 
 class AntiEntropy:
-    """See the module. `pairs` lists (section, peer) for everything that this node and a peer both keep."""
+    """See the module. `reachable` says who is worth asking."""
 
-    def __init__(
-        self,
-        replica: ObjectReplica,
-        pairs: Callable[[], Sequence[tuple[Section, NodeId]]],
-        reachable: Callable[[NodeId], bool],
-    ) -> None:
+    def __init__(self, replica: ObjectReplica, shared: Shared, reachable: Callable[[NodeId], bool]) -> None:
         self._replica = replica
-        self._pairs = pairs
+        self._shared = shared
         self._reachable = reachable
         self._round_at = Instant(0)
-        self._turn = 0
-        self._asked: dict[tuple[Section, NodeId], Instant] = {}
-        self._again: dict[tuple[Section, NodeId], None] = {}
+        self._asked: dict[NodeId, Instant] = {}
+        self._again: dict[NodeId, None] = {}  # peers with which differences are known
         self.rounds = 0
         self.states_sent = 0
         self.bytes_sent = 0
 
     def next_deadline(self) -> Instant:
-        """When the next pair's turn is."""
+        """When the next peer's turn is."""
         return self._round_at
 
     def tick(self, now: Instant) -> Effects:
-        """Compare one section with one peer: first those that are known to differ."""
+        """Compare with one peer: first those with which there are differences."""
         out = Effects()
-        pair = next(iter(self._again), None) or self._next_pair(now)
-        if pair is not None:
-            self._again.pop(pair, None)
-            self._asked[pair] = now
+        shared = self._shared()
+        peer = self._next_peer(shared, now)
+        if peer is not None:
+            self._again.pop(peer, None)
+            self._asked[peer] = now
             self.rounds += 1
-            section, peer = pair
-            out.sends.append((peer, CompareRoots(section, self._replica.store.tree(section).root())))
+            roots = [(section, self._replica.store.tree(section).root()) for section in shared[peer]]
+            out.sends.append((peer, CompareRoots([(section, root) for section, root in roots if root])))
         self._round_at = Instant(now + (QUICK_NS if self._again else ROUND_NS))
         return out
 
-    def _next_pair(self, now: Instant) -> tuple[Section, NodeId] | None:
-        pairs = self._pairs()
-        for _ in range(len(pairs)):
-            self._turn = (self._turn + 1) % len(pairs)
-            pair = pairs[self._turn]
-            asked = self._asked.get(pair)
-            if self._reachable(pair[1]) and (asked is None or now - asked >= QUIET_NS):
-                return pair
-        return None
+    def _next_peer(self, shared: Mapping[NodeId, Sequence[Section]], now: Instant) -> NodeId | None:
+        known = [peer for peer in self._again if peer in shared and self._reachable(peer)]
+        due = [peer for peer in shared if self._reachable(peer) and now - self._asked.get(peer, -QUIET_NS) >= QUIET_NS]
+        longest_ago = min(due, key=lambda peer: (self._asked.get(peer, -1), peer), default=None)
+        return known[0] if known else longest_ago
 
     def step(self, source: NodeId, message: Any, now: Instant) -> Effects:
         """A peer compares, or answers a comparison."""
         out = Effects()
         store = self._replica.store
         match message:
-            case CompareRoots(section, root):
-                tree = store.tree(section)
-                if tree.root() != root:
-                    out.sends.append((source, RootsDiffer(section, pack(tree.branches()))))
+            case CompareRoots(roots):
+                self._compare_roots(source, dict(roots), out)
             case RootsDiffer(section, branches):
                 tree = store.tree(section)
                 for branch in differing(tree.branches(), unpack(branches))[:_BRANCHES]:
                     out.sends.append((source, CompareLeaves(section, branch, pack(tree.leaves(branch)))))
-                self._look_again(section, source)
+                # They take several rounds, and what is repaired must be seen to be equal.
+                self._again[source] = None
             case CompareLeaves(section, branch, leaves):
                 mine = store.tree(section).leaves(branch)
                 buckets = [branch * len(mine) + leaf for leaf in differing(mine, unpack(leaves))]
@@ -121,9 +116,11 @@ class AntiEntropy:
                     self._tell(source, wanted, out)
         return out
 
-    def _look_again(self, section: Section, peer: NodeId) -> None:
-        """Differences take several rounds, and what is repaired must be seen to be equal."""
-        self._again[(section, peer)] = None
+    def _compare_roots(self, source: NodeId, theirs: Mapping[Section, int], out: Effects) -> None:
+        trees = ((section, self._replica.store.tree(section)) for section in self._shared().get(source, ()))
+        differ = ((section, tree) for section, tree in trees if tree.root() != theirs.get(section, 0))
+        for section, tree in islice(differ, _SECTIONS):
+            out.sends.append((source, RootsDiffer(section, pack(tree.branches()))))
 
     def _compare_bucket(self, source: NodeId, place: Place, items: Sequence[tuple[Name, int]], out: Effects) -> None:
         store = self._replica.store

@@ -89,9 +89,10 @@ class ObjectConfig(msgspec.Struct, frozen=True):
 
 
 def with_bucket(config: ObjectConfig, place: Name, settings: BucketSettings | None) -> ObjectConfig:
-    """The next version, in which the bucket of `place` has `settings` (None: its type's again). Objects are found under
-    the numbers of replicas that it had before. Raises InvalidInput as `check_settings`, and for another datatype than it
-    has: what is stored would not be of it."""
+    """The next version, in which the bucket of `place` has `settings` (None: its type's again).
+
+    Its objects are found under the numbers of replicas that it had before. Raises InvalidInput as `check_settings`, and
+    for another datatype than it has, which is not that of what is stored."""
     before = config.settings(place)
     after = config.types.get(place.type, DEFAULTS) if settings is None else settings
     check_settings(after)

@@ -156,10 +156,10 @@ class HandedOff(_Wire, tag="ObjHandedOff", frozen=True):
 
 
 class CompareRoots(_Wire, tag="ObjCompareRoots", frozen=True):
-    """The root of the sender's tree of a section. Answered only if it differs from the receiver's."""
+    """Roots of the sender's trees of the sections that sender and receiver keep, in the sender's view of the ring; what
+    is not listed is empty. Answered for those that differ."""
 
-    section: Section
-    root: int
+    roots: list[tuple[Section, int]]
 
 
 class RootsDiffer(_Wire, tag="ObjRootsDiffer", frozen=True):
@@ -199,7 +199,7 @@ class Exchange(_Wire, tag="ObjExchange", frozen=True):
     wanted: list[Name] = []
 
 
-MESSAGES = (
-    Coordinate, Coordinated, Fetch, Fetched, Keep, Kept, NotKept, HandOff, HandedOff, CompareRoots, RootsDiffer,
-    CompareLeaves, LeavesDiffer, CompareBucket, Exchange,
-)  # fmt: skip
+COORDINATOR_MESSAGES = (Coordinate, Coordinated, Fetch, Fetched, Keep, Kept, NotKept)
+HANDOFF_MESSAGES = (HandOff, HandedOff)
+BACKGROUND_MESSAGES = (CompareRoots, RootsDiffer, CompareLeaves, LeavesDiffer, CompareBucket, Exchange)
+MESSAGES = (*COORDINATOR_MESSAGES, *HANDOFF_MESSAGES, *BACKGROUND_MESSAGES)

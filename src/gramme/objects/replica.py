@@ -54,12 +54,24 @@ class Left(_Entry, tag="Left", frozen=True):
 
 
 class Reserved(_Entry, tag="Reserved", frozen=True):
-    """Numbers for dots up to `end` may be used (`gramme.objects.dots`)."""
+    """Numbers for dots up to `end` may be used, and actors from `trusted_from` on are known whole
+    (`gramme.objects.dots`)."""
 
     end: int
+    trusted_from: int
 
 
-ObjectEntry = Joined | Delivered | Reaped | Left | Reserved
+class Configured(_Entry, tag="Configured", frozen=True):
+    """The newest configuration that this node has heard of (`gramme.objects.config`)."""
+
+    config: bytes
+
+
+class Stopped(_Entry, tag="Stopped", frozen=True):
+    """The node stops here, and owes nobody anything: the last record of a clean log."""
+
+
+ObjectEntry = Joined | Delivered | Reaped | Left | Reserved | Configured | Stopped
 """Bodies of OBJECT records. What takes something away is logged like what adds: else a replay would bring it back."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -163,12 +175,11 @@ class ObjectReplica:
         state = self.known(message.name)
         return Effects(sends=[(source, Fetched(message.id, None if state is None else encode_state(state)))])
 
-    def replay(self, bodies: Iterable[bytes]) -> int:
-        """After a restart: bodies of OBJECT records, in the order of the log; what the rows have already changes
-        nothing. Returns the end of the last block of dots that was reserved, 0 if none is among them."""
-        reserved = 0
-        for body in bodies:
-            match decode_entry(body):
+    def replay(self, entries: Iterable[ObjectEntry]) -> None:
+        """After a restart: what happened to the rows, in the order of the log. What they have already changes
+        nothing."""
+        for entry in entries:
+            match entry:
                 case Joined(name, state, stands_for):
                     self._join(name, decode_state(state), stands_for)
                 case Delivered(node, name, state):
@@ -177,6 +188,3 @@ class ObjectReplica:
                     self.store.reap(name)
                 case Left(section):
                     self.store.drop_section(section)
-                case Reserved(end):
-                    reserved = max(reserved, end)
-        return reserved

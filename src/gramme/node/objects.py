@@ -1,0 +1,226 @@
+"""The objects of a node: its replica, the machines around it, and their configuration, composed on the host.
+
+Owns what of the objects stands in the node's log: OBJECT records are replayed over the rows at a start, and what no row
+holds (reserved dots, configuration) is repeated in every segment. Objects need nobody's quorum: they are ready as soon
+as this boot and a block of dots are durable (REPLICATION.md §8), with the configuration last heard of, or, in a new
+cluster, the ring that every founder works out for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.ids import Lsn, NodeId
+from gramme.kernel.record import Record, RecordKind
+from gramme.kernel.time import Instant
+from gramme.node.deadline import DeadlineTimer
+from gramme.node.driver import Machine
+from gramme.node.host import Host
+from gramme.node.ports import NodeSettings
+from gramme.objects.anti_entropy import AntiEntropy
+from gramme.objects.config import ObjectConfig, decode_config, encode_config
+from gramme.objects.coordinator import Answered, Coordinators
+from gramme.objects.dots import DotSource
+from gramme.objects.handoff import HintedHandoff
+from gramme.objects.messages import (
+    BACKGROUND_MESSAGES,
+    COORDINATOR_MESSAGES,
+    HANDOFF_MESSAGES,
+    Outcome,
+    Request,
+)
+from gramme.objects.replica import (
+    Configured,
+    ObjectEntry,
+    ObjectReplica,
+    Reserved,
+    Stopped,
+    decode_entry,
+    object_record,
+)
+from gramme.objects.state import Name
+from gramme.objects.store import Keeping, ObjectStore, Section
+from gramme.placement.ring import founded
+from gramme.placement.zones import NodePlace
+
+OnOutcome = Callable[[Outcome], None]
+
+
+class _Owner:
+    """One of the machines, as the host knows it."""
+
+    def __init__(self, host: Host, machine: Machine, objects: Objects) -> None:
+        self._host = host
+        self._machine = machine
+        self._objects = objects
+        self._timer = DeadlineTimer(host, machine.next_deadline, self._tick)
+
+    def carry_out(self, effects: Effects) -> None:
+        self._host.execute(effects, self)
+        self._timer.arm()
+
+    def step(self, source: NodeId, message: Any) -> None:
+        self.carry_out(self._machine.step(source, message, self._host.now()))
+
+    def _tick(self, now: Instant) -> None:
+        self._host.execute(self._machine.tick(now), self)
+
+    def durable(self, event: Any) -> None:
+        """See `host.Owner`."""
+        self._objects.durable(event)
+
+    def output(self, output: Any) -> None:
+        """See `host.Owner`."""
+        assert isinstance(output, Answered)
+        self._objects.answered(output)
+
+    def end_turn(self, now: Instant) -> Effects | None:
+        """Nothing is batched."""
+        return None
+
+
+class Objects:
+    """See the module. `reachable` is the node's own guess of who would answer."""
+
+    def __init__(self, host: Host, settings: NodeSettings, reachable: Callable[[NodeId], bool]) -> None:
+        self._host = host
+        self._me = settings.me
+        self._reachable = reachable
+        self.config = ObjectConfig(1, founded(places_of(settings)))
+        self.ready = False
+        self._waiting: dict[int, OnOutcome] = {}
+        self._shared_of = 0
+        self._shared: dict[NodeId, list[Section]] = {}
+        self._reserved = Reserved(0, 0)
+
+    # --- start --------------------------------------------------------------------------------------------------------
+
+    def recover(self, records: Iterable[tuple[Lsn, Record]], damaged: bool) -> None:
+        """Replay this node's OBJECT records. `damaged`: some are missing, so what this node wrote may be too."""
+        entries: list[ObjectEntry] = []
+        clean = not damaged
+        for _, record in records:
+            if record.kind is RecordKind.OBJECT:
+                entries.append(decode_entry(record.body))
+            clean = not damaged and bool(entries) and record.kind is RecordKind.OBJECT and entries[-1] == Stopped()
+        for entry in entries:
+            if isinstance(entry, Configured):
+                config = decode_config(entry.config)
+                self.config = config if config.version >= self.config.version else self.config
+            elif isinstance(entry, Reserved):
+                self._reserved = entry
+        self.store = ObjectStore(self._host.ports.engine, self.config.ring.partitions, self._keeping)
+        self.replica = ObjectReplica(self._me, self.store)
+        self.replica.replay(entries)
+        self.dots = DotSource(self._me, self._reserved.end, clean, self._reserved.trusted_from)
+        rng = self._host.ports.rng
+        self.coordinators = Coordinators(
+            self._me, self.replica, self.dots, lambda: self.config.ring, self._reachable,
+            self._host.ports.clock.timestamp, rng,
+        )  # fmt: skip
+        self.handoff = HintedHandoff(self.replica, self._reachable, rng)
+        self.anti_entropy = AntiEntropy(self.replica, self._shared_sections, self._reachable)
+        self._coordinating = _Owner(self._host, self.coordinators, self)
+        self._handing_off = _Owner(self._host, self.handoff, self)
+        self._comparing = _Owner(self._host, self.anti_entropy, self)
+
+    def start(self) -> None:
+        """This boot is durable: peers may hear of this node."""
+        self._reserve()
+        self._handing_off.carry_out(Effects())
+        self._comparing.carry_out(Effects())
+
+    def handlers(self) -> dict[type, Callable[[NodeId, Any], None]]:
+        """Who takes which message."""
+        return (
+            dict.fromkeys(COORDINATOR_MESSAGES, self._coordinating.step)
+            | dict.fromkeys(HANDOFF_MESSAGES, self._handing_off.step)
+            | dict.fromkeys(BACKGROUND_MESSAGES, self._comparing.step)
+        )
+
+    def _reserve(self) -> None:
+        """Have the next block of dots made durable, if it is time."""
+        end = self.dots.wanted()
+        if end is not None:
+            self._reserved = Reserved(end, self.dots.trusted_from)
+            effects = Effects(records=[object_record(self._reserved)], durable_events=[self._reserved])
+            self._host.execute(effects, self._coordinating)
+
+    def durable(self, event: Any) -> None:
+        """A block of dots, or this node's own copy of a write."""
+        if isinstance(event, Reserved):
+            self.dots.reserved(event.end)
+            self.ready = True
+        else:
+            self._coordinating.carry_out(self.coordinators.on_durable(event, self._host.now()))
+
+    def checkpoint(self) -> list[Record]:
+        """What no row holds, for a new segment of the log."""
+        records = [object_record(Configured(encode_config(self.config)))]
+        return records if self._reserved.end == 0 else [*records, object_record(self._reserved)]
+
+    def stopped(self) -> None:
+        """A graceful stop, everything sent and nobody waiting: the next start may trust what it finds."""
+        self._host.execute(Effects(records=[object_record(Stopped())]), self._coordinating)
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def submit(self, request: Request, deadline: Instant, on_outcome: OnOutcome) -> None:
+        """Serve a client's request; `on_outcome` is called once, not long after `deadline`."""
+        id_, effects = self.coordinators.submit(request, deadline, self._host.now())
+        self._waiting[id_] = on_outcome
+        self._coordinating.carry_out(effects)
+        self._reserve()
+
+    def answered(self, answered: Answered) -> None:
+        """The outcome of a request of this node's clients."""
+        on_outcome = self._waiting.pop(answered.id, None)
+        if on_outcome is not None:
+            on_outcome(answered.outcome)
+
+    @property
+    def waiting(self) -> int:
+        """Requests without an answer yet."""
+        return len(self._waiting)
+
+    def lost(self, node: NodeId) -> None:
+        """Nothing is heard of `node`: what it was asked is asked elsewhere."""
+        self._coordinating.carry_out(self.coordinators.lost(node, self._host.now()))
+
+    # --- configuration ------------------------------------------------------------------------------------------------
+
+    def configure(self, encoded: bytes) -> None:
+        """The catalog, or a peer, has a configuration. An older one than this node's changes nothing."""
+        config = decode_config(encoded)
+        if config.version > self.config.version:
+            self.config = config
+            self._host.execute(Effects(records=[object_record(Configured(encoded))]), self._coordinating)
+
+    def _keeping(self, name: Name) -> Keeping:
+        return self.config.keeping(name)
+
+    def _shared_sections(self) -> dict[NodeId, list[Section]]:
+        """For each peer the sections that it and this node both keep, worked out once for each configuration."""
+        if self._shared_of != self.config.version:
+            self._shared_of = self.config.version
+            self._shared = _shared(self._me, self.config)
+        return self._shared
+
+
+def _shared(me: NodeId, config: ObjectConfig) -> dict[NodeId, list[Section]]:
+    shared: dict[NodeId, list[Section]] = {}
+    for n in config.replica_counts():
+        for partition in range(config.ring.partitions):
+            primaries = config.ring.preference_list(partition, n)[:n]
+            if me in primaries:
+                for peer in primaries:
+                    if peer != me:
+                        shared.setdefault(peer, []).append(Section(partition, n))
+    return shared
+
+
+def places_of(settings: NodeSettings) -> list[NodePlace]:
+    """Where the founders stand."""
+    return [NodePlace(member.node, member.host, member.zone) for member in settings.members]
