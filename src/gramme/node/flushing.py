@@ -27,7 +27,7 @@ class Flusher:
         self._groups = groups
         self._durable: dict[GroupId, Slot] = {}
         self._flushing = False
-        self._flushed_lsn = Lsn(0)
+        self._flushed_lsn = self._object_lsn = Lsn(0)
         self._flushed_bytes = 0
         self._flushed_at = host.now()
         self.flushes = 0
@@ -66,14 +66,16 @@ class Flusher:
         self._flushed_at = self._host.now()
         self._flushed_lsn = self._host.log.last_lsn
         self._flushed_bytes = self._host.engine_bytes
-        self._host.ports.engine.flush(lambda: self._done(applied))
+        lsn = self._flushed_lsn  # what is in the log about objects is in the engine already
+        self._host.ports.engine.flush(lambda: self._done(applied, lsn))
 
-    def _done(self, applied: dict[GroupId, Slot]) -> None:
+    def _done(self, applied: dict[GroupId, Slot], lsn: Lsn) -> None:
         if self._host.stopped:
             return
         self._flushing = False
         self.flushes += 1
         self._durable = applied
+        self._object_lsn = lsn
         self._trim(self._host.now())
 
     def _trim(self, now: Instant) -> None:

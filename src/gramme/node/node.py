@@ -46,6 +46,7 @@ from gramme.node.messages import (
     SnapshotChunk,
     WhoAreYou,
 )
+from gramme.node.objects import Objects
 from gramme.node.partition import Holding, PartitionReplica, Recorded
 from gramme.node.ports import NodeSettings, Ports
 from gramme.node.router import Router
@@ -107,6 +108,8 @@ class Node:
             raise Corruption("the log holds records but not the one that says whose they are: it is damaged")
         self._compose(recovery)
         self.groups.recover(records, recovery.damaged if recovery is not None else [])
+        self.objects.recover(records, damaged=recovery is not None and bool(recovery.damaged))
+        self._handlers |= self.objects.handlers()
         self._begin()
 
     def _cluster_id(self, recovery: Recovery | None) -> ClusterId:
@@ -160,6 +163,7 @@ class Node:
         )
         self.snapshots_out = SnapshotSender(self.host)
         self.snapshots_in = SnapshotReceiver(self.host, self.groups.partitions.get)
+        self.objects = Objects(self.host, settings, self._alive)
         self.flusher = Flusher(self.host, settings, self.groups)
         self._lease_driver = Driver(self.host, self.leases, self._lease_output)
         self._gossip_driver = Driver(self.host, self.gossip, lambda _output: None)
@@ -180,6 +184,7 @@ class Node:
         self.introductions.start()
         self._lease_driver.carry_out(self.leases.set_peers(self.settings.peers, self.host.now()))
         self._gossip_driver.start()
+        self.objects.start()
         self._maybe_found()
 
     def _known(self, peer: NodeId) -> None:
@@ -208,7 +213,7 @@ class Node:
         return None
 
     def _checkpoint(self) -> list[Record]:
-        return [self.memory.checkpoint(), *self.groups.checkpoint()]
+        return [self.memory.checkpoint(), *self.groups.checkpoint(), *self.objects.checkpoint()]
 
     # --- messages -------------------------------------------------------------------------------------------------
 
@@ -251,6 +256,7 @@ class Node:
         """The transport lost its link to `source`: what that node was asked is asked again."""
         if not self.host.stopped:
             self.router.peer_lost(source)
+            self.objects.lost(source)
 
     # --- outputs of the machines ----------------------------------------------------------------------------------
 
@@ -295,6 +301,7 @@ class Node:
                     partition.execute(partition.replica.on_lease_change(self.host.now()))
             if isinstance(output, PeerLost) or (isinstance(output, PeerBack) and output.restarted):
                 self.router.peer_lost(output.node)
+                self.objects.lost(output.node)
 
     def _send(self, place: Partition, request: Any, deadline: Instant, on_reply: Callable[[Any], None]) -> None:
         """A command of one of this node's machines to a partition's leader."""
@@ -407,8 +414,8 @@ class Node:
         led = bool(self.settings.peers) and bool(self._led())
         if led:
             earliest = min(limit, Instant(now + _DRAIN_LINGER_NS))
-        if (not (led or self.router.waiting) and now >= earliest) or now >= limit:
-            on_done()
+        if (not (led or self.router.waiting or self.objects.waiting) and now >= earliest) or now >= limit:
+            self.objects.stop(on_done)
             return
         if led:
             self._hand_over_all()

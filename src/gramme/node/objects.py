@@ -33,7 +33,6 @@ from gramme.objects.messages import (
 )
 from gramme.objects.replica import (
     Configured,
-    ObjectEntry,
     ObjectReplica,
     Reserved,
     Stopped,
@@ -94,17 +93,15 @@ class Objects:
         self._shared_of = 0
         self._shared: dict[NodeId, list[Section]] = {}
         self._reserved = Reserved(0, 0)
+        self._on_stopped: Callable[[], None] = _nothing
 
     # --- start --------------------------------------------------------------------------------------------------------
 
     def recover(self, records: Iterable[tuple[Lsn, Record]], damaged: bool) -> None:
         """Replay this node's OBJECT records. `damaged`: some are missing, so what this node wrote may be too."""
-        entries: list[ObjectEntry] = []
-        clean = not damaged
-        for _, record in records:
-            if record.kind is RecordKind.OBJECT:
-                entries.append(decode_entry(record.body))
-            clean = not damaged and bool(entries) and record.kind is RecordKind.OBJECT and entries[-1] == Stopped()
+        entries = [decode_entry(record.body) for _, record in records if record.kind is RecordKind.OBJECT]
+        changes = [entry for entry in entries if not isinstance(entry, Configured | Reserved)]
+        clean = not damaged and (not changes or isinstance(changes[-1], Stopped))
         for entry in entries:
             if isinstance(entry, Configured):
                 config = decode_config(entry.config)
@@ -149,10 +146,12 @@ class Objects:
             self._host.execute(effects, self._coordinating)
 
     def durable(self, event: Any) -> None:
-        """A block of dots, or this node's own copy of a write."""
-        if isinstance(event, Reserved):
+        """A block of dots, the last record, or this node's own copy of a write."""
+        if isinstance(event, Stopped):
+            self._on_stopped()
+        elif isinstance(event, Reserved):
             self.dots.reserved(event.end)
-            self.ready = True
+            self.ready = not self.dots.closed
         else:
             self._coordinating.carry_out(self.coordinators.on_durable(event, self._host.now()))
 
@@ -161,9 +160,14 @@ class Objects:
         records = [object_record(Configured(encode_config(self.config)))]
         return records if self._reserved.end == 0 else [*records, object_record(self._reserved)]
 
-    def stopped(self) -> None:
-        """A graceful stop, everything sent and nobody waiting: the next start may trust what it finds."""
-        self._host.execute(Effects(records=[object_record(Stopped())]), self._coordinating)
+    def stop(self, on_done: Callable[[], None]) -> None:
+        """A graceful stop: number no write any more, and note durably that nothing is owed, so that the next start may
+        trust what it finds (`gramme.objects.dots`)."""
+        self.ready = False
+        self.dots.close()
+        self._on_stopped = on_done
+        effects = Effects(records=[object_record(Stopped())], durable_events=[Stopped()])
+        self._host.execute(effects, self._coordinating)
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -219,6 +223,10 @@ def _shared(me: NodeId, config: ObjectConfig) -> dict[NodeId, list[Section]]:
                     if peer != me:
                         shared.setdefault(peer, []).append(Section(partition, n))
     return shared
+
+
+def _nothing() -> None:
+    """Nobody waits for the stop."""
 
 
 def places_of(settings: NodeSettings) -> list[NodePlace]:

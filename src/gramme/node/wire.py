@@ -18,12 +18,13 @@ from gramme.kernel.ids import BootId
 from gramme.membership.messages import MESSAGES as MEMBERSHIP_MESSAGES
 from gramme.node.catalog_commands import CatalogAnswer
 from gramme.node.messages import MESSAGES as NODE_MESSAGES
+from gramme.objects.messages import MESSAGES as OBJECT_MESSAGES
 from gramme.paxos.messages import MESSAGES as PAXOS_MESSAGES
 from gramme.tables.requests import Reply
 from gramme.tables.transaction_commands import TransactionReply
 
 _BOOT_BYTES = 16
-_message: Any = reduce(or_, (*NODE_MESSAGES, *PAXOS_MESSAGES, *MEMBERSHIP_MESSAGES))
+_message: Any = reduce(or_, (*NODE_MESSAGES, *PAXOS_MESSAGES, *MEMBERSHIP_MESSAGES, *OBJECT_MESSAGES))
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[list[Any]] = msgspec.msgpack.Decoder(list[_message])
 _reply_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Reply | CatalogAnswer | TransactionReply)

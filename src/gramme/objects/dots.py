@@ -33,6 +33,7 @@ class DotSource:
         self._next = reserved + 1
         self._usable = reserved  # numbers up to here stand in a durable block
         self._asked = reserved
+        self.closed = False
         self.trusted_from = trusted_from if clean else reserved + 1
 
     def wanted(self) -> int | None:
@@ -46,10 +47,14 @@ class DotSource:
         """The block that ends with `end` is durable."""
         self._usable = max(self._usable, end)
 
+    def close(self) -> None:
+        """No write is given a dot any more: the node stops, and is about to say that it owes nobody anything."""
+        self.closed = True
+
     @property
     def ready(self) -> bool:
         """Whether a write can be given a dot: two numbers are left."""
-        return self._next + 1 <= self._usable
+        return not self.closed and self._next + 1 <= self._usable
 
     def dot(self, seen: Vector) -> Dot:
         """The dot of a write to a key of which this node knows `seen`. Call it only while `ready`."""
