@@ -1,0 +1,1 @@
+"""Objects over HTTP, in the manner of Riak KV."""

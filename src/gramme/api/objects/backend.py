@@ -1,0 +1,42 @@
+"""What the API of objects asks of the node beneath it.
+
+Owns the protocol only; `gramme.node.objects` implements it. Rule: every callback is called exactly once, on the event
+loop, and no later than shortly after the deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gramme.kernel.time import Instant
+from gramme.objects.config import BucketSettings, ObjectConfig
+from gramme.objects.messages import Outcome, Request
+from gramme.objects.state import Name
+
+
+class ObjectBackend(Protocol):
+    """The objects of a node."""
+
+    @property
+    def config(self) -> ObjectConfig:
+        """The ring and the buckets' settings, as this node knows them."""
+
+    @property
+    def cluster_key(self) -> bytes:
+        """What contexts are sealed with; the same at every node."""
+
+    def submit(self, request: Request, deadline: Instant, on_outcome: Callable[[Outcome], None]) -> None:
+        """Serve a read or a write of one object."""
+
+    def names(
+        self, type_: bytes, bucket: bytes | None, deadline: Instant, on_names: Callable[[list[bytes] | None], None]
+    ) -> None:
+        """The keys of a bucket, or the buckets of a type (`bucket` None), in order, each once; None if a part of the
+        ring cannot be reached. Walks through everything that is stored: for maintenance, not for applications."""
+
+    def set_bucket(
+        self, bucket: Name, settings: BucketSettings | None, deadline: Instant, on_done: Callable[[str | None], None]
+    ) -> None:
+        """Give a bucket (`key` of its name is not looked at) settings of its own, or its type's again; `on_done` hears
+        None, or why not. Raises InvalidInput where the settings themselves are at fault."""

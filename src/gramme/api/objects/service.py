@@ -1,0 +1,303 @@
+"""The objects endpoint: from an HTTP request to what it asks of the node.
+
+Owns the paths. `/buckets/B/keys/K` and `/types/T/buckets/B/keys/K` (objects), the same with `props` and `datatypes`,
+`/buckets/B/counters/K`, lists, `/ping`, `/stats`, and `/`, where clients find the rest. Rule: a handler answers exactly
+once and never raises; bad input is 400 with what was wrong and changes nothing. Source: Riak KV, HTTP API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from gramme.api.http import HttpRequest, HttpResponse, Respond
+from gramme.api.objects import answers, conditions
+from gramme.api.objects.backend import ObjectBackend
+from gramme.api.objects.datatypes import Datatypes
+from gramme.api.objects.parameters import Query, delete_quorum, location, metadata, read_quorum, segments, write_quorum
+from gramme.api.objects.props import Props
+from gramme.kernel.errors import InvalidInput
+from gramme.kernel.ports import Clock, Randomness
+from gramme.kernel.time import MILLISECOND, Instant
+from gramme.objects.context import NO_CONTEXT, Context, seal, unseal
+from gramme.objects.messages import Get, Got, Outcome, Put, Stored
+from gramme.objects.quorums import WriteQuorum
+from gramme.objects.state import DEFAULT_TYPE, Name, check_name, decode_state
+from gramme.objects.versions import Value, Versions
+
+MAX_OBJECT_BYTES: Final = 8 << 20
+DEFAULT_TIMEOUT_MS: Final = 10_000
+
+_RESOURCES: Final = {
+    "riak_kv_wm_bucket_type": "/types", "riak_kv_wm_buckets": "/buckets", "riak_kv_wm_counter": "/buckets",
+    "riak_kv_wm_crdt": "/types", "riak_kv_wm_keylist": "/buckets", "riak_kv_wm_object": "/buckets",
+    "riak_kv_wm_ping": "/ping", "riak_kv_wm_props": "/buckets", "riak_kv_wm_stats": "/stats",
+}  # fmt: skip
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Exchange:
+    """One request on its way: what it names, how long it may take, and where its answer goes."""
+
+    __slots__ = ("deadline", "name", "query", "request", "respond")
+
+    def __init__(self, request: HttpRequest, respond: Respond, query: Query, name: Name, deadline: Instant) -> None:
+        self.request = request
+        self.respond = respond
+        self.query = query
+        self.name = name
+        self.deadline = deadline
+
+
+class ObjectsApi:
+    """See the module. `handle` is the HTTP handler of the objects port."""
+
+    def __init__(
+        self,
+        backend: ObjectBackend,
+        clock: Clock,
+        rng: Randomness,
+        version: str,
+        log: Callable[[str, Exception | None], None],
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._rng = rng
+        self._version = version
+        self._log = log
+        self._props = Props(backend)
+        self._datatypes = Datatypes(backend, clock)
+
+    def handle(self, request: HttpRequest, respond: Respond) -> None:
+        """Serve one request (`gramme.api.http.Handler`)."""
+        try:
+            self._route(request, respond)
+        except InvalidInput as error:
+            respond(answers.text(400, str(error)))
+        except Exception as error:  # noqa: BLE001 - the boundary of a request: every error gets an answer
+            self._log(f"{request.method} {request.path} failed", error)
+            respond(answers.text(500, "internal error"))
+
+    def _route(self, request: HttpRequest, respond: Respond) -> None:
+        parts = segments(request.path)
+        query = Query(request.query)
+        type_ = DEFAULT_TYPE
+        if len(parts) >= 3 and parts[0] == b"types" and parts[2] in (b"buckets", b"props"):
+            type_, parts = parts[1], parts[2:]
+        match parts:
+            case [b""]:
+                respond(answers.json(200, _encode(_RESOURCES)))
+            case [b"ping"]:
+                respond(HttpResponse(200, [answers.TEXT], b"OK"))
+            case [b"stats"]:
+                partitions = self._backend.config.ring.partitions
+                respond(
+                    answers.json(200, _encode({"riak_kv_version": self._version, "ring_num_partitions": partitions}))
+                )
+            case [b"buckets"]:
+                self._list(self._exchange(request, respond, query, Name(type_, b"", b"")), "buckets")
+            case [b"buckets", bucket, b"keys"] if request.method in ("GET", "HEAD"):
+                self._list(self._exchange(request, respond, query, Name(type_, bucket, b"")), "keys")
+            case [b"buckets", bucket, b"keys"] if request.method == "POST":
+                self._put(self._exchange(request, respond, query, Name(type_, bucket, self._draw_key())), made=True)
+            case [b"buckets", bucket, b"keys", key] if key:
+                self._object(self._exchange(request, respond, query, Name(type_, bucket, key)))
+            case [b"buckets", bucket] if bucket and query.get("keys") is not None:
+                self._list(self._exchange(request, respond, query, Name(type_, bucket, b"")), "keys")
+            case [b"buckets", bucket, b"props"]:
+                self._props.handle(self._exchange(request, respond, query, Name(type_, bucket, b"-")))
+            case [b"buckets", bucket, b"counters", key] if key:
+                self._datatypes.counter(self._exchange(request, respond, query, Name(type_, bucket, key)))
+            case [b"buckets", bucket, b"datatypes"] if request.method == "POST":
+                exchange = self._exchange(request, respond, query, Name(type_, bucket, self._draw_key()))
+                self._datatypes.update(exchange, made=True)
+            case [b"buckets", bucket, b"datatypes", key] if key:
+                self._datatypes.handle(self._exchange(request, respond, query, Name(type_, bucket, key)))
+            case _:
+                respond(answers.text(404, "not found"))
+
+    def _exchange(self, request: HttpRequest, respond: Respond, query: Query, name: Name) -> Exchange:
+        if name.bucket:
+            check_name(name if name.key else Name(name.type, name.bucket, b"-"))
+        timeout_ms = query.timeout_ms(DEFAULT_TIMEOUT_MS)
+        deadline = Instant(self._clock.instant() + timeout_ms * MILLISECOND)
+        return Exchange(request, respond, query, name, deadline)
+
+    def _draw_key(self) -> bytes:
+        return answers.base62(self._rng.randbytes(16)).encode()
+
+    # --- objects ------------------------------------------------------------------------------------------------------
+
+    def _object(self, exchange: Exchange) -> None:
+        match exchange.request.method:
+            case "GET" | "HEAD":
+                self._get(exchange)
+            case "PUT" | "POST":
+                self._put(exchange)
+            case "DELETE":
+                self._delete(exchange)
+            case _:
+                exchange.respond(answers.text(405, "method not allowed", [(b"Allow", b"GET, HEAD, PUT, POST, DELETE")]))
+
+    def _get(self, exchange: Exchange) -> None:
+        settings = self._backend.config.settings(exchange.name)
+        request = Get(exchange.name, read_quorum(exchange.query, settings))
+        self._backend.submit(request, exchange.deadline, self._guarded(exchange, self._got))
+
+    def _got(self, exchange: Exchange, outcome: Outcome) -> None:
+        if not isinstance(outcome, Got):
+            exchange.respond(answers.failed(outcome))
+            return
+        versions = _versions(outcome.state)
+        status = conditions.refused(exchange.request.headers, versions, reading=True)
+        if status is not None:
+            exchange.respond(HttpResponse(status, []))
+        elif versions is None:
+            exchange.respond(answers.text(404, "not found"))
+        else:
+            exchange.respond(self._found(exchange, versions, Context(versions.seen, outcome.fastest)))
+
+    def _found(self, exchange: Exchange, versions: Versions, context: Context) -> HttpResponse:
+        name = exchange.name
+        sealed = seal(context, self._backend.cluster_key, name.place, name.key)
+        accept = exchange.request.headers.get(b"accept", b"")
+        return answers.found(versions, sealed, exchange.query.get("vtag"), accept, self._rng.randbytes(16).hex())
+
+    def _put(self, exchange: Exchange, made: bool = False) -> None:
+        request = exchange.request
+        kind = request.headers.get(b"content-type")
+        if not kind:
+            raise InvalidInput("a Content-Type header is required")
+        if len(request.body) > MAX_OBJECT_BYTES:
+            message = f"the object has {len(request.body)} bytes, the limit is {MAX_OBJECT_BYTES}"
+            exchange.respond(answers.text(413, message))
+            return
+        value = Value(request.body, kind.decode("latin-1"), metadata(request.headers), self._clock.timestamp())
+        put = self._write(exchange, value, write_quorum(exchange.query, self._backend.config.settings(exchange.name)))
+        self._if_conditions_hold(exchange, partial(self._send, exchange, put, partial(self._stored, made=made)))
+
+    def _delete(self, exchange: Exchange) -> None:
+        """A deletion is a write of nothing: it replaces what the client has seen, or, without a context, what is read
+        now; a write at the same time survives it as a sibling."""
+        value = Value(b"", deleted=True, modified=self._clock.timestamp())
+        quorum = delete_quorum(exchange.query, self._backend.config.settings(exchange.name))
+        put = self._write(exchange, value, quorum)
+        if exchange.request.headers.get(b"x-riak-vclock") is not None:
+            self._if_conditions_hold(exchange, partial(self._send, exchange, put, self._deleted))
+            return
+
+        def read(_: Exchange, outcome: Outcome) -> None:
+            versions = _versions(outcome.state) if isinstance(outcome, Got) else None
+            if not isinstance(outcome, Got):
+                exchange.respond(answers.failed(outcome))
+            elif versions is None or versions.deleted:
+                exchange.respond(answers.text(404, "not found"))
+            elif (status := conditions.refused(exchange.request.headers, versions, reading=False)) is not None:
+                exchange.respond(HttpResponse(status, []))
+            else:
+                seen = msgspec.structs.replace(put, context=versions.seen, prefer=outcome.fastest)
+                self._send(exchange, seen, self._deleted)
+
+        self._read_first(exchange, read)
+
+    def _write(self, exchange: Exchange, value: Value, quorum: WriteQuorum) -> Put:
+        settings = self._backend.config.settings(exchange.name)
+        if settings.datatype is not None:
+            raise InvalidInput(f"the bucket holds values of type {settings.datatype}; use /datatypes/")
+        context = NO_CONTEXT
+        vclock = exchange.request.headers.get(b"x-riak-vclock")
+        if vclock is not None:
+            name = exchange.name
+            context = unseal(vclock.decode("latin-1"), self._backend.cluster_key, name.place, name.key)
+        blind = settings.last_write_wins or not settings.allow_mult
+        return Put(exchange.name, quorum, value, context=context.seen, blind=blind, prefer=context.fastest)
+
+    def _if_conditions_hold(self, exchange: Exchange, then: Callable[[], None]) -> None:
+        if not conditions.are_given(exchange.request.headers):
+            then()
+            return
+
+        def read(_: Exchange, outcome: Outcome) -> None:
+            if not isinstance(outcome, Got):
+                exchange.respond(answers.failed(outcome))
+                return
+            status = conditions.refused(exchange.request.headers, _versions(outcome.state), reading=False)
+            if status is None:
+                then()
+            else:
+                exchange.respond(HttpResponse(status, []))
+
+        self._read_first(exchange, read)
+
+    def _read_first(self, exchange: Exchange, then: Callable[[Exchange, Outcome], None]) -> None:
+        get = Get(exchange.name, read_quorum(Query(""), self._backend.config.settings(exchange.name)))
+        self._backend.submit(get, exchange.deadline, self._guarded(exchange, then))
+
+    def _send(self, exchange: Exchange, put: Put, then: Callable[[Exchange, Outcome], None]) -> None:
+        self._backend.submit(put, exchange.deadline, self._guarded(exchange, then))
+
+    def _stored(self, exchange: Exchange, outcome: Outcome, made: bool) -> None:
+        if not isinstance(outcome, Stored):
+            exchange.respond(answers.failed(outcome))
+            return
+        location = [(b"Location", location(exchange.name, "keys"))] if made else []
+        if not exchange.query.flag("returnbody", False):
+            exchange.respond(HttpResponse(201 if made else 204, location))
+            return
+        versions = _versions(outcome.state)
+        assert versions is not None
+        answer = self._found(exchange, versions, Context(versions.seen))
+        answer.headers += location
+        if made and answer.status == 200:
+            answer.status = 201
+        exchange.respond(answer)
+
+    def _deleted(self, exchange: Exchange, outcome: Outcome) -> None:
+        exchange.respond(HttpResponse(204, []) if isinstance(outcome, Stored) else answers.failed(outcome))
+
+    def _guarded(self, exchange: Exchange, then: Callable[[Exchange, Outcome], None]) -> Callable[[Outcome], None]:
+        """`then`, with whatever it raises answered."""
+
+        def run(outcome: Outcome) -> None:
+            try:
+                then(exchange, outcome)
+            except InvalidInput as error:
+                exchange.respond(answers.text(400, str(error)))
+            except Exception as error:  # noqa: BLE001 - as in `handle`
+                self._log(f"{exchange.request.method} {exchange.request.path} failed", error)
+                exchange.respond(answers.text(500, "internal error"))
+
+        return run
+
+    # --- lists --------------------------------------------------------------------------------------------------------
+
+    def _list(self, exchange: Exchange, what: str) -> None:
+        wanted = exchange.query.get(what)
+        if wanted not in ("true", "stream"):
+            if what == "keys":  # as Riak answers without `keys=`: the bucket's properties
+                self._props.show(exchange)
+                return
+            raise InvalidInput(f"{what}=true or {what}=stream says that everything stored is to be walked through")
+
+        def listed(names: list[bytes] | None) -> None:
+            if names is None:
+                exchange.respond(answers.text(503, "a part of the ring cannot be reached"))
+                return
+            shown = [name.decode("utf-8", "surrogateescape").encode("utf-8", "replace").decode() for name in names]
+            exchange.respond(answers.json(200, _encode({what: shown})))
+
+        bucket = exchange.name.bucket or None
+        self._backend.names(exchange.name.type, bucket, exchange.deadline, listed)
+
+
+def _versions(state: bytes | None) -> Versions | None:
+    """An object's versions. Raises InvalidInput for a value of a merge type."""
+    if state is None:
+        return None
+    decoded = decode_state(state)
+    if not isinstance(decoded, Versions):
+        raise InvalidInput("the key holds a value of a merge type; use /datatypes/")
+    return decoded
