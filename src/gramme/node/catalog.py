@@ -15,7 +15,15 @@ from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import GroupId, NodeId
 from gramme.kernel.ports import Randomness
 from gramme.node import catalog_streams
-from gramme.node.catalog_commands import CatalogAnswer, ForgetStreams, RemoveTable, SetStatus, SettleSchema
+from gramme.node.catalog_commands import (
+    CatalogAnswer,
+    ForgetStreams,
+    ObjectsSet,
+    RemoveTable,
+    SetObjects,
+    SetStatus,
+    SettleSchema,
+)
 from gramme.node.catalog_streams import (
     Streams,
     describe_stream,
@@ -29,6 +37,7 @@ from gramme.node.catalog_streams import (
 from gramme.node.evaluator import Answer, Change, Context, Read, Scan
 from gramme.node.messages import GroupSpec
 from gramme.node.ports import Member
+from gramme.objects.config import FOUNDED_VERSION, decode_config
 from gramme.placement.tables import cut, partition_count
 from gramme.placement.zones import NodePlace, choose_replicas
 from gramme.storage.engine.rows import Space
@@ -62,6 +71,7 @@ _GROUPS: Final = _SPACE + b"g/"
 _GROUPS_END: Final = _SPACE + b"g0"
 _TOMBSTONES: Final = _SPACE + b"x/"
 _COUNTERS: Final = _SPACE + b"n"
+_OBJECTS: Final = _SPACE + b"o"
 _FIRST_TABLE_GROUP: Final = GroupId(16)  # 1 is the catalog; the rest below is kept for groups of the system
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -119,6 +129,8 @@ class CatalogEvaluator:
                 return self._settle_schema(request, read)
             case ForgetStreams():
                 return self._forget_streams(request, read, context)
+            case SetObjects():
+                return _set_objects(request, read)
         raise Invariant(f"not a catalog write: {type(request).__name__}")
 
     def read(self, request: Any, get: Read, scan: Scan) -> CatalogAnswer:
@@ -314,6 +326,20 @@ def leaving(table: TableDescriptor, streams: Streams) -> tuple[Partition, ...]:
 
 def _tombstones(groups: list[GroupId]) -> list[tuple[bytes, bytes]]:
     return [(_TOMBSTONES + _group_bytes(group), b"") for group in groups]
+
+
+def _set_objects(request: SetObjects, read: Read) -> Change | Answer:
+    """Compare and swap: two administrators' changes cannot cross."""
+    stored = objects_row(read)
+    before = decode_config(stored).version if stored else FOUNDED_VERSION
+    if decode_config(request.config).version != before + 1:
+        return Answer(ObjectsSet(stored), (_OBJECTS,))
+    return Change([(_OBJECTS, request.config), _bumped(read)], [], ObjectsSet(request.config))
+
+
+def objects_row(read: Read) -> bytes:
+    """The configuration of objects, b"" as long as it is the founders' own."""
+    return read(_OBJECTS) or b""
 
 
 def table_row(read: Read, name: str) -> TableDescriptor | None:

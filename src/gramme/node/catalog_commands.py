@@ -56,7 +56,21 @@ class ForgetStreams(msgspec.Struct, frozen=True, tag=True, array_like=True):
     at_once: bool = False
 
 
-CatalogWrite = CreateTable | DeleteTable | TableChange | SetStatus | RemoveTable | SettleSchema | ForgetStreams
+class SetObjects(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The configuration of objects (`gramme.objects.config`), if its version is the next one."""
+
+    config: bytes
+
+
+class ObjectsSet(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The configuration that the catalog holds now (b"": the one that every founder works out), taken or not."""
+
+    config: bytes
+
+
+CatalogWrite = (
+    CreateTable | DeleteTable | TableChange | SetStatus | RemoveTable | SettleSchema | ForgetStreams | SetObjects
+)
 CatalogRead = DescribeTable | ListTables | StreamRequest
 CatalogCommand = CatalogWrite | CatalogRead
-CatalogAnswer = TableReply | TableNames | StreamList | NoSuchTable | NoSuchIndex | TableInUse | Refused
+CatalogAnswer = TableReply | TableNames | StreamList | NoSuchTable | NoSuchIndex | TableInUse | Refused | ObjectsSet

@@ -16,7 +16,15 @@ from typing import Any, Final
 
 from gramme.kernel.ids import CommandId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, Instant
-from gramme.node.catalog import all_groups, all_tables, counters_row, group_specs, is_tombstoned, leaving
+from gramme.node.catalog import (
+    all_groups,
+    all_tables,
+    counters_row,
+    group_specs,
+    is_tombstoned,
+    leaving,
+    objects_row,
+)
 from gramme.node.catalog_commands import RemoveTable, SetStatus
 from gramme.node.catalog_streams import streams_row
 from gramme.node.host import Host
@@ -307,7 +315,7 @@ class CatalogService:
             if source in spec.members and spec.group not in hosted and spec.group not in deleting
         )
         drop = tuple(group for group in message.groups if group in deleting or is_tombstoned(partition.get, group))
-        self._host.send(source, Reconciled(version, create, drop))
+        self._host.send(source, Reconciled(version, create, drop, objects_row(get)))
 
 
 def _members(specs: tuple[GroupSpec, ...]) -> tuple[NodeId, ...]:

@@ -98,6 +98,7 @@ class Reconciled(_Wire, tag="Reconciled", frozen=True):
     version: int
     create: tuple[GroupSpec, ...]
     drop: tuple[GroupId, ...]
+    objects: bytes = b""  # the newest configuration of objects, where the catalog has one
 
 
 class SnapshotChunk(_Wire, tag="SnapshotChunk", frozen=True):

@@ -163,7 +163,7 @@ class Node:
         )
         self.snapshots_out = SnapshotSender(self.host)
         self.snapshots_in = SnapshotReceiver(self.host, self.groups.partitions.get)
-        self.objects = Objects(self.host, settings, self._alive)
+        self.objects = Objects(self.host, settings, self.cluster, self._alive, self._ask_catalog)
         self.flusher = Flusher(self.host, settings, self.groups)
         self._lease_driver = Driver(self.host, self.leases, self._lease_output)
         self._gossip_driver = Driver(self.host, self.gossip, lambda _output: None)
@@ -307,6 +307,10 @@ class Node:
         """A command of one of this node's machines to a partition's leader."""
         self.router.send(place, request, deadline, on_reply)
 
+    def _ask_catalog(self, request: Any, deadline: Instant, on_reply: Callable[[Any], None]) -> None:
+        """A command of one of this node's machines to the catalog's leader."""
+        self._send(Partition(CATALOG_GROUP, b"", b"", self.catalog_members), request, deadline, on_reply)
+
     def _alive(self, node: NodeId) -> bool:
         return node == self.me or self.leases.is_up(node, self.host.now())
 
@@ -353,6 +357,8 @@ class Node:
             self.router.catalog_heard()
             return
         self._reconciled = message.version
+        if message.objects:
+            self.objects.configure(message.objects)
         self.router.forget_tables()  # so that no cached descriptor is much older than the catalog
         self.gossip.update(catalog_version=message.version)
         if message.drop:

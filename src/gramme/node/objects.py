@@ -9,26 +9,37 @@ cluster, the ring that every founder works out for itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from hashlib import blake2b
 from typing import Any
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.ids import Lsn, NodeId
+from gramme.kernel.errors import InvalidInput
+from gramme.kernel.ids import ClusterId, Lsn, NodeId
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import Instant
+from gramme.node.catalog_commands import ObjectsSet, SetObjects
 from gramme.node.deadline import DeadlineTimer
 from gramme.node.driver import Machine
 from gramme.node.host import Host
 from gramme.node.ports import NodeSettings
 from gramme.objects.anti_entropy import AntiEntropy
-from gramme.objects.config import ObjectConfig, decode_config, encode_config
+from gramme.objects.config import (
+    FOUNDED_VERSION,
+    BucketSettings,
+    ObjectConfig,
+    decode_config,
+    encode_config,
+    with_bucket,
+)
 from gramme.objects.coordinator import Answered, Coordinators
 from gramme.objects.dots import DotSource
 from gramme.objects.handoff import HintedHandoff
+from gramme.objects.listing import Listing
 from gramme.objects.messages import (
     BACKGROUND_MESSAGES,
     COORDINATOR_MESSAGES,
     HANDOFF_MESSAGES,
-    Outcome,
+    LISTING_MESSAGES,
     Request,
 )
 from gramme.objects.replica import (
@@ -44,7 +55,8 @@ from gramme.objects.store import Keeping, ObjectStore, Section
 from gramme.placement.ring import founded
 from gramme.placement.zones import NodePlace
 
-OnOutcome = Callable[[Outcome], None]
+OnOutcome = Callable[[Any], None]
+"""Takes an `Outcome`, or a `Listed`, once."""
 
 
 class _Owner:
@@ -83,11 +95,20 @@ class _Owner:
 class Objects:
     """See the module. `reachable` is the node's own guess of who would answer."""
 
-    def __init__(self, host: Host, settings: NodeSettings, reachable: Callable[[NodeId], bool]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        settings: NodeSettings,
+        cluster: ClusterId,
+        reachable: Callable[[NodeId], bool],
+        catalog: Callable[[SetObjects, Instant, Callable[[Any], None]], None],
+    ) -> None:
         self._host = host
+        self._catalog = catalog
+        self._cluster_key = blake2b(cluster, person=b"contexts").digest()
         self._me = settings.me
         self._reachable = reachable
-        self.config = ObjectConfig(1, founded(places_of(settings)))
+        self.config = ObjectConfig(FOUNDED_VERSION, founded(places_of(settings)))
         self.ready = False
         self._waiting: dict[int, OnOutcome] = {}
         self._shared_of = 0
@@ -119,7 +140,9 @@ class Objects:
         )  # fmt: skip
         self.handoff = HintedHandoff(self.replica, self._reachable, rng)
         self.anti_entropy = AntiEntropy(self.replica, self._shared_sections, self._reachable)
+        self.listing = Listing(self.store, self._walk, rng)
         self._coordinating = _Owner(self._host, self.coordinators, self)
+        self._listing = _Owner(self._host, self.listing, self)
         self._handing_off = _Owner(self._host, self.handoff, self)
         self._comparing = _Owner(self._host, self.anti_entropy, self)
 
@@ -135,6 +158,7 @@ class Objects:
             dict.fromkeys(COORDINATOR_MESSAGES, self._coordinating.step)
             | dict.fromkeys(HANDOFF_MESSAGES, self._handing_off.step)
             | dict.fromkeys(BACKGROUND_MESSAGES, self._comparing.step)
+            | dict.fromkeys(LISTING_MESSAGES, self._listing.step)
         )
 
     def _reserve(self) -> None:
@@ -178,6 +202,26 @@ class Objects:
         self._coordinating.carry_out(effects)
         self._reserve()
 
+    def names(
+        self, type_: bytes, bucket: bytes | None, deadline: Instant, on_names: Callable[[list[bytes] | None], None]
+    ) -> None:
+        """See `api.objects.backend.ObjectBackend`."""
+        id_, effects = self.listing.submit(type_, bucket, deadline)
+        self._waiting[id_] = lambda listed: on_names(listed.names)
+        self._listing.carry_out(effects)
+
+    def _walk(self) -> list[tuple[Section, NodeId]] | None:
+        """Whom to ask for the names of each section; None if nobody is left for one."""
+        plan: list[tuple[Section, NodeId]] = []
+        for n in self.config.replica_counts():
+            for partition in range(self.config.ring.partitions):
+                primaries = self.config.ring.preference_list(partition, n)[:n]
+                up = [node for node in primaries if node == self._me or self._reachable(node)]
+                if not up:
+                    return None
+                plan.append((Section(partition, n), self._me if self._me in up else up[0]))
+        return plan
+
     def answered(self, answered: Answered) -> None:
         """The outcome of a request of this node's clients."""
         on_outcome = self._waiting.pop(answered.id, None)
@@ -192,8 +236,48 @@ class Objects:
     def lost(self, node: NodeId) -> None:
         """Nothing is heard of `node`: what it was asked is asked elsewhere."""
         self._coordinating.carry_out(self.coordinators.lost(node, self._host.now()))
+        self._listing.carry_out(self.listing.lost(node))
 
     # --- configuration ------------------------------------------------------------------------------------------------
+
+    @property
+    def cluster_key(self) -> bytes:
+        """What clients' contexts are sealed with: all nodes of the cluster know it, other clusters do not."""
+        return self._cluster_key
+
+    def set_bucket(
+        self, bucket: Name, settings: BucketSettings | None, deadline: Instant, on_done: Callable[[str | None], None]
+    ) -> None:
+        """See `api.objects.backend.ObjectBackend`."""
+        self._change(lambda config: with_bucket(config, bucket, settings), deadline, on_done)
+
+    def _change(
+        self,
+        change: Callable[[ObjectConfig], ObjectConfig],
+        deadline: Instant,
+        on_done: Callable[[str | None], None],
+    ) -> None:
+        """Commit the next configuration in the catalog; begin again with the newest where somebody was faster. Raises
+        InvalidInput where the change itself is at fault."""
+        encoded = encode_config(change(self.config))
+
+        def answered(reply: Any) -> None:
+            if not isinstance(reply, ObjectsSet):
+                on_done("the catalog cannot be reached: settings of buckets cannot be changed now")
+                return
+            if reply.config:
+                self.configure(reply.config)
+            if reply.config == encoded:
+                on_done(None)
+            elif self._host.now() >= deadline:
+                on_done("the configuration is being changed by others")
+            else:
+                try:
+                    self._change(change, deadline, on_done)
+                except InvalidInput as error:
+                    on_done(str(error))
+
+        self._catalog(SetObjects(encoded), deadline, answered)
 
     def configure(self, encoded: bytes) -> None:
         """The catalog, or a peer, has a configuration. An older one than this node's changes nothing."""

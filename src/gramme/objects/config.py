@@ -20,6 +20,8 @@ from gramme.objects.store import Keeping
 from gramme.placement.ring import Ring
 
 DEFAULT_N: Final = 3
+FOUNDED_VERSION: Final = 1
+"""Of the configuration that every founder works out for itself from the founding members."""
 
 
 class BucketSettings(msgspec.Struct, frozen=True, kw_only=True):

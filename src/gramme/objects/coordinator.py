@@ -30,6 +30,7 @@ from gramme.objects.messages import (
     Invalid,
     Keep,
     Kept,
+    Listed,
     NotKept,
     Outcome,
     Put,
@@ -59,7 +60,7 @@ class Answered(NamedTuple):
     """Output: the request that `submit` gave the number `id` has this outcome."""
 
     id: int
-    outcome: Outcome
+    outcome: Outcome | Listed
 
 
 class _OwnCopy(NamedTuple):

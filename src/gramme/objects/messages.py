@@ -199,7 +199,36 @@ class Exchange(_Wire, tag="ObjExchange", frozen=True):
     wanted: list[Name] = []
 
 
+# --- lists
+
+
+class ListNames(_Wire, tag="ObjListNames", frozen=True):
+    """Names in one section behind the cursor `after`: keys of `bucket`, or, if that is None, buckets of the type."""
+
+    id: int
+    section: Section
+    bucket_type: bytes
+    bucket: bytes | None
+    after: bytes = b""
+
+
+class NamesListed(_Wire, tag="ObjNamesListed", frozen=True):
+    """One page; `after` is where the next one begins, b"" behind the last."""
+
+    id: int
+    section: Section
+    names: list[bytes]
+    after: bytes = b""
+
+
+class Listed(_Wire, tag="ObjListed", frozen=True):
+    """The outcome of a walk: all names in order, None if it could not be finished."""
+
+    names: list[bytes] | None
+
+
+LISTING_MESSAGES = (ListNames, NamesListed)
 COORDINATOR_MESSAGES = (Coordinate, Coordinated, Fetch, Fetched, Keep, Kept, NotKept)
 HANDOFF_MESSAGES = (HandOff, HandedOff)
 BACKGROUND_MESSAGES = (CompareRoots, RootsDiffer, CompareLeaves, LeavesDiffer, CompareBucket, Exchange)
-MESSAGES = (*COORDINATOR_MESSAGES, *HANDOFF_MESSAGES, *BACKGROUND_MESSAGES)
+MESSAGES = (*COORDINATOR_MESSAGES, *HANDOFF_MESSAGES, *BACKGROUND_MESSAGES, *LISTING_MESSAGES)

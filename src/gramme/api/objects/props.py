@@ -13,10 +13,9 @@ import msgspec
 from gramme.api.http import HttpResponse
 from gramme.api.objects import answers
 from gramme.api.objects.backend import ObjectBackend
-from gramme.api.objects.parameters import parse_count
 from gramme.kernel.errors import InvalidInput
 from gramme.objects.config import BucketSettings, check_settings
-from gramme.objects.quorums import Count
+from gramme.objects.quorums import Count, parse_count
 
 if TYPE_CHECKING:
     from gramme.api.objects.service import Exchange

@@ -243,14 +243,14 @@ class ObjectsApi:
         if not isinstance(outcome, Stored):
             exchange.respond(answers.failed(outcome))
             return
-        location = [(b"Location", location(exchange.name, "keys"))] if made else []
+        headers = [(b"Location", location(exchange.name, "keys"))] if made else []
         if not exchange.query.flag("returnbody", False):
-            exchange.respond(HttpResponse(201 if made else 204, location))
+            exchange.respond(HttpResponse(201 if made else 204, headers))
             return
         versions = _versions(outcome.state)
         assert versions is not None
         answer = self._found(exchange, versions, Context(versions.seen))
-        answer.headers += location
+        answer.headers += headers
         if made and answer.status == 200:
             answer.status = 201
         exchange.respond(answer)
