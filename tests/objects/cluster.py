@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import or_
 from random import Random
 from typing import Any
+
+import msgspec
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import NodeId
@@ -17,7 +21,7 @@ from gramme.objects.anti_entropy import AntiEntropy
 from gramme.objects.coordinator import Answered, Coordinators
 from gramme.objects.dots import BLOCK, DotSource
 from gramme.objects.handoff import HintedHandoff
-from gramme.objects.messages import BACKGROUND_MESSAGES, HANDOFF_MESSAGES, Outcome, Request
+from gramme.objects.messages import BACKGROUND_MESSAGES, HANDOFF_MESSAGES, MESSAGES, Listed, Outcome, Request
 from gramme.objects.replica import ObjectReplica, decode_entry
 from gramme.objects.state import Name, State
 from gramme.objects.store import Keeping, ObjectStore, Section
@@ -26,6 +30,9 @@ from gramme.placement.zones import NodePlace
 from gramme.storage.engine.memory import MemoryEngine
 
 PARTITIONS = 16
+_encode = msgspec.msgpack.Encoder().encode
+_message: Any = reduce(or_, MESSAGES)
+_decode = msgspec.msgpack.Decoder(_message).decode
 _FSYNC_NS = MILLISECOND
 
 
@@ -82,6 +89,7 @@ class Machine:
             self.cluster.send(self.node, target, message)
         for output in effects.outputs:
             assert isinstance(output, Answered)
+            assert not isinstance(output.outcome, Listed)
             self.cluster.answers[(self.node, output.id)] = output.outcome
         if effects.sends_durable or effects.durable_events or effects.records:
             life, end = self.starts, len(self.log)
@@ -143,6 +151,7 @@ class Cluster:
         self.sent.append(message)
         if (source, target) in self.cut or self.rng.random() < self.loss:
             return
+        message = _decode(_encode(message))  # as it arrives on another node
         delay = self.rng.randrange(MILLISECOND // 2, 3 * MILLISECOND)
         self.after(delay, lambda: self.machines[target].deliver(source, message))
 

@@ -489,6 +489,7 @@ class Node:
                 "coordinating": self.router.transactions.coordinating,
                 "recovered": self.router.transactions.recovery.recovered,
             },
+            "objects": self.objects.status(),
             "stale_reads": self.router.stale_reads,
             "snapshots": {"sent": self.snapshots_out.sent, "installed": self.snapshots_in.installed},
         }  # fmt: skip

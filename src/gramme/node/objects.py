@@ -286,6 +286,22 @@ class Objects:
             self.config = config
             self._host.execute(Effects(records=[object_record(Configured(encoded))]), self._coordinating)
 
+    def status(self) -> dict[str, Any]:
+        """What `/cluster` shows of objects."""
+        return {
+            "ready": self.ready,
+            "ring_version": self.config.ring.version,
+            "partitions": self.config.ring.partitions,
+            "waiting": self.waiting,
+            "forwarded": self.coordinators.forwarded,
+            "hinted": self.coordinators.hinted,
+            "hinted_nodes": len(self.store.hinted_nodes()),
+            "hints_delivered": self.handoff.delivered,
+            "repaired_by_reads": self.coordinators.repaired,
+            "exchange_rounds": self.anti_entropy.rounds,
+            "exchanged_states": self.anti_entropy.states_sent,
+        }
+
     def _keeping(self, name: Name) -> Keeping:
         return self.config.keeping(name)
 

@@ -17,7 +17,7 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.errors import Stalled
 from gramme.kernel.ids import NO_NODE, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
-from gramme.objects.merkle import differing, item_hash, pack, unpack
+from gramme.objects.merkle import differing, item_hash, pack, pack_hash, unpack, unpack_hash
 from gramme.objects.messages import (
     CompareBucket,
     CompareLeaves,
@@ -74,7 +74,7 @@ class AntiEntropy:
             self._asked[peer] = now
             self.rounds += 1
             roots = [(section, self._replica.store.tree(section).root()) for section in shared[peer]]
-            out.sends.append((peer, CompareRoots([(section, root) for section, root in roots if root])))
+            out.sends.append((peer, CompareRoots([(section, pack_hash(root)) for section, root in roots if root])))
         self._round_at = Instant(now + (QUICK_NS if self._again else ROUND_NS))
         return out
 
@@ -90,7 +90,7 @@ class AntiEntropy:
         store = self._replica.store
         match message:
             case CompareRoots(roots):
-                self._compare_roots(source, dict(roots), out)
+                self._compare_roots(source, {section: unpack_hash(root) for section, root in roots}, out)
             case RootsDiffer(section, branches):
                 tree = store.tree(section)
                 for branch in differing(tree.branches(), unpack(branches))[:_BRANCHES]:
@@ -104,9 +104,8 @@ class AntiEntropy:
             case LeavesDiffer(section, buckets):
                 for bucket in buckets:
                     store.check_bucket(Place(section, bucket))
-                    items = [
-                        (name, item_hash(encode_name(name), s)) for name, s in store.of_bucket(Place(section, bucket))
-                    ]
+                    known = store.of_bucket(Place(section, bucket))
+                    items = [(name, pack_hash(item_hash(encode_name(name), state))) for name, state in known]
                     out.sends.append((source, CompareBucket(section, bucket, items)))
             case CompareBucket(section, bucket, items):
                 self._compare_bucket(source, Place(section, bucket), items, out)
@@ -122,10 +121,10 @@ class AntiEntropy:
         for section, tree in islice(differ, _SECTIONS):
             out.sends.append((source, RootsDiffer(section, pack(tree.branches()))))
 
-    def _compare_bucket(self, source: NodeId, place: Place, items: Sequence[tuple[Name, int]], out: Effects) -> None:
+    def _compare_bucket(self, source: NodeId, place: Place, items: Sequence[tuple[Name, bytes]], out: Effects) -> None:
         store = self._replica.store
         store.check_bucket(place)
-        theirs = dict(items)
+        theirs = {name: unpack_hash(hashed) for name, hashed in items}
         mine = dict(store.of_bucket(place))
         differs = [name for name, state in mine.items() if theirs.get(name) != item_hash(encode_name(name), state)]
         lacking = [name for name in theirs if name not in mine]

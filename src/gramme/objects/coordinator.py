@@ -49,7 +49,7 @@ from gramme.placement.ring import Ring
 SLOW_NS: Final = 300 * MILLISECOND
 """A replica that has not answered for so long is given up for this request: the next node is asked as well."""
 
-LINGER_NS: Final = 2 * SECOND
+LINGER_NS: Final = SECOND
 """How long a request that is answered waits for its stragglers."""
 
 MOST_CALLS: Final = 10_000
@@ -312,7 +312,7 @@ class Coordinators:
             assert call.state is not None
             missing = core.response()
             self._answer(call, Stored(encode_state(call.state)) if missing is None else _unmet(missing), out)
-            call.deadline = max(call.deadline, Instant(now + LINGER_NS))
+            call.deadline = Instant(now + LINGER_NS)
         if call.answered and not call.asked:
             self._finish_write(call, core, out)
 
@@ -369,7 +369,7 @@ class Coordinators:
             return
         if not call.answered and core.enough():
             self._answer(call, _got(core), out)
-            call.deadline = max(call.deadline, Instant(now + LINGER_NS))
+            call.deadline = Instant(now + LINGER_NS)
         if call.answered and core.settled():
             self._repair(call, core, out)
 

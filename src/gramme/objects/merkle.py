@@ -89,6 +89,16 @@ def rebuilt(items: Iterable[tuple[int, bytes, bytes]]) -> dict[int, int]:
     return {bucket: value for bucket, value in buckets.items() if value != _NOTHING}
 
 
+def pack_hash(value: int) -> bytes:
+    """One hash as 16 bytes: it does not fit the integers of messages."""
+    return value.to_bytes(HASH_BYTES, "big")
+
+
+def unpack_hash(packed: bytes) -> int:
+    """The inverse of `pack_hash`."""
+    return int.from_bytes(packed, "big")
+
+
 def pack(hashes: Sequence[int]) -> bytes:
     """64 hashes as 1,024 bytes; all zero as none."""
     return b"".join(value.to_bytes(HASH_BYTES, "big") for value in hashes) if any(hashes) else b""

@@ -159,7 +159,7 @@ class CompareRoots(_Wire, tag="ObjCompareRoots", frozen=True):
     """Roots of the sender's trees of the sections that sender and receiver keep, in the sender's view of the ring; what
     is not listed is empty. Answered for those that differ."""
 
-    roots: list[tuple[Section, int]]
+    roots: list[tuple[Section, bytes]]
 
 
 class RootsDiffer(_Wire, tag="ObjRootsDiffer", frozen=True):
@@ -189,7 +189,7 @@ class CompareBucket(_Wire, tag="ObjCompareBucket", frozen=True):
 
     section: Section
     bucket: int
-    items: list[tuple[Name, int]]
+    items: list[tuple[Name, bytes]]
 
 
 class Exchange(_Wire, tag="ObjExchange", frozen=True):

@@ -14,6 +14,7 @@ from gramme.api.backend import Backend
 from gramme.api.dynamodb.service import DynamoDbApi
 from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import Handler, HttpRequest, HttpResponse, Respond
+from gramme.api.objects.service import RIAK_VERSION, ObjectsApi
 from gramme.runtime.garbage import GarbagePause
 from gramme.runtime.metrics import CONTENT_TYPE, Counter, Histogram, Metrics
 from gramme.runtime.test_controls import NodeTestControls
@@ -57,6 +58,12 @@ def tables_handler(process: NodeProcess) -> Handler:
         (batches if b".Batch" in request.headers.get(b"x-amz-target", b"") else single)(request, respond)
 
     return _measured(serve, process.metrics)
+
+
+def objects_handler(process: NodeProcess) -> Handler:
+    """Objects in Riak's manner."""
+    rng = process.node.ports.rng
+    return ObjectsApi(process.node.objects, process.clock, rng, RIAK_VERSION, process.log_error).handle
 
 
 class _Bound:

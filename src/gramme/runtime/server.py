@@ -190,13 +190,17 @@ class NodeProcess:
 
     async def _serve(self) -> None:
         """Listen on the admin port at once, on the tables ports when the node can serve."""
-        from gramme.runtime.endpoints import admin_handler, register_metrics, tables_handler
+        from gramme.runtime.endpoints import admin_handler, objects_handler, register_metrics, tables_handler
 
         settings = self.settings
         register_metrics(self.metrics, self.node)
         admin = self._server(admin_handler(self))
         await _bound("admin_port", admin.listen(settings.listen_host, settings.admin_port))
         assert self._stopping is not None
+        while not self.node.objects.ready and not self._stopping.is_set():
+            await asyncio.sleep(_READY_POLL_S)
+        objects = self._server(objects_handler(self))  # they need nobody's quorum
+        objects_port = await _bound("objects_port", objects.listen(settings.listen_host, settings.objects_port))
         while not self.node.ready and not self._stopping.is_set():
             if self.node.refusal:
                 self._fatal(self.node.refusal)
@@ -210,7 +214,8 @@ class NodeProcess:
             await _bound("shared_port", shared)
         gc.collect()
         gc.freeze()
-        sys.stderr.write(f"ready tables=http://{settings.client_host}:{port} admin={settings.admin_port}\n")
+        host = settings.client_host
+        sys.stderr.write(f"ready tables=http://{host}:{port} objects={objects_port} admin={settings.admin_port}\n")
         sys.stderr.flush()
 
     def _server(self, handler: Callable[[HttpRequest, Respond], None]) -> HttpServer:

@@ -97,6 +97,11 @@ class Server(Endpoint):
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def objects_url(self) -> str:
+        """Where objects are served."""
+        return f"http://127.0.0.1:{self.admin_port - 100}"
+
+    @property
     def admin_port(self) -> int:
         """Health, metrics, test controls."""
         return self.port + 200

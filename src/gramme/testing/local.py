@@ -142,6 +142,10 @@ class Cluster(Endpoint):
         """Where node `node` alone serves tables."""
         return f"http://127.0.0.1:{self.port + 1 + node}"
 
+    def objects_url(self, node: int) -> str:
+        """Where node `node` serves objects."""
+        return f"http://127.0.0.1:{self.port + 100 + node}"
+
     def admin_port(self, node: int) -> int:
         """Admin port of node `node`."""
         return self.port + 200 + node

@@ -182,7 +182,8 @@ class Datatypes:
 
     def _read(self, exchange: Exchange, then: Any) -> None:
         settings = self._backend.config.settings(exchange.name)
-        request = Get(exchange.name, read_quorum(exchange.query, settings))
+        members = len(self._backend.config.ring.members)
+        request = Get(exchange.name, read_quorum(exchange.query, settings, members))
         self._backend.submit(request, exchange.deadline, lambda outcome: then(exchange, outcome))
 
     def _change(self, exchange: Exchange, kind: Kind, operation: Operation, then: Any, context: Any = None) -> None:
@@ -194,7 +195,8 @@ class Datatypes:
             seen = unseal(context, self._backend.cluster_key, name.place, name.key)
         elif needs_context(operation):
             raise InvalidInput("what removes something needs the context of what its client has read")
-        quorum = write_quorum(exchange.query, self._backend.config.settings(name))
+        config = self._backend.config
+        quorum = write_quorum(exchange.query, config.settings(name), len(config.ring.members))
         put = Put(name, quorum, kind=kind, operation=operation, context=seen.seen, prefer=seen.fastest)
         self._backend.submit(put, exchange.deadline, lambda outcome: then(exchange, outcome))
 

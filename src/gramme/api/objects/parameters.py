@@ -59,36 +59,32 @@ class Query:
         return int(text)
 
 
-def read_quorum(query: Query, settings: BucketSettings) -> ReadQuorum:
-    """What a read needs. Raises InvalidInput."""
+def read_quorum(query: Query, settings: BucketSettings, members: int) -> ReadQuorum:
+    """What a read needs. Raises InvalidInput. A ring of `members` nodes cannot keep more replicas than that: where it
+    has fewer than n, all of them are the most that anybody can ask for."""
     n = settings.n
+    r = resolve("r", query.count("r"), settings.r, n)
+    pr = resolve("pr", query.count("pr"), settings.pr, n)
     return ReadQuorum(
-        n,
-        resolve("r", query.count("r"), settings.r, n),
-        resolve("pr", query.count("pr"), settings.pr, n),
+        min(n, members),
+        min(r, members),
+        min(pr, members),
         query.flag("notfound_ok", settings.notfound_ok),
         query.flag("basic_quorum", settings.basic_quorum),
     )
 
 
-def write_quorum(query: Query, settings: BucketSettings) -> WriteQuorum:
-    """What a write needs. Raises InvalidInput. A request that names `w` and not `dw` does not wait for more fsyncs than
-    that."""
+def write_quorum(query: Query, settings: BucketSettings, members: int) -> WriteQuorum:
+    """What a write needs; otherwise as `read_quorum`. A request that names `w` and not `dw` does not wait for more
+    fsyncs than that; `rw`, of old clients, stands for both where `w` is not named."""
     n = settings.n
-    w = resolve("w", query.count("w"), settings.w, n)
+    named = "w" if query.get("w") is not None or query.get("rw") is None else "rw"
+    w = resolve(named, query.count(named), settings.w, n)
+    pw = resolve("pw", query.count("pw"), settings.pw, n)
     dw = resolve("dw", query.count("dw"), settings.dw, n)
-    if query.get("dw") is None and query.get("w") is not None:
+    if query.get("dw") is None and query.get(named) is not None:
         dw = min(dw, w)
-    return WriteQuorum(n, w, resolve("pw", query.count("pw"), settings.pw, n), dw)
-
-
-def delete_quorum(query: Query, settings: BucketSettings) -> WriteQuorum:
-    """As `write_quorum`; `rw` counts where `w` is not given."""
-    if query.get("w") is None and query.get("rw") is not None:
-        n = settings.n
-        rw = resolve("rw", query.count("rw"), settings.w, n)
-        return WriteQuorum(n, rw, resolve("pw", query.count("pw"), settings.pw, n), min(rw, n))
-    return write_quorum(query, settings)
+    return WriteQuorum(min(n, members), min(w, members), min(pw, members), min(dw, members))
 
 
 def metadata(headers: Mapping[bytes, bytes]) -> tuple[tuple[str, str], ...]:

@@ -17,16 +17,18 @@ from gramme.api.http import HttpRequest, HttpResponse, Respond
 from gramme.api.objects import answers, conditions
 from gramme.api.objects.backend import ObjectBackend
 from gramme.api.objects.datatypes import Datatypes
-from gramme.api.objects.parameters import Query, delete_quorum, location, metadata, read_quorum, segments, write_quorum
+from gramme.api.objects.parameters import Query, location, metadata, read_quorum, segments, write_quorum
 from gramme.api.objects.props import Props
 from gramme.kernel.errors import InvalidInput
 from gramme.kernel.ports import Clock, Randomness
 from gramme.kernel.time import MILLISECOND, Instant
 from gramme.objects.context import NO_CONTEXT, Context, seal, unseal
 from gramme.objects.messages import Get, Got, Outcome, Put, Stored
-from gramme.objects.quorums import WriteQuorum
 from gramme.objects.state import DEFAULT_TYPE, Name, check_name, decode_state
 from gramme.objects.versions import Value, Versions
+
+RIAK_VERSION: Final = "2.9.10"
+"""What clients ask for to learn which parts of the HTTP API there are; this is the one that ours follows."""
 
 MAX_OBJECT_BYTES: Final = 8 << 20
 DEFAULT_TIMEOUT_MS: Final = 10_000
@@ -126,6 +128,10 @@ class ObjectsApi:
         deadline = Instant(self._clock.instant() + timeout_ms * MILLISECOND)
         return Exchange(request, respond, query, name, deadline)
 
+    @property
+    def _members(self) -> int:
+        return len(self._backend.config.ring.members)
+
     def _draw_key(self) -> bytes:
         return answers.base62(self._rng.randbytes(16)).encode()
 
@@ -144,7 +150,7 @@ class ObjectsApi:
 
     def _get(self, exchange: Exchange) -> None:
         settings = self._backend.config.settings(exchange.name)
-        request = Get(exchange.name, read_quorum(exchange.query, settings))
+        request = Get(exchange.name, read_quorum(exchange.query, settings, self._members))
         self._backend.submit(request, exchange.deadline, self._guarded(exchange, self._got))
 
     def _got(self, exchange: Exchange, outcome: Outcome) -> None:
@@ -176,15 +182,14 @@ class ObjectsApi:
             exchange.respond(answers.text(413, message))
             return
         value = Value(request.body, kind.decode("latin-1"), metadata(request.headers), self._clock.timestamp())
-        put = self._write(exchange, value, write_quorum(exchange.query, self._backend.config.settings(exchange.name)))
+        put = self._write(exchange, value)
         self._if_conditions_hold(exchange, partial(self._send, exchange, put, partial(self._stored, made=made)))
 
     def _delete(self, exchange: Exchange) -> None:
         """A deletion is a write of nothing: it replaces what the client has seen, or, without a context, what is read
         now; a write at the same time survives it as a sibling."""
         value = Value(b"", deleted=True, modified=self._clock.timestamp())
-        quorum = delete_quorum(exchange.query, self._backend.config.settings(exchange.name))
-        put = self._write(exchange, value, quorum)
+        put = self._write(exchange, value)
         if exchange.request.headers.get(b"x-riak-vclock") is not None:
             self._if_conditions_hold(exchange, partial(self._send, exchange, put, self._deleted))
             return
@@ -203,7 +208,7 @@ class ObjectsApi:
 
         self._read_first(exchange, read)
 
-    def _write(self, exchange: Exchange, value: Value, quorum: WriteQuorum) -> Put:
+    def _write(self, exchange: Exchange, value: Value) -> Put:
         settings = self._backend.config.settings(exchange.name)
         if settings.datatype is not None:
             raise InvalidInput(f"the bucket holds values of type {settings.datatype}; use /datatypes/")
@@ -213,6 +218,7 @@ class ObjectsApi:
             name = exchange.name
             context = unseal(vclock.decode("latin-1"), self._backend.cluster_key, name.place, name.key)
         blind = settings.last_write_wins or not settings.allow_mult
+        quorum = write_quorum(exchange.query, settings, self._members)
         return Put(exchange.name, quorum, value, context=context.seen, blind=blind, prefer=context.fastest)
 
     def _if_conditions_hold(self, exchange: Exchange, then: Callable[[], None]) -> None:
@@ -233,7 +239,8 @@ class ObjectsApi:
         self._read_first(exchange, read)
 
     def _read_first(self, exchange: Exchange, then: Callable[[Exchange, Outcome], None]) -> None:
-        get = Get(exchange.name, read_quorum(Query(""), self._backend.config.settings(exchange.name)))
+        settings = self._backend.config.settings(exchange.name)
+        get = Get(exchange.name, read_quorum(Query(""), settings, self._members))
         self._backend.submit(get, exchange.deadline, self._guarded(exchange, then))
 
     def _send(self, exchange: Exchange, put: Put, then: Callable[[Exchange, Outcome], None]) -> None:

@@ -1,0 +1,304 @@
+"""Objects over HTTP, with real processes: what Riak's clients rely on, and what a cut or a crash must not take away."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from email.parser import BytesParser
+from typing import Any
+
+import pytest
+from tests.integration.support import RawAnswer, eventually
+
+from gramme.testing import Cluster, Server
+
+TEXT = {"Content-Type": "text/plain"}
+
+
+def call(url: str, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> RawAnswer:
+    """One request."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    with contextlib.closing(connection):
+        connection.request(method, path, body or None, dict(headers or {}))
+        answer = connection.getresponse()
+        return RawAnswer(answer.status, dict(answer.getheaders()), answer.read())
+
+
+class Bucket:
+    """A bucket at one node."""
+
+    def __init__(self, url: str, name: str, type_: str = "") -> None:
+        self.url = url
+        self.path = (f"/types/{type_}" if type_ else "") + f"/buckets/{name}"
+
+    def get(self, key: str, query: str = "", **headers: str) -> RawAnswer:
+        return call(self.url, "GET", f"{self.path}/keys/{key}{query}", headers=headers)
+
+    def put(self, key: str, body: bytes, query: str = "", **headers: str) -> RawAnswer:
+        return call(self.url, "PUT", f"{self.path}/keys/{key}{query}", body, {**TEXT, **headers})
+
+    def delete(self, key: str, query: str = "", **headers: str) -> RawAnswer:
+        return call(self.url, "DELETE", f"{self.path}/keys/{key}{query}", headers=headers)
+
+    def props(self) -> dict[str, Any]:
+        props: dict[str, Any] = call(self.url, "GET", f"{self.path}/props").json["props"]
+        return props
+
+    def set_props(self, **props: Any) -> RawAnswer:
+        return call(self.url, "PUT", f"{self.path}/props", json.dumps({"props": props}).encode())
+
+
+def hinted_nodes(cluster: Cluster, node: int) -> int:
+    """For how many nodes `node` keeps something."""
+    url = f"http://127.0.0.1:{cluster.admin_port(node)}"
+    found: int = call(url, "GET", "/cluster").json["objects"]["hinted_nodes"]
+    return found
+
+
+def vclock(answer: RawAnswer) -> dict[str, str]:
+    """The header with which a client says what it has seen."""
+    return {"X-Riak-Vclock": answer.headers["X-Riak-Vclock"]}
+
+
+# --- one node: the HTTP API
+
+
+@pytest.fixture
+def url(node: Server) -> str:
+    return node.objects_url
+
+
+def test_what_clients_ask_first(url: str) -> None:
+    resources = call(url, "GET", "/").json
+    assert resources["riak_kv_wm_buckets"] == "/buckets"
+    assert resources["riak_kv_wm_bucket_type"] == "/types"
+    ping = call(url, "GET", "/ping")
+    assert (ping.status, ping.body) == (200, b"OK")
+    assert call(url, "GET", "/stats").json["riak_kv_version"]
+    assert call(url, "GET", "/nothing/here").status == 404
+
+
+def test_an_object_comes_back_with_its_type_and_metadata(url: str) -> None:
+    bucket = Bucket(url, "plain")
+    assert bucket.get("k").status == 404
+    stored = bucket.put("k", b"\x00\xffbytes", **{"Content-Type": "image/png", "X-Riak-Meta-Color": "blue"})
+    assert (stored.status, stored.body) == (204, b"")
+    answer = bucket.get("k")
+    assert (answer.status, answer.body) == (200, b"\x00\xffbytes")
+    assert answer.headers["Content-Type"] == "image/png"
+    assert answer.headers["X-Riak-Meta-color"] == "blue"
+    assert answer.headers["ETag"].startswith('"')
+    assert "GMT" in answer.headers["Last-Modified"]
+    head = call(url, "HEAD", f"{bucket.path}/keys/k")
+    assert (head.status, head.body, head.headers["ETag"]) == (200, b"", answer.headers["ETag"])
+
+
+def test_a_key_is_drawn_for_a_post(url: str) -> None:
+    made = call(url, "POST", "/buckets/drawn/keys", b"x", TEXT)
+    assert made.status == 201
+    location = made.headers["Location"]
+    assert location.startswith("/buckets/drawn/keys/")
+    assert call(url, "GET", location).body == b"x"
+
+
+def test_a_write_with_the_context_replaces_and_one_without_makes_a_sibling(url: str) -> None:
+    bucket = Bucket(url, "siblings")
+    bucket.put("k", b"one")
+    seen = vclock(bucket.get("k"))
+    assert bucket.put("k", b"two", **seen).status == 204
+    assert bucket.get("k").body == b"two"
+    both = bucket.put("k", b"three", "?returnbody=true", **seen)  # seen is of "one"
+    assert both.status == 300
+    lines = both.body.decode().split("\n")
+    assert lines[0] == "Siblings:"
+    tags = [line for line in lines[1:] if line]
+    assert len(tags) == 2
+    assert {bucket.get("k", f"?vtag={tag}").body for tag in tags} == {b"two", b"three"}
+    multipart = bucket.get("k", Accept="multipart/mixed")
+    assert multipart.status == 300
+    head = f"Content-Type: {multipart.headers['Content-Type']}\r\n\r\n".encode()
+    parts = BytesParser().parsebytes(head + multipart.body).get_payload()
+    assert {part.get_payload(decode=True) for part in parts} == {b"two", b"three"}  # type: ignore[union-attr]
+    resolved = bucket.put("k", b"resolved", "?returnbody=true", **vclock(multipart))
+    assert (resolved.status, resolved.body) == (200, b"resolved")
+
+
+def test_a_deletion_leaves_word_of_itself_and_spares_what_it_has_not_seen(url: str) -> None:
+    bucket = Bucket(url, "deleted")
+    assert bucket.delete("k").status == 404
+    bucket.put("k", b"one")
+    assert bucket.delete("k").status == 204
+    gone = bucket.get("k")
+    assert (gone.status, gone.headers["X-Riak-Deleted"]) == (404, "true")
+    assert bucket.put("k", b"again", **vclock(gone)).status == 204
+    seen = vclock(bucket.get("k"))
+    bucket.put("k", b"meanwhile", **seen)
+    bucket.delete("k", **seen)
+    left = bucket.get("k")
+    assert left.status == 300  # the deletion and the write that it had not seen
+
+
+@pytest.mark.parametrize("context", ["AAAA", "not base64!", "a" * 5000, ""])
+def test_a_foreign_or_damaged_context_is_refused(url: str, context: str) -> None:
+    bucket = Bucket(url, "contexts")
+    refused = bucket.put("k", b"x", **{"X-Riak-Vclock": context})
+    assert refused.status == 400
+    bucket.put("other", b"x")
+    assert bucket.put("k", b"x", **vclock(bucket.get("other"))).status == 400
+    assert bucket.get("k").status == 404
+
+
+def test_conditional_requests(url: str) -> None:
+    bucket = Bucket(url, "conditions")
+    assert bucket.put("k", b"one", **{"If-Match": "*"}).status == 412
+    assert bucket.put("k", b"one", **{"If-None-Match": "*"}).status == 204
+    assert bucket.put("k", b"two", **{"If-None-Match": "*"}).status == 412
+    answer = bucket.get("k")
+    tag, date = answer.headers["ETag"], answer.headers["Last-Modified"]
+    assert bucket.get("k", **{"If-None-Match": tag}).status == 304
+    assert bucket.get("k", **{"If-Modified-Since": date}).status == 304
+    assert bucket.get("k", **{"If-None-Match": '"else"'}).body == b"one"
+    assert bucket.put("k", b"two", **vclock(answer), **{"If-Match": '"else"'}).status == 412
+    assert bucket.put("k", b"two", **vclock(answer), **{"If-Match": tag}).status == 204
+    assert bucket.put("k", b"x", **{"If-Unmodified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"}).status == 412
+
+
+def test_properties_of_a_bucket(url: str) -> None:
+    bucket = Bucket(url, "props")
+    before = bucket.props()
+    assert (before["n_val"], before["allow_mult"], before["r"], before["w"]) == (3, True, "quorum", "quorum")
+    assert bucket.set_props(allow_mult=False, n_val=5, w="all").status == 204
+    after = bucket.props()
+    assert (after["n_val"], after["allow_mult"], after["w"]) == (5, False, "all")
+    bucket.put("k", b"one")
+    bucket.put("k", b"two")
+    assert (bucket.get("k").status, bucket.get("k").body) == (200, b"two")
+    assert call(url, "DELETE", f"{bucket.path}/props").status == 204
+    assert bucket.props() == before
+    assert bucket.get("k").body == b"two"  # found where the former n had put it
+
+
+@pytest.mark.parametrize(
+    ("props", "text"),
+    [
+        ({"n_val": 0}, "n_val 0 is out of range"),
+        ({"n_val": "3"}, "n_val must be an integer"),
+        ({"r": 9}, "r-value 9 is out of range"),
+        ({"allow_mult": "yes"}, "allow_mult must be true or false"),
+        ({"search_index": "x"}, "search_index is not supported"),
+    ],
+)
+def test_properties_that_cannot_be_are_refused(url: str, props: dict[str, Any], text: str) -> None:
+    refused = Bucket(url, "refused").set_props(**props)
+    assert refused.status == 400
+    assert text in refused.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("?r=4", "r-value 4 is out of range: 1 to 3"),
+        ("?r=none", "r query parameter must be an integer or one of"),
+        ("?pr=-1", "pr query parameter"),
+        ("?timeout=0", "timeout must be"),
+        ("?notfound_ok=maybe", "notfound_ok query parameter must be true or false"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused(url: str, query: str, text: str) -> None:
+    refused = Bucket(url, "refused").get("k", query)
+    assert refused.status == 400
+    assert text in refused.body.decode()
+
+
+def test_what_is_missing_or_too_large_is_refused(url: str) -> None:
+    bucket = Bucket(url, "refused")
+    untyped = call(url, "PUT", f"{bucket.path}/keys/k", b"x")
+    assert (untyped.status, b"Content-Type" in untyped.body) == (400, True)
+    assert bucket.put("k" * 5000, b"x").status == 400
+    assert bucket.put("k", b"x" * (9 << 20)).status == 413
+    assert call(url, "PATCH", f"{bucket.path}/keys/k").status == 405
+
+
+def test_names_may_hold_anything(url: str) -> None:
+    bucket = Bucket(url, "a%2Fb%20c")
+    assert bucket.put("%C3%A4%2F%3F", b"escaped").status == 204
+    assert bucket.get("%C3%A4%2F%3F").body == b"escaped"
+    assert call(url, "GET", f"{bucket.path}/keys?keys=true").json == {"keys": ["ä/?"]}
+
+
+def test_lists_of_keys_and_buckets(url: str) -> None:
+    bucket = Bucket(url, "listed")
+    for n in range(25):
+        bucket.put(f"k{n:02}", b"x")
+    bucket.delete("k07")
+    keys = call(url, "GET", f"{bucket.path}/keys?keys=true").json["keys"]
+    assert keys == [f"k{n:02}" for n in range(25) if n != 7]
+    assert call(url, "GET", f"{bucket.path}/keys?keys=stream").json["keys"] == keys
+    assert "listed" in call(url, "GET", "/buckets?buckets=true").json["buckets"]
+    assert call(url, "GET", "/buckets").status == 400
+
+
+# --- three nodes
+
+
+def test_every_node_serves_every_object(three: Cluster) -> None:
+    for n in range(12):
+        assert Bucket(three.objects_url(n % 3), "spread").put(f"k{n}", b"v%d" % n).status == 204
+    for n in range(12):
+        assert Bucket(three.objects_url((n + 1) % 3), "spread").get(f"k{n}").body == b"v%d" % n
+    Bucket(three.objects_url(0), "spread").set_props(last_write_wins=True)
+    eventually(
+        "all nodes know the property",
+        lambda: all(Bucket(three.objects_url(n), "spread").props()["last_write_wins"] for n in range(3)),
+    )
+
+
+def test_writes_go_on_while_nodes_are_down_and_reach_them_when_they_are_back(three: Cluster) -> None:
+    """Rows A21 and A22: with w=1 one node is enough; nobody reads, and all the same every replica gets it."""
+    three.kill(1, 2)
+    alone = Bucket(three.objects_url(0), "alone")
+    for n in range(20):
+        assert alone.put(f"k{n}", b"written alone", "?w=1").status == 204
+        assert alone.get(f"k{n}", "?r=1").body == b"written alone"
+    unmet = alone.put("two", b"x", "?w=2&timeout=1500")
+    assert (unmet.status, unmet.body) == (503, b"W-value unsatisfied: 1/2\n")
+    assert alone.get("k0", "?pr=2&timeout=1500").body == b"PR-value unsatisfied: 1/2\n"
+    eventually("hints are kept", lambda: hinted_nodes(three, 0) == 2)
+    time.sleep(1.5)  # the last write lingers for a second before its hints are kept
+    three.start_all()
+    others = [Bucket(three.objects_url(n), "alone") for n in (1, 2)]
+    eventually("hints are delivered", lambda: sum(hinted_nodes(three, n) for n in range(3)) == 0)
+    three.kill(0)
+    for bucket in others:
+        assert all(bucket.get(f"k{n}", "?r=2").body == b"written alone" for n in range(20))
+    three.start_all()
+
+
+def test_what_was_acknowledged_survives_the_death_of_all_nodes(three: Cluster) -> None:
+    buckets = [Bucket(three.objects_url(n), "durable") for n in range(3)]
+
+    def write(n: int) -> str | None:
+        return f"k{n}" if buckets[n % 3].put(f"k{n}", b"v%d" % n).status == 204 else None
+
+    with ThreadPoolExecutor(8) as pool:
+        stored = [key for key in pool.map(write, range(150)) if key is not None]
+    three.kill(0, 1, 2)
+    three.start_all()
+    assert len(stored) == 150
+    assert all(buckets[1].get(key).body == b"v" + key[1:].encode() for key in stored)
+
+
+def test_concurrent_writers_lose_nothing(three: Cluster) -> None:
+    """Each writer adds a sibling without having read: all of them are there, at every node."""
+
+    def write(n: int) -> int:
+        return Bucket(three.objects_url(n % 3), "carts").put("anna", b"item%d" % n).status
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(write, range(12))) == [204] * 12
+    answer = Bucket(three.objects_url(0), "carts").get("anna", "?r=3", Accept="multipart/mixed")
+    assert answer.body.count(b"item") == 12
