@@ -104,6 +104,7 @@ class Objects:
         catalog: Callable[[SetObjects, Instant, Callable[[Any], None]], None],
     ) -> None:
         self._host = host
+        self._on = settings.objects
         self._catalog = catalog
         self._cluster_key = blake2b(cluster, person=b"contexts").digest()
         self._me = settings.me
@@ -120,6 +121,8 @@ class Objects:
 
     def recover(self, records: Iterable[tuple[Lsn, Record]], damaged: bool) -> None:
         """Replay this node's OBJECT records. `damaged`: some are missing, so what this node wrote may be too."""
+        if not self._on:
+            return
         entries = [decode_entry(record.body) for _, record in records if record.kind is RecordKind.OBJECT]
         changes = [entry for entry in entries if not isinstance(entry, Configured | Reserved)]
         clean = not damaged and (not changes or isinstance(changes[-1], Stopped))
@@ -148,12 +151,16 @@ class Objects:
 
     def start(self) -> None:
         """This boot is durable: peers may hear of this node."""
+        if not self._on:
+            return
         self._reserve()
         self._handing_off.carry_out(Effects())
         self._comparing.carry_out(Effects())
 
     def handlers(self) -> dict[type, Callable[[NodeId, Any], None]]:
         """Who takes which message."""
+        if not self._on:
+            return {}
         return (
             dict.fromkeys(COORDINATOR_MESSAGES, self._coordinating.step)
             | dict.fromkeys(HANDOFF_MESSAGES, self._handing_off.step)
@@ -181,12 +188,17 @@ class Objects:
 
     def checkpoint(self) -> list[Record]:
         """What no row holds, for a new segment of the log."""
+        if not self._on:
+            return []
         records = [object_record(Configured(encode_config(self.config)))]
         return records if self._reserved.end == 0 else [*records, object_record(self._reserved)]
 
     def stop(self, on_done: Callable[[], None]) -> None:
         """A graceful stop: number no write any more, and note durably that nothing is owed, so that the next start may
         trust what it finds (`gramme.objects.dots`)."""
+        if not self._on:
+            on_done()
+            return
         self.ready = False
         self.dots.close()
         self._on_stopped = on_done
@@ -235,6 +247,8 @@ class Objects:
 
     def lost(self, node: NodeId) -> None:
         """Nothing is heard of `node`: what it was asked is asked elsewhere."""
+        if not self._on:
+            return
         self._coordinating.carry_out(self.coordinators.lost(node, self._host.now()))
         self._listing.carry_out(self.listing.lost(node))
 
@@ -281,6 +295,8 @@ class Objects:
 
     def configure(self, encoded: bytes) -> None:
         """The catalog, or a peer, has a configuration. An older one than this node's changes nothing."""
+        if not self._on:
+            return
         config = decode_config(encoded)
         if config.version > self.config.version:
             self.config = config
@@ -288,6 +304,8 @@ class Objects:
 
     def status(self) -> dict[str, Any]:
         """What `/cluster` shows of objects."""
+        if not self._on:
+            return {}
         return {
             "ready": self.ready,
             "ring_version": self.config.ring.version,

@@ -67,6 +67,7 @@ class NodeSettings:
     outcome_window_ns: int = 10 * SECOND
     outcome_limit: int = 1_000_000
     request_limit: int = 20_000
+    objects: bool = True  # whether the node keeps objects beside tables; simulated runs of tables alone do not
     stream_retention_ns: int = RETENTION_S * SECOND
     transaction_limit: int = 1_000  # that a node coordinates at a time
 

@@ -147,6 +147,7 @@ class SimCluster:
             retain_log_bytes=config.retain_log_bytes,
             stream_retention_ns=config.stream_retention_ns,
             free_space_reserve_bytes=_RESERVE_BYTES,
+            objects=config.objects,
         )
 
     def crash(self, node: NodeId, power: bool) -> None:

@@ -44,6 +44,7 @@ class SimConfig:
     stream_retention_ns: int = 24 * 3_600 * SECOND
     tellers: int = 0  # clients of the bank (`accounts`, `tellers`): transactions
     accounts: int = 5  # of one generation of the bank
+    objects: bool = False  # the nodes keep objects too
     transacted: float = 0.0  # share of transactions among the operations of `clients`
     conditional: float = 0.35  # share of conditional writes among writes
     reads: float = 0.45
