@@ -40,7 +40,8 @@ def _gramme(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_one_line_says_that_it_is_ready(on_disk: Server) -> None:
     lines = [line for line in on_disk.log.splitlines() if line.startswith("ready")]
-    assert lines == [f"ready tables={on_disk.endpoint_url} admin={on_disk.admin_port}"]
+    objects_port = on_disk.admin_port - 100
+    assert lines == [f"ready tables={on_disk.endpoint_url} objects={objects_port} admin={on_disk.admin_port}"]
 
 
 def test_health_metrics_and_cluster_answer_on_the_admin_port(on_disk: Server) -> None:
