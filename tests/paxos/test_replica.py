@@ -26,7 +26,7 @@ from gramme.paxos.messages import (
     Release,
     Suffix,
 )
-from gramme.paxos.outputs import Chosen, LostLeadership
+from gramme.paxos.outputs import BecameLeader, Chosen, LostLeadership
 from gramme.paxos.recovery import fold
 from gramme.paxos.replica import NotLeader
 from gramme.paxos.settings import PaxosSettings
@@ -379,3 +379,19 @@ def test_a_snapshot_that_is_not_newer_changes_nothing() -> None:
     assert [record.kind for record in effects.records] == [RecordKind.BASE]
     assert isinstance(effects.sends_durable[0][1], Behind)
     assert (node.chosen_slot, node.last_slot) == (9, 9)
+
+
+def test_a_group_of_one_waits_for_its_disk_however_slow() -> None:
+    """An embedded node on a busy machine: its first promise was durable after the campaign's time limit, and it never
+    led again, since it had nobody to ask whether the leader was heard."""
+    state = founding_state(GROUP, [N0])
+    state.founding = False
+    node = replica(N0, state)
+    begun = node.start(T)
+    later = Instant(T + 60 * SECOND)
+    assert node.next_deadline() is None
+    assert not node.tick(later)
+    (promised,) = begun.durable_events
+    installed = node.on_durable(promised, later)
+    outputs = [output for event in installed.durable_events for output in node.on_durable(event, later).outputs]
+    assert any(isinstance(output, BecameLeader) for output in outputs)

@@ -204,7 +204,7 @@ class GroupReplica:
             out.durable_events.append(LogDurable(0, acceptor.log_ballot, acceptor.log.last_slot))
         if self._founding and self.me == ballot_node(acceptor.promised):
             return out
-        if len(acceptor.members) == 1:
+        if self._alone:
             self._prepare(Ballot(0), now, out)
             return self._settle(now, out)
         holder = ballot_node(acceptor.promised)
@@ -270,7 +270,14 @@ class GroupReplica:
             return None
         if self.leader is not None:
             return self.leader.next_deadline()
-        return self._timer.at if self.campaign is None else self.campaign.deadline
+        if self.campaign is None:
+            return self._timer.at
+        return None if self._alone else self.campaign.deadline
+
+    @property
+    def _alone(self) -> bool:
+        """A group of one waits for its own disk, however slow: nobody else could lead, and nobody can be asked."""
+        return len(self.members) == 1
 
     def tick(self, now: Instant) -> Effects:
         """Do what is due at `now`; harmless when nothing is."""
@@ -282,7 +289,7 @@ class GroupReplica:
             if self.leader.must_step_down(now):
                 self._resign(now, out)
         elif self.campaign is not None:
-            if self.campaign.deadline <= now:
+            if self.campaign.deadline <= now and not self._alone:
                 self._fail_campaign(now)
         elif self._timer.at is not None and self._timer.at <= now:
             self._consider_campaign(now, out)
