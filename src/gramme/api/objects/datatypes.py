@@ -8,13 +8,14 @@ Rule: the bucket's type says what its values are, before anything is written.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from gramme.api.http import HttpResponse
 from gramme.api.objects import answers
 from gramme.api.objects.backend import ObjectBackend
+from gramme.api.objects.exchange import Exchange
 from gramme.api.objects.parameters import location, read_quorum, write_quorum
 from gramme.kernel.errors import InvalidInput
 from gramme.kernel.ports import Clock
@@ -34,9 +35,6 @@ from gramme.objects.merge_types import (
 )
 from gramme.objects.messages import Get, Got, Outcome, Put, Stored
 from gramme.objects.state import decode_state
-
-if TYPE_CHECKING:
-    from gramme.api.objects.service import Exchange
 
 _SUFFIXES: Final[dict[str, Kind]] = {
     "counter": "counter", "set": "set", "register": "register", "flag": "flag", "map": "map"

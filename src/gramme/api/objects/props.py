@@ -6,19 +6,17 @@ by name, not dropped; those that Riak shows and nobody can change here may be se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from gramme.api.http import HttpResponse
 from gramme.api.objects import answers
 from gramme.api.objects.backend import ObjectBackend
+from gramme.api.objects.exchange import Exchange
 from gramme.kernel.errors import InvalidInput
 from gramme.objects.config import BucketSettings, check_settings
 from gramme.objects.quorums import Count, parse_count
-
-if TYPE_CHECKING:
-    from gramme.api.objects.service import Exchange
 
 _COUNTS: Final = ("r", "w", "pr", "pw", "dw")
 _FLAGS: Final = ("allow_mult", "last_write_wins", "notfound_ok", "basic_quorum")

@@ -17,6 +17,7 @@ from gramme.api.http import HttpRequest, HttpResponse, Respond
 from gramme.api.objects import answers, conditions
 from gramme.api.objects.backend import ObjectBackend
 from gramme.api.objects.datatypes import Datatypes
+from gramme.api.objects.exchange import Exchange
 from gramme.api.objects.parameters import Query, location, metadata, read_quorum, segments, write_quorum
 from gramme.api.objects.props import Props
 from gramme.kernel.errors import InvalidInput
@@ -39,19 +40,6 @@ _RESOURCES: Final = {
     "riak_kv_wm_ping": "/ping", "riak_kv_wm_props": "/buckets", "riak_kv_wm_stats": "/stats",
 }  # fmt: skip
 _encode: Final = msgspec.json.Encoder().encode
-
-
-class Exchange:
-    """One request on its way: what it names, how long it may take, and where its answer goes."""
-
-    __slots__ = ("deadline", "name", "query", "request", "respond")
-
-    def __init__(self, request: HttpRequest, respond: Respond, query: Query, name: Name, deadline: Instant) -> None:
-        self.request = request
-        self.respond = respond
-        self.query = query
-        self.name = name
-        self.deadline = deadline
 
 
 class ObjectsApi:
