@@ -46,6 +46,7 @@ class Machine:
         self.durable = 0
         self.starts = 0
         self.up = False
+        self.full = False  # no room on its disk
         self.start(clean=True)
 
     def start(self, clean: bool) -> None:
@@ -53,7 +54,7 @@ class Machine:
         self.starts += 1
         self.up = True
         store = ObjectStore(MemoryEngine(lambda done: done()), PARTITIONS, lambda _name: Keeping())
-        self.replica = ObjectReplica(self.node, store)
+        self.replica = ObjectReplica(self.node, store, lambda: self.full)
         self.replica.replay(decode_entry(body) for body in self.log)
         self.dots = DotSource(self.node, BLOCK * (self.starts - 1), clean)
         end = self.dots.wanted()

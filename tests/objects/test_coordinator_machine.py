@@ -10,7 +10,7 @@ from tests.objects.cluster import Cluster
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import SECOND
 from gramme.objects.merge_types import ChangeSet, Increment, Typed, value_of
-from gramme.objects.messages import Coordinate, Get, Got, Invalid, Put, Stored, Unmet
+from gramme.objects.messages import Busy, Coordinate, Get, Got, Invalid, Put, Stored, Unmet
 from gramme.objects.quorums import ReadQuorum, WriteQuorum
 from gramme.objects.state import Name, State, decode_state
 from gramme.objects.versions import NO_VECTOR, Value, Vector, Versions
@@ -217,3 +217,17 @@ def test_no_acknowledged_write_is_lost_under_one_crash_at_a_time(seed: int) -> N
             found += [sibling.value.body.decode() for sibling in known.siblings]
     assert set(acknowledged) <= set(found)
     assert len(acknowledged) > 30
+
+
+def test_a_node_without_room_takes_nothing_and_others_do() -> None:
+    cluster = Cluster(5)
+    first = cluster.primaries(_NAME)[0]
+    cluster.machines[first].full = True
+    for node in range(5):
+        assert isinstance(cluster.ask(node, _put(f"v{node}")), Stored)
+    assert cluster.known(_NAME)[first] is None
+    assert len(_texts(cluster.ask(first, Get(_NAME, _R2)))) == 5
+    for machine in cluster.machines:
+        machine.full = True
+    assert isinstance(cluster.ask(first, _put("refused")), Busy)
+    assert isinstance(cluster.ask(4, _put("refused")), Busy)

@@ -380,7 +380,7 @@ class Node:
             return
         low = self.ports.log_disk.free_bytes() < self.settings.free_space_reserve_bytes
         if low != self._low_space:
-            self._low_space = low
+            self._low_space = self.objects.low_space = low
             self.ports.log_event("free space", {"below_reserve": low})
             for partition in self.groups.partitions.values():
                 partition.refusing = low

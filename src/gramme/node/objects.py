@@ -111,6 +111,7 @@ class Objects:
         self._reachable = reachable
         self.config = ObjectConfig(FOUNDED_VERSION, founded(places_of(settings)))
         self.ready = False
+        self.low_space = False  # the node sets it: below the reserve nothing new is taken
         self._waiting: dict[int, OnOutcome] = {}
         self._shared_of = 0
         self._shared: dict[NodeId, list[Section]] = {}
@@ -133,7 +134,7 @@ class Objects:
             elif isinstance(entry, Reserved):
                 self._reserved = entry
         self.store = ObjectStore(self._host.ports.engine, self.config.ring.partitions, self._keeping)
-        self.replica = ObjectReplica(self._me, self.store)
+        self.replica = ObjectReplica(self._me, self.store, self._full)
         self.replica.replay(entries)
         self.dots = DotSource(self._me, self._reserved.end, clean, self._reserved.trusted_from)
         rng = self._host.ports.rng
@@ -319,6 +320,9 @@ class Objects:
             "exchange_rounds": self.anti_entropy.rounds,
             "exchanged_states": self.anti_entropy.states_sent,
         }
+
+    def _full(self) -> bool:
+        return self.low_space or self._host.log.full
 
     def _keeping(self, name: Name) -> Keeping:
         return self.config.keeping(name)

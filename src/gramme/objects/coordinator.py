@@ -212,6 +212,9 @@ class Coordinators:
     def _send_on(self, call: _Call, now: Instant, out: Effects) -> None:
         """To a primary that was not tried yet; without one, this node stands in."""
         likely = [node for node in call.primaries if node not in call.tried and self._reachable(node)]
+        if not likely and self._me in call.tried:
+            self._answer(call, Busy("no node that could be asked has room for it"), out)
+            return
         if not likely:
             self._coordinate(call, now, out)
             return
@@ -251,13 +254,23 @@ class Coordinators:
             self._answer(call, Invalid(str(error)), out)
             return
         except Stalled as error:
-            self._answer(call, Busy(str(error)), out)
+            self._give_away(call, str(error), now, out)
             return
         call.core = core
         core.add_result(self._me, durable=False)
         out.durable_events.append(_OwnCopy(call.id))
         self._ask_to_keep(call, [target for target in targets if target.node != self._me], out)
         self._settle_write(call, core, now, out)
+
+    def _give_away(self, call: _Call, reason: str, now: Instant, out: Effects) -> None:
+        """This node has no room: another primary may have (row A21). Who was sent the request says no, and is not asked
+        again."""
+        call.core = None
+        if call.origin == self._me and self._me not in call.tried:
+            call.tried[self._me] = None
+            self._send_on(call, now, out)
+        else:
+            self._answer(call, Busy(reason), out)
 
     def _me_first(self, call: _Call) -> tuple[NodeId, ...]:
         """The preference list, this node the first of the fallbacks if it is one."""

@@ -7,7 +7,7 @@ durable; what is kept for another node is a hint and no replica, but a reader wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -91,11 +91,16 @@ def decode_entry(body: bytes) -> ObjectEntry:
         raise Corruption(f"an object's log record does not decode: {error}") from error
 
 
-class ObjectReplica:
-    """See the module."""
+def _roomy() -> bool:
+    return False
 
-    def __init__(self, me: NodeId, store: ObjectStore) -> None:
+
+class ObjectReplica:
+    """See the module. `full` says that there is no room for more, on the disk or in the log's queue."""
+
+    def __init__(self, me: NodeId, store: ObjectStore, full: Callable[[], bool] = _roomy) -> None:
         self._me = me
+        self._full = full
         self.store = store
         self.kept = 0
         self.refused = 0
@@ -110,8 +115,10 @@ class ObjectReplica:
         return state
 
     def keep(self, name: Name, state: State, stands_for: NodeId, out: Effects) -> None:
-        """Join `state` to what is known (or kept for `stands_for`). Raises Stalled, and changes nothing, if the engine
-        is behind."""
+        """Join `state` to what is known (or kept for `stands_for`). Raises Stalled, and changes nothing, if there is no
+        room or the engine is behind."""
+        if self._full():
+            raise Stalled("this node takes no more until space is free")
         if stands_for == self._me:
             stands_for = NO_NODE
         if self._join(name, state, stands_for):
