@@ -10,6 +10,8 @@ from tests.node.three import ALL, DELETE, ITEM, KEY, N0, N1, N2, SCHEMA, STRONG,
 from gramme.kernel.ids import CATALOG_GROUP, CommandId, GroupId, NodeId, Slot, ballot_round
 from gramme.kernel.record import RecordKind
 from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.node.extents import first_extent
+from gramme.storage.engine.rows import extent_range
 from gramme.storage.log.layout import (
     IDENTIFIER_BYTES,
     IDENTIFIERS_AT,
@@ -89,11 +91,14 @@ def test_a_lost_install_is_never_harmless_since_it_carries_a_promise() -> None:
     """Simulation (rot, seed 6): its slot is the one *before* its suffix, so it counted as applied; the replica went on
     with an older ballot for its log, and two barriers were chosen for one slot."""
     three, table, group = _with_a_table()
+    _write(three, table, 5)
     three.lead(N1, group)
     _write(three, table, 5)
     three.run(2 * SECOND)  # flushed
     three.crash(N2)
-    lost = _damage(three, N2, group, RecordKind.INSTALL)
+    installs = [i.slot for _, i in _identifiers(three, N2) if (i.group, i.kind) == (group, RecordKind.INSTALL)]
+    lost = _damage(three, N2, group, RecordKind.INSTALL, max(installs))
+    assert lost.slot > 0
     three.start(N2)
     partition = three.replica(N2, group)
     assert partition.applied.slot >= lost.slot
@@ -137,6 +142,26 @@ def test_a_group_whose_creation_is_lost_is_not_made_anew() -> None:
     assert not _hosted(three, group), "the damage is gone, and what it did was forgotten"
     three.crash(N1)
     assert _no_leader(three, group, 5 * SECOND)
+
+
+def test_a_table_of_which_a_replica_is_lost_leaves_nothing_behind_when_it_is_deleted() -> None:
+    three, table, group = _with_a_table()
+    _write(three, table, 5)
+    three.run(2 * SECOND)
+    three.crash(N2)
+    _damage(three, N2, group, RecordKind.CREATE)
+    three.start(N2)
+    three.run(5 * SECOND)
+    assert not _hosted(three, group)
+    rows = three.cluster.machines[N2].engine
+    assert list(rows.scan(*extent_range(first_extent(group))))
+    three.delete()
+    assert not list(rows.scan(*extent_range(first_extent(group))))
+    for _ in range(2):
+        assert group not in three.node(N2).groups.amnesiac
+        assert group in three.node(N2).groups.dropped
+        three.crash(N2)
+        three.start(N2)
 
 
 def _hosted(three: Three, group: GroupId) -> bool:

@@ -78,6 +78,7 @@ class Groups:
         for _, record in records:
             if record.kind is RecordKind.DROP:
                 self.dropped[record.group] = None
+                self.amnesiac.pop(record.group, None)
             elif record.kind is RecordKind.AMNESIA:
                 self.amnesiac[record.group] = record.body.decode()
         for _, state in sorted(fold(records).items()):
@@ -193,9 +194,12 @@ class Groups:
             self._tell_ready.pop(group, None)
             if partition is not None:
                 partition.close()
+            if partition is not None or group in self.lost:
                 batch = Batch()
-                forget_group(batch, group, partition.extent)
+                forget_group(batch, group, read_extent(self._host.ports.engine, group))
                 self._write(batch)
+            self.lost.pop(group, None)
+            self.amnesiac.pop(group, None)
         self._host.execute(Effects(records=records, sends_durable=[(requester, GroupsDropped(groups))]), self)
 
     def _write(self, batch: Batch) -> None:
