@@ -302,3 +302,105 @@ def test_concurrent_writers_lose_nothing(three: Cluster) -> None:
         assert list(pool.map(write, range(12))) == [204] * 12
     answer = Bucket(three.objects_url(0), "carts").get("anna", "?r=3", Accept="multipart/mixed")
     assert answer.body.count(b"item") == 12
+
+
+# --- bucket types
+
+
+def make_type(cluster: Cluster, type_: str, **props: Any) -> None:
+    """Make a bucket type at node 0, and wait until every node knows it."""
+    path = f"/types/{type_}/props"
+    made = call(cluster.objects_url(0), "PUT", path, json.dumps({"props": props}).encode())
+    assert (made.status, made.body) == (204, b"")
+    urls = [cluster.objects_url(n) for n in range(3)]
+    eventually("all nodes know the type", lambda: all(call(url, "GET", path).status == 200 for url in urls))
+
+
+class Values:
+    """Values of a merge type."""
+
+    def __init__(self, cluster: Cluster, type_: str) -> None:
+        self._urls = [cluster.objects_url(n) for n in range(3)]
+        self._path = f"/types/{type_}/buckets/values/datatypes"
+
+    def read(self, node: int, key: str, query: str = "") -> Any:
+        return call(self._urls[node], "GET", f"{self._path}/{key}{query}").json
+
+    def change(self, node: int, key: str, operation: Any, query: str = "") -> RawAnswer:
+        return call(self._urls[node], "POST", f"{self._path}/{key}{query}", json.dumps(operation).encode())
+
+
+def test_a_bucket_type_is_made_once_and_known_at_every_node(three: Cluster) -> None:
+    url = three.objects_url(0)
+    assert call(url, "GET", "/types/five/props").status == 404
+    unknown = Bucket(url, "b", "five").put("k", b"x")
+    assert (unknown.status, unknown.body) == (404, b"Unknown bucket type: five\n")
+    make_type(three, "five", n_val=5, allow_mult=False)
+    again = call(url, "PUT", "/types/five/props", b'{"props":{}}')
+    assert (again.status, again.body) == (400, b"the bucket type exists already\n")
+    bucket = Bucket(three.objects_url(1), "b", "five")
+    assert (bucket.props()["n_val"], bucket.props()["allow_mult"]) == (5, False)
+    bucket.put("k", b"one")
+    bucket.put("k", b"two")
+    assert Bucket(three.objects_url(2), "b", "five").get("k").body == b"two"
+    assert Bucket(url, "b").get("k").status == 404  # another type, another bucket
+
+
+@pytest.mark.parametrize(
+    ("type_", "props", "text"),
+    [
+        ("default", {}, "exists already"),
+        ("t", {"datatype": "hll"}, "datatype 'hll' is unknown"),
+        ("t", {"datatype": 1}, "datatype must be a string"),
+        ("t", {"datatype": "set", "allow_mult": False}, "a datatype needs allow_mult"),
+        ("t" * 256, {}, "the bucket type has 256 bytes"),
+    ],
+)
+def test_types_that_cannot_be_are_refused(url: str, type_: str, props: dict[str, Any], text: str) -> None:
+    refused = call(url, "PUT", f"/types/{type_}/props", json.dumps({"props": props}).encode())
+    assert refused.status == 400
+    assert text in refused.body.decode()
+    assert call(url, "GET", "/types/t/props").status == 404
+
+
+def test_a_bucket_keeps_the_datatype_of_its_type(url: str) -> None:
+    refused = Bucket(url, "typed").set_props(datatype="set")
+    assert (refused.status, refused.body) == (400, b"the datatype of a bucket cannot be changed\n")
+
+
+def test_sets_counters_and_maps_join_what_was_done_at_different_nodes(three: Cluster) -> None:
+    for kind in ("set", "counter", "map"):
+        make_type(three, f"{kind}s", datatype=kind)
+    sets, counters, maps = (Values(three, f"{kind}s") for kind in ("set", "counter", "map"))
+    assert sets.change(0, "s", {"add_all": ["a", "b"]}).status == 204
+    seen = sets.read(1, "s")
+    assert (seen["type"], seen["value"]) == ("set", ["a", "b"])
+    assert sets.change(1, "s", {"add": "a"}).status == 204  # nobody who removes has seen this addition
+    assert sets.change(2, "s", {"remove_all": ["a", "b"], "context": seen["context"]}).status == 204
+    assert sets.read(0, "s", "?r=3")["value"] == ["a"]
+    assert sets.change(0, "s", {"remove": "a"}).status == 400
+
+    with ThreadPoolExecutor(6) as pool:
+        done = list(pool.map(lambda n: counters.change(n % 3, "c", {"increment": n}).status, range(12)))
+    assert done == [204] * 12
+    assert counters.change(0, "c", -6, "?returnbody=true").status == 200
+    assert counters.read(1, "c", "?r=3") == {"type": "counter", "value": 60}
+
+    change = {"update": {"name_register": "anna", "tags_set": {"add": "x"}, "logins_counter": 1, "up_flag": "enable"}}
+    assert maps.change(0, "m", change).status == 204
+    seen = maps.read(2, "m")
+    assert seen["value"] == {"name_register": "anna", "tags_set": ["x"], "logins_counter": 1, "up_flag": True}
+    assert maps.change(1, "m", {"remove": ["tags_set"], "context": seen["context"]}).status == 204
+    assert "tags_set" not in maps.read(0, "m", "?r=3")["value"]
+
+
+def test_counters_on_their_own(url: str) -> None:
+    path = "/buckets/numbers/counters/hits"
+    assert call(url, "GET", path).status == 404
+    assert call(url, "POST", path, b"5").status == 204
+    assert call(url, "POST", f"{path}?returnvalue=true", b"-2").body == b"3"
+    assert call(url, "GET", path).body == b"3"
+    for refused in (b"", b"x", b"--1", b"1.5", b"9223372036854775808"):
+        assert call(url, "POST", path, refused).status == 400
+    assert call(url, "POST", f"{path}?returnvalue=maybe", b"1").status == 400
+    assert call(url, "GET", path).body == b"3"  # what is refused changes nothing

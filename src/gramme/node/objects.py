@@ -30,6 +30,7 @@ from gramme.objects.config import (
     decode_config,
     encode_config,
     with_bucket,
+    with_type,
 )
 from gramme.objects.coordinator import Answered, Coordinators
 from gramme.objects.dots import DotSource
@@ -265,6 +266,12 @@ class Objects:
     ) -> None:
         """See `api.objects.backend.ObjectBackend`."""
         self._change(lambda config: with_bucket(config, bucket, settings), deadline, on_done)
+
+    def make_type(
+        self, type_: bytes, settings: BucketSettings, deadline: Instant, on_done: Callable[[str | None], None]
+    ) -> None:
+        """See `api.objects.backend.ObjectBackend`."""
+        self._change(lambda config: with_type(config, type_, settings), deadline, on_done)
 
     def _change(
         self,

@@ -15,7 +15,7 @@ import msgspec
 from gramme.kernel.errors import Corruption, InvalidInput
 from gramme.objects.merge_types import KINDS, Kind
 from gramme.objects.quorums import MAX_N, Count, resolve
-from gramme.objects.state import Name
+from gramme.objects.state import DEFAULT_TYPE, Name
 from gramme.objects.store import Keeping
 from gramme.placement.ring import Ring
 
@@ -72,6 +72,10 @@ class ObjectConfig(msgspec.Struct, frozen=True):
     types: dict[bytes, BucketSettings] = {}
     buckets: dict[bytes, BucketSettings] = {}
 
+    def knows(self, type_: bytes) -> bool:
+        """Whether there is such a bucket type."""
+        return type_ == DEFAULT_TYPE or type_ in self.types
+
     def settings(self, name: Name) -> BucketSettings:
         """Those of the bucket of `name`."""
         found = self.buckets.get(name.place)
@@ -112,11 +116,15 @@ def with_bucket(config: ObjectConfig, place: Name, settings: BucketSettings | No
 
 def with_type(config: ObjectConfig, type_: bytes, settings: BucketSettings) -> ObjectConfig:
     """The next version, with a new bucket type. Raises InvalidInput as `check_settings`, and if it exists: a type is
-    made once and does not change."""
+    made once and does not change.
+
+    A replica that has not heard of the type yet keeps its objects under the default n: they are found there."""
     check_settings(settings)
-    if type_ in config.types:
+    if config.knows(type_):
         raise InvalidInput("the bucket type exists already")
-    return msgspec.structs.replace(config, version=config.version + 1, types={**config.types, type_: settings})
+    former = () if settings.n == DEFAULT_N else (DEFAULT_N,)
+    made = msgspec.structs.replace(settings, former_n=former)
+    return msgspec.structs.replace(config, version=config.version + 1, types={**config.types, type_: made})
 
 
 def with_ring(config: ObjectConfig, ring: Ring) -> ObjectConfig:

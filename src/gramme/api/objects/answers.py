@@ -28,6 +28,11 @@ def text(status: int, message: str, headers: Headers | None = None) -> HttpRespo
     return HttpResponse(status, [*(headers or []), TEXT], message.encode("utf-8", "replace") + b"\n")
 
 
+def unknown_type(type_: bytes) -> HttpResponse:
+    """Nobody has made this bucket type, or this node has not heard of it yet."""
+    return text(404, f"Unknown bucket type: {type_.decode('utf-8', 'replace')}")
+
+
 def json(status: int, body: bytes, headers: Headers | None = None) -> HttpResponse:
     """An answer in JSON."""
     return HttpResponse(status, [*(headers or []), JSON], body)

@@ -40,3 +40,8 @@ class ObjectBackend(Protocol):
     ) -> None:
         """Give a bucket (`key` of its name is not looked at) settings of its own, or its type's again; `on_done` hears
         None, or why not. Raises InvalidInput where the settings themselves are at fault."""
+
+    def make_type(
+        self, type_: bytes, settings: BucketSettings, deadline: Instant, on_done: Callable[[str | None], None]
+    ) -> None:
+        """Make a bucket type; otherwise as `set_bucket`."""

@@ -21,6 +21,7 @@ from gramme.kernel.errors import InvalidInput
 from gramme.kernel.ports import Clock
 from gramme.objects.context import NO_CONTEXT, Context, seal, unseal
 from gramme.objects.merge_types import (
+    MAX_COUNT,
     Assign,
     ChangeMap,
     ChangeSet,
@@ -72,9 +73,16 @@ def _increment(given: Any) -> int:
         sign = 1 if known[0] == "increment" else -1
     else:
         amount, sign = given, 1
-    if type(amount) is not int:
-        raise InvalidInput("a counter is changed by an integer")
+    if type(amount) is not int or abs(amount) > MAX_COUNT:
+        raise InvalidInput("a counter is changed by an integer of 64 bits")
     return sign * amount
+
+
+def _number(body: bytes) -> int:
+    """What is to be added to a counter on its own."""
+    if not body.removeprefix(b"-").isdigit() or len(body) > 20:
+        raise InvalidInput("a counter is changed by an integer")
+    return _increment(int(body))
 
 
 def _set_change(given: Any) -> ChangeSet:
@@ -154,10 +162,10 @@ class Datatypes:
             case "GET" | "HEAD":
                 self._read(exchange, self._show_number)
             case "PUT" | "POST":
-                body = exchange.request.body.strip()
-                if not body.lstrip(b"-+").isdigit() or len(body) > 20:
-                    raise InvalidInput("a counter is changed by an integer")
-                self._change(exchange, "counter", Increment(int(body)), self._counted)
+                if self._backend.config.settings(exchange.name).datatype not in (None, "counter"):
+                    raise InvalidInput("the bucket's type is another than counter")
+                amount = _number(exchange.request.body.strip())
+                self._change(exchange, "counter", Increment(amount), self._counted)
             case _:
                 exchange.respond(answers.text(405, "method not allowed", [(b"Allow", b"GET, HEAD, PUT, POST")]))
 

@@ -1,11 +1,14 @@
 """Properties of buckets, as JSON: what is shown, what may be set.
 
-Owns the mapping between Riak's names and `BucketSettings`. Rule: a property that this release does not know is refused
-by name, not dropped; those that Riak shows and nobody can change here may be sent back as they were shown.
+Owns the mapping between Riak's names and `BucketSettings`. A bucket type is made by setting its
+properties, once: Riak has a tool on the server for that, and nothing in its HTTP. Rule: a property that this release
+does not know is refused by name, not dropped; those that Riak shows and nobody can change here may be sent back as they
+were shown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +18,7 @@ from gramme.api.objects import answers
 from gramme.api.objects.backend import ObjectBackend
 from gramme.api.objects.exchange import Exchange
 from gramme.kernel.errors import InvalidInput
-from gramme.objects.config import BucketSettings, check_settings
+from gramme.objects.config import DEFAULTS, BucketSettings, check_settings
 from gramme.objects.quorums import Count, parse_count
 
 _COUNTS: Final = ("r", "w", "pr", "pw", "dw")
@@ -23,7 +26,6 @@ _FLAGS: Final = ("allow_mult", "last_write_wins", "notfound_ok", "basic_quorum")
 _SHOWN_ONLY: Final = (
     "name",
     "rw",
-    "datatype",
     "active",
     "claimant",
     "precommit",
@@ -60,6 +62,10 @@ def changed(settings: BucketSettings, given: dict[str, Any]) -> BucketSettings:
             if type(value) is not bool:
                 raise InvalidInput(f"{name} must be true or false")
             changes[name] = value
+        elif name == "datatype":
+            if type(value) is not str:
+                raise InvalidInput("datatype must be a string")
+            changes[name] = value[:80]
         elif name not in _SHOWN_ONLY:
             raise InvalidInput(f"the property {name[:80]} is not supported")
     after = msgspec.structs.replace(settings, **changes)
@@ -94,16 +100,38 @@ class Props:
             case _:
                 exchange.respond(answers.text(405, "method not allowed", [(b"Allow", b"GET, HEAD, PUT, DELETE")]))
 
+    def handle_type(self, exchange: Exchange) -> None:
+        """GET the properties of a bucket type, PUT them to make it."""
+        config = self._backend.config
+        type_ = exchange.name.type
+        match exchange.request.method:
+            case "GET" | "HEAD":
+                if not config.knows(type_):
+                    exchange.respond(answers.unknown_type(type_))
+                    return
+                props = shown(b"", config.types.get(type_, DEFAULTS))
+                del props["name"]
+                exchange.respond(answers.json(200, _encode({"props": props})))
+            case "PUT" | "POST":
+                settings = changed(DEFAULTS, _given(exchange.request.body))
+                self._backend.make_type(type_, settings, exchange.deadline, _answering(exchange))
+            case _:
+                exchange.respond(answers.text(405, "method not allowed", [(b"Allow", b"GET, HEAD, PUT")]))
+
     def show(self, exchange: Exchange) -> None:
         """Answer with the bucket's properties."""
         settings = self._backend.config.settings(exchange.name)
         exchange.respond(answers.json(200, _encode({"props": shown(exchange.name.bucket, settings)})))
 
     def _set(self, exchange: Exchange, settings: BucketSettings | None) -> None:
-        def done(failure: str | None) -> None:
-            exchange.respond(HttpResponse(204, []) if failure is None else answers.text(503, failure))
+        self._backend.set_bucket(exchange.name, settings, exchange.deadline, _answering(exchange))
 
-        self._backend.set_bucket(exchange.name, settings, exchange.deadline, done)
+
+def _answering(exchange: Exchange) -> Callable[[str | None], None]:
+    def done(failure: str | None) -> None:
+        exchange.respond(HttpResponse(204, []) if failure is None else answers.text(503, failure))
+
+    return done
 
 
 def _given(body: bytes) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The objects endpoint: from an HTTP request to what it asks of the node.
 
 Owns the paths. `/buckets/B/keys/K` and `/types/T/buckets/B/keys/K` (objects), the same with `props` and `datatypes`,
-`/buckets/B/counters/K`, lists, `/ping`, `/stats`, and `/`, where clients find the rest. Rule: a handler answers exactly
-once and never raises; bad input is 400 with what was wrong and changes nothing. Source: Riak KV, HTTP API.
+`/types/T/props` (our own), `/buckets/B/counters/K`, lists, `/ping`, `/stats`, and `/`, where clients find the rest.
+Rule: a handler answers exactly once and never raises; bad input is 400 with what was wrong and changes nothing. Source:
+Riak KV, HTTP API.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ RIAK_VERSION: Final = "2.9.10"
 
 MAX_OBJECT_BYTES: Final = 8 << 20
 DEFAULT_TIMEOUT_MS: Final = 10_000
+_ANSWER_FLAGS: Final = ("returnbody", "returnvalue", "include_context")
 
 _RESOURCES: Final = {
     "riak_kv_wm_bucket_type": "/types", "riak_kv_wm_buckets": "/buckets", "riak_kv_wm_counter": "/buckets",
@@ -77,6 +79,12 @@ class ObjectsApi:
         type_ = DEFAULT_TYPE
         if len(parts) >= 3 and parts[0] == b"types" and parts[2] in (b"buckets", b"props"):
             type_, parts = parts[1], parts[2:]
+            if parts == [b"props"]:
+                self._props.handle_type(self._exchange(request, respond, query, Name(type_, b"-", b"-")))
+                return
+            if not self._backend.config.knows(type_):
+                respond(answers.unknown_type(type_))
+                return
         match parts:
             case [b""]:
                 respond(answers.json(200, _encode(_RESOURCES)))
@@ -112,6 +120,8 @@ class ObjectsApi:
     def _exchange(self, request: HttpRequest, respond: Respond, query: Query, name: Name) -> Exchange:
         if name.bucket:
             check_name(name if name.key else Name(name.type, name.bucket, b"-"))
+        for flag in _ANSWER_FLAGS:
+            query.flag(flag, False)  # before anything is written
         timeout_ms = query.timeout_ms(DEFAULT_TIMEOUT_MS)
         deadline = Instant(self._clock.instant() + timeout_ms * MILLISECOND)
         return Exchange(request, respond, query, name, deadline)
