@@ -13,6 +13,8 @@ FUZZ_ARGS ?=
 ORACLE_ARGS ?=
 ORACLE := $(VENV)/oracle
 PYTEST_ARGS ?=
+# Files of tests run beside each other: many wait for leases, clocks and processes rather than for a core.
+WORKERS ?= 2
 # Directories that hold Python files now: mypy refuses an empty one.
 SOURCES := $(foreach d,src tests bench,$(if $(shell find $(d) -name '*.py' -print -quit 2>/dev/null),$(d)))
 
@@ -55,7 +57,7 @@ format: setup
 	$(BIN)/ruff format $(SOURCES)
 
 test: check
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 up: setup
 	$(BIN)/gramme cluster up --nodes $(NODES) --port $(PORT) --detach
