@@ -6,9 +6,11 @@ them: a check that cannot fail is no check (issue 2). Used by this room's tests 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
+
+from tests.patched import patched
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import Ballot, NodeId, Slot
@@ -22,16 +24,6 @@ from gramme.paxos.peer import Peer
 from gramme.paxos.replica import GroupReplica
 
 Mutant = Callable[[], AbstractContextManager[None]]
-
-
-@contextmanager
-def _patched(owner: type, name: str, replacement: Any) -> Iterator[None]:
-    original = owner.__dict__[name]
-    setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)
 
 
 def adopt_per_slot() -> AbstractContextManager[None]:
@@ -52,7 +44,7 @@ def adopt_per_slot() -> AbstractContextManager[None]:
             suffix.append(last)
         return after, suffix
 
-    return _patched(Campaign, "adopted", merged)
+    return patched(Campaign, "adopted", merged)
 
 
 def adopt_the_longest() -> AbstractContextManager[None]:
@@ -66,7 +58,7 @@ def adopt_the_longest() -> AbstractContextManager[None]:
         self.promises = kept
 
     original = Campaign._adopt_best
-    return _patched(Campaign, "_adopt_best", adopt)
+    return patched(Campaign, "_adopt_best", adopt)
 
 
 def install_half_a_suffix() -> AbstractContextManager[None]:
@@ -77,7 +69,7 @@ def install_half_a_suffix() -> AbstractContextManager[None]:
         whole = original(self, after)
         return whole[: len(whole) // 2]
 
-    return _patched(Peer, "install_suffix", half)
+    return patched(Peer, "install_suffix", half)
 
 
 def acknowledge_before_durable() -> AbstractContextManager[None]:
@@ -88,7 +80,7 @@ def acknowledge_before_durable() -> AbstractContextManager[None]:
         original(self, source, now, out)
         out.sends.append(out.sends_durable.pop())
 
-    return _patched(Acceptor, "answer_accepted", hasty)
+    return patched(Acceptor, "answer_accepted", hasty)
 
 
 def count_own_before_durable() -> AbstractContextManager[None]:
@@ -98,7 +90,7 @@ def count_own_before_durable() -> AbstractContextManager[None]:
         self._acceptor.durable_slot = self._acceptor.log.last_slot
         return self._acceptor.log.last_slot
 
-    return _patched(Leader, "own_match", all_of_it)
+    return patched(Leader, "own_match", all_of_it)
 
 
 def forget_a_promise() -> AbstractContextManager[None]:
@@ -107,7 +99,7 @@ def forget_a_promise() -> AbstractContextManager[None]:
     def forgetful(self: Acceptor, ballot: Ballot, out: Effects) -> None:
         self._raise_promise(ballot)
 
-    return _patched(Acceptor, "promise", forgetful)
+    return patched(Acceptor, "promise", forgetful)
 
 
 def accept_below_the_promise() -> AbstractContextManager[None]:
@@ -118,7 +110,7 @@ def accept_below_the_promise() -> AbstractContextManager[None]:
             self.promise(message.ballot, out)
         return True
 
-    return _patched(Acceptor, "admit", lax)
+    return patched(Acceptor, "admit", lax)
 
 
 def serve_before_the_barrier() -> AbstractContextManager[None]:
@@ -129,12 +121,12 @@ def serve_before_the_barrier() -> AbstractContextManager[None]:
         original(self, promises, now, out)
         self.barrier_slot = Slot(0)
 
-    return _patched(Leader, "begin", eager)
+    return patched(Leader, "begin", eager)
 
 
 def skip_the_old_lease() -> AbstractContextManager[None]:
     """Acceptors promise whoever asks, whatever they have granted."""
-    return _patched(Acceptor, "bound_ns", lambda self, candidate, now: 0)
+    return patched(Acceptor, "bound_ns", lambda self, candidate, now: 0)
 
 
 def read_after_the_lease() -> AbstractContextManager[None]:
@@ -143,7 +135,7 @@ def read_after_the_lease() -> AbstractContextManager[None]:
     def always(self: Leader, now: Instant) -> bool:
         return self._lease_until > 0 or self._look_at_grants(now)
 
-    return _patched(Leader, "holds_lease", always)
+    return patched(Leader, "holds_lease", always)
 
 
 def forget_grants_at_restart() -> AbstractContextManager[None]:
@@ -154,7 +146,7 @@ def forget_grants_at_restart() -> AbstractContextManager[None]:
         original(self, *args)
         self.quiet_until = Instant(0)
 
-    return _patched(LeaseTable, "__init__", hasty)
+    return patched(LeaseTable, "__init__", hasty)
 
 
 def count_grants_of_any_era() -> AbstractContextManager[None]:
@@ -168,7 +160,7 @@ def count_grants_of_any_era() -> AbstractContextManager[None]:
         return original(self, now)
 
     original = Leader._look_at_grants
-    return _patched(Leader, "_look_at_grants", blind)
+    return patched(Leader, "_look_at_grants", blind)
 
 
 def prepare_before_durable() -> AbstractContextManager[None]:
@@ -180,7 +172,7 @@ def prepare_before_durable() -> AbstractContextManager[None]:
         out.sends += out.sends_durable
         out.sends_durable.clear()
 
-    return _patched(Campaign, "prepare", hasty)
+    return patched(Campaign, "prepare", hasty)
 
 
 def vote_after_amnesia() -> AbstractContextManager[None]:
@@ -191,7 +183,7 @@ def vote_after_amnesia() -> AbstractContextManager[None]:
         original(self, *args)
         self.amnesiac = False
 
-    return _patched(GroupReplica, "__init__", careless)
+    return patched(GroupReplica, "__init__", careless)
 
 
 def believe_any_prefix() -> AbstractContextManager[None]:
@@ -202,7 +194,7 @@ def believe_any_prefix() -> AbstractContextManager[None]:
         self.note_chosen(min(message.chosen.slot, self.log.last_slot))
         original(self, source, message, now, out)
 
-    return _patched(Acceptor, "on_commit", gullible)
+    return patched(Acceptor, "on_commit", gullible)
 
 
 LOG_MUTANTS: dict[str, Mutant] = {

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests.patched import patched
 from tests.paxos import mutants
 from tests.sim import planted_transactions as transactions
 
@@ -38,16 +39,6 @@ from gramme.storage.log.retention import Retention
 Plant = Callable[[], AbstractContextManager[None]]
 
 
-@contextmanager
-def _patched(owner: Any, name: str, replacement: Any) -> Iterator[None]:
-    original = getattr(owner, name)
-    setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)
-
-
 def acknowledge_before_fsync() -> AbstractContextManager[None]:
     """The host lets everything go that should wait for the log."""
 
@@ -62,7 +53,7 @@ def acknowledge_before_fsync() -> AbstractContextManager[None]:
         for output in effects.outputs:
             owner.output(output)
 
-    return _patched(Host, "execute", hasty)
+    return patched(Host, "execute", hasty)
 
 
 @contextmanager
@@ -84,7 +75,7 @@ def lose_an_engine_flush() -> AbstractContextManager[None]:
         life = self._life
         self._schedule(lambda: on_done() if life == self._life else None)
 
-    return _patched(MemoryEngine, "flush", lie)
+    return patched(MemoryEngine, "flush", lie)
 
 
 def mark_applied_before_the_rows() -> AbstractContextManager[None]:
@@ -100,17 +91,17 @@ def mark_applied_before_the_rows() -> AbstractContextManager[None]:
         else:
             original(self, batch)
 
-    return _patched(MemoryEngine, "write", split)
+    return patched(MemoryEngine, "write", split)
 
 
 def apply_a_resent_write_twice() -> AbstractContextManager[None]:
     """Nobody remembers which commands were applied."""
-    return _patched(Outcomes, "get", lambda self, command_id: None)
+    return patched(Outcomes, "get", lambda self, command_id: None)
 
 
 def apply_twice_after_a_crash() -> AbstractContextManager[None]:
     """A restarted replica does not rebuild which commands were applied."""
-    return _patched(PartitionReplica, "rebuild_outcomes", lambda self, entries: None)
+    return patched(PartitionReplica, "rebuild_outcomes", lambda self, entries: None)
 
 
 def answer_from_an_unchosen_write() -> AbstractContextManager[None]:
@@ -119,7 +110,7 @@ def answer_from_an_unchosen_write() -> AbstractContextManager[None]:
     def hasty(self: PartitionReplica, plan: Answer, command_id: CommandId, on_reply: Callable[[Any], None]) -> None:
         on_reply(plan.reply)
 
-    return _patched(PartitionReplica, "_hold_answer", hasty)
+    return patched(PartitionReplica, "_hold_answer", hasty)
 
 
 @contextmanager
@@ -136,7 +127,7 @@ def read_between_chosen_and_applied() -> Iterator[None]:
     def serves(self: PartitionReplica, now: Instant) -> bool:
         return self.leading and self.replica.holds_lease(now)
 
-    with _patched(PartitionReplica, "_begin_leading", lead), _patched(PartitionReplica, "serves_reads", serves):
+    with patched(PartitionReplica, "_begin_leading", lead), patched(PartitionReplica, "serves_reads", serves):
         yield
 
 
@@ -148,7 +139,7 @@ def cut_a_synced_tail() -> AbstractContextManager[None]:
         found = original(*args)
         return dataclasses.replace(found, damaged=[])
 
-    return _patched(gramme.node.node, "recover", blind)
+    return patched(gramme.node.node, "recover", blind)
 
 
 def delete_an_idle_groups_promise() -> AbstractContextManager[None]:
@@ -158,7 +149,7 @@ def delete_an_idle_groups_promise() -> AbstractContextManager[None]:
     def busy_only(self: Groups) -> list[Record]:
         return [record for record in original(self) if record.group != GroupId(1)]
 
-    return _patched(Groups, "checkpoint", busy_only)
+    return patched(Groups, "checkpoint", busy_only)
 
 
 def delete_segments_at_once() -> AbstractContextManager[None]:
@@ -167,7 +158,7 @@ def delete_segments_at_once() -> AbstractContextManager[None]:
     def all_of_them(self: Retention, engine_durable: Any, object_lsn: Lsn, durable_lsn: Lsn, now: Instant) -> list[int]:
         return [stats.number for stats in list(self.segments)[:-1]]
 
-    return _patched(Retention, "deletable", all_of_them)
+    return patched(Retention, "deletable", all_of_them)
 
 
 def say_dropped_without_dropping() -> AbstractContextManager[None]:
@@ -176,7 +167,7 @@ def say_dropped_without_dropping() -> AbstractContextManager[None]:
     def lie(self: Groups, groups: Any, requester: NodeId) -> None:
         self._host.send(requester, GroupsDropped(tuple(groups)))
 
-    return _patched(Groups, "drop", lie)
+    return patched(Groups, "drop", lie)
 
 
 def resend_under_a_new_name() -> AbstractContextManager[None]:
@@ -188,7 +179,7 @@ def resend_under_a_new_name() -> AbstractContextManager[None]:
             call.command_id = CommandId(self._host.ports.rng.randbytes(16))
         original(self, call, *args)
 
-    return _patched(Router, "_attempt", renaming)
+    return patched(Router, "_attempt", renaming)
 
 
 @dataclass(frozen=True, slots=True)

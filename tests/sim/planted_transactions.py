@@ -5,11 +5,12 @@ As `tests.sim.planted`, whose list these join. Sources: USENIX ATC 2023, section
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
+from tests.patched import patched
 
 from gramme.kernel.time import Stamp
 from gramme.node.evaluator import Answer, Change, Context, Read
@@ -25,16 +26,6 @@ from gramme.tables.requests import ReadVersions, VersionsRead
 from gramme.tables.transaction_commands import Begin, Decided, Finish, Recover, Verdict
 
 
-@contextmanager
-def _patched(owner: Any, name: str, replacement: Any) -> Iterator[None]:
-    original = getattr(owner, name)
-    setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)
-
-
 def _in_the_ledger(command: type, replacement: Callable[..., Change | Answer]) -> AbstractContextManager[None]:
     """The ledger serves `command` by `replacement`, which is given the original first."""
     original = LedgerEvaluator.write
@@ -44,7 +35,7 @@ def _in_the_ledger(command: type, replacement: Callable[..., Change | Answer]) -
             return original(self, request, read, context)
         return replacement(lambda: original(self, request, read, context), request, read)
 
-    return _patched(LedgerEvaluator, "write", write)
+    return patched(LedgerEvaluator, "write", write)
 
 
 # --- the coordinator of writes
@@ -61,7 +52,7 @@ def commit_before_the_decision_is_durable() -> AbstractContextManager[None]:
         original(self)
         assert done is not None
 
-    return _patched(WriteCoordinator, "_decide", hasty)
+    return patched(WriteCoordinator, "_decide", hasty)
 
 
 def answer_before_the_commit_is_applied() -> AbstractContextManager[None]:
@@ -72,7 +63,7 @@ def answer_before_the_commit_is_applied() -> AbstractContextManager[None]:
             self._answer(self._done())
         original(self, reply)
 
-    return _patched(WriteCoordinator, "_decided", hasty)
+    return patched(WriteCoordinator, "_decided", hasty)
 
 
 def finish_all_but_one() -> AbstractContextManager[None]:
@@ -84,12 +75,12 @@ def finish_all_but_one() -> AbstractContextManager[None]:
         self._done = lambda: done  # type: ignore[method-assign]
         original(self)
 
-    return _patched(WriteCoordinator, "_finish", short)
+    return patched(WriteCoordinator, "_finish", short)
 
 
 def claim_no_token_for_one_phase() -> AbstractContextManager[None]:
     """A transaction of one partition is written at once, token or not."""
-    return _patched(WriteCoordinator, "start", _start_without_a_claim)
+    return patched(WriteCoordinator, "start", _start_without_a_claim)
 
 
 def _start_without_a_claim(self: WriteCoordinator) -> None:
@@ -111,7 +102,7 @@ def read_in_one_round() -> AbstractContextManager[None]:
         self._first = self._newest
         self._done()
 
-    return _patched(ReadCoordinator, "_read_once", once)
+    return patched(ReadCoordinator, "_read_once", once)
 
 
 def read_what_is_held() -> AbstractContextManager[None]:
@@ -124,7 +115,7 @@ def read_what_is_held() -> AbstractContextManager[None]:
             return VersionsRead(tuple(msgspec.structs.replace(item, held=False) for item in reply.items))
         return reply
 
-    return _patched(TableEvaluator, "read", blind)
+    return patched(TableEvaluator, "read", blind)
 
 
 # --- partitions
@@ -143,7 +134,7 @@ def commit_under_the_old_stamp() -> AbstractContextManager[None]:
         staged.put(holding.PENDING + key, holding._pack(stale))
         original(key, schema, staged)
 
-    return _patched(holding, "_commit", commit)
+    return patched(holding, "_commit", commit)
 
 
 def forget_holds_at_a_new_leader() -> AbstractContextManager[None]:
@@ -153,7 +144,7 @@ def forget_holds_at_a_new_leader() -> AbstractContextManager[None]:
         self.by_key.clear()
         self._keys.clear()
 
-    return _patched(Holds, "load", empty)
+    return patched(Holds, "load", empty)
 
 
 def write_what_is_held() -> AbstractContextManager[None]:
@@ -167,7 +158,7 @@ def write_what_is_held() -> AbstractContextManager[None]:
         finally:
             self._held = held
 
-    return _patched(TableEvaluator, "write", careless)
+    return patched(TableEvaluator, "write", careless)
 
 
 def prepare_what_is_held() -> AbstractContextManager[None]:
@@ -176,7 +167,7 @@ def prepare_what_is_held() -> AbstractContextManager[None]:
     def careless(action: Any, tx: bytes, schema: Any, holds: Holds, *rest: Any, original: Any = holding._judge) -> Any:
         return original(action, tx, schema, Holds(), *rest)
 
-    return _patched(holding, "_judge", careless)
+    return patched(holding, "_judge", careless)
 
 
 # --- the ledger and recovery

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.patched import patched
 
 import gramme.node.feeder as feeder_module
 import gramme.node.table_evaluator as evaluator_module
@@ -24,19 +25,9 @@ from gramme.sim.run import simulate
 from gramme.tables.requests import IndexApplied
 
 
-@contextmanager
-def _patched(owner: Any, name: str, replacement: Any) -> Iterator[None]:
-    original = getattr(owner, name)
-    setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)
-
-
 def _one_row_a_step() -> AbstractContextManager[None]:
     """No fault: many steps where there would be one, so that changes fall between the chunks of a backfill."""
-    return _patched(feeder_module, "_STEP_ROWS", 1)
+    return patched(feeder_module, "_STEP_ROWS", 1)
 
 
 @pytest.mark.parametrize(("config", "seed"), [("indexes", 11), ("index-crashes", 12), ("indexes", 13)])
@@ -59,12 +50,12 @@ def take_any_batch() -> AbstractContextManager[None]:
         row = cursor_row(request.feeder)
         return original(request, lambda key: cursor if key == row else read(key), context)
 
-    return _patched(evaluator_module, "_apply_index", careless)
+    return patched(evaluator_module, "_apply_index", careless)
 
 
 def delete_records_too_early() -> AbstractContextManager[None]:
     """Change records are deleted when they were read, not when every lane has them."""
-    return _patched(_Lane, "confirmed", lambda self, read: read)
+    return patched(_Lane, "confirmed", lambda self, read: read)
 
 
 @contextmanager
@@ -88,7 +79,7 @@ def backfill_old_rows() -> Iterator[None]:
         finally:
             self._partition.scan = scan  # type: ignore[method-assign]
 
-    with _patched(Feeder, "_read_chunk", late):
+    with patched(Feeder, "_read_chunk", late):
         yield
 
 
@@ -99,13 +90,13 @@ def forget_the_greeting() -> AbstractContextManager[None]:
         lane.greeted = True
         lane.queue.clear()
 
-    return _patched(Feeder, "_greeted", bold)
+    return patched(Feeder, "_greeted", bold)
 
 
 def count_only_new_items() -> AbstractContextManager[None]:
     """A write that replaces an item by a larger one does not count."""
     original = item_changes._growth
-    return _patched(item_changes, "_growth", lambda reply: () if reply.old_size else original(reply))
+    return patched(item_changes, "_growth", lambda reply: () if reply.old_size else original(reply))
 
 
 CRASHES = CONFIGS["index-crashes"]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.patched import patched
 
 from gramme.kernel.time import SECOND
 from gramme.node import change_log, item_changes
@@ -18,17 +19,6 @@ from gramme.sim.checkers.streams import Record, ShardStory, broken_story, wrong_
 from gramme.sim.configs import CONFIGS
 from gramme.sim.run import simulate
 from gramme.tables.streams import Changes
-
-
-@contextmanager
-def _patched(owner: Any, name: str, replacement: Any) -> Iterator[None]:
-    original = getattr(owner, name)
-    setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)
-
 
 # --- planted faults
 
@@ -42,7 +32,7 @@ def lose_the_first_record_of_a_leader() -> AbstractContextManager[None]:
         plan = original(self, request, read, context)
         return plan._replace(changes=()) if begins and type(plan) is Change else plan
 
-    return _patched(TableEvaluator, "write", forgetful)
+    return patched(TableEvaluator, "write", forgetful)
 
 
 def record_twice_what_is_sent_twice() -> AbstractContextManager[None]:
@@ -59,11 +49,11 @@ def record_twice_what_is_sent_twice() -> AbstractContextManager[None]:
     def twice(self: PartitionReplica, plan: Change, *rest: Any) -> None:
         propose(self, plan._replace(changes=plan.changes * 2) if repeats[-1] else plan, *rest)
 
-    stack = _patched(PartitionReplica, "_propose", twice)
+    stack = patched(PartitionReplica, "_propose", twice)
 
     @contextmanager
     def both() -> Iterator[None]:
-        with stack, _patched(PartitionReplica, "_write", write):
+        with stack, patched(PartitionReplica, "_write", write):
             yield
 
     return both()
@@ -76,7 +66,7 @@ def trim_what_an_index_still_needs() -> AbstractContextManager[None]:
     def careless(log: Any, feeds: bool, applied: Any, confirmed: int, expired: int, forgotten: Any) -> Any:
         return original(log, feeds, applied, max(confirmed, expired), expired, forgotten)
 
-    return _patched(change_log, "trimmed", careless)
+    return patched(change_log, "trimmed", careless)
 
 
 def trim_what_is_not_old() -> AbstractContextManager[None]:
@@ -86,12 +76,12 @@ def trim_what_is_not_old() -> AbstractContextManager[None]:
     def careless(log: Any, feeds: bool, applied: Any, confirmed: int, expired: int, forgotten: Any) -> Any:
         return original(log, feeds, applied, confirmed, max(expired, confirmed), forgotten)
 
-    return _patched(change_log, "trimmed", careless)
+    return patched(change_log, "trimmed", careless)
 
 
 def begin_a_page_with_the_last_record_again() -> AbstractContextManager[None]:
     """A page goes on at the place of its last record instead of behind it."""
-    return _patched(change_log, "_behind", lambda position: position)
+    return patched(change_log, "_behind", lambda position: position)
 
 
 def leave_out_what_replaces_its_like() -> AbstractContextManager[None]:
@@ -100,7 +90,7 @@ def leave_out_what_replaces_its_like() -> AbstractContextManager[None]:
     def same(old: Any, new: Any) -> bool:
         return old is not None and new is not None and len(old[1]) == len(new[1])
 
-    return _patched(item_changes, "_same", same)
+    return patched(item_changes, "_same", same)
 
 
 def keep_the_last_record_of_a_closed_shard_back() -> AbstractContextManager[None]:
@@ -115,7 +105,7 @@ def keep_the_last_record_of_a_closed_shard_back() -> AbstractContextManager[None
             answer.records[:-1], answer.records[-1].at, answer.oldest, answer.end, answer.first, answer.last
         )  # fmt: skip
 
-    return _patched(change_log, "read_changes", short)
+    return patched(change_log, "read_changes", short)
 
 
 FAULTS: list[tuple[Callable[[], AbstractContextManager[None]], str]] = [
