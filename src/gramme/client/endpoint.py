@@ -1,6 +1,6 @@
 """A DynamoDB endpoint, as a client program sees it: one call, one JSON answer, transient trouble waited out.
 
-Owns connections (one per thread and endpoint, kept open), signing, and the retries of what may go away by itself:
+Owns signing and the retries of what may go away by itself:
 broken connections, throttling, status 5xx. Backoff is exponential with full jitter. Source: AWS General Reference,
 "Error retries and exponential backoff in AWS".
 """
@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import http.client
 import random
-import socket
 import threading
 import time
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
+from gramme.client.connections import Host
 from gramme.client.errors import ServiceError, Unreachable
 from gramme.client.signing import Credentials, sign
-from gramme.kernel.errors import InvalidInput
 
 _TABLES: Final = "DynamoDB_20120810"
 _STREAMS: Final = "DynamoDBStreams_20120810"
@@ -35,7 +33,6 @@ _TRANSIENT: Final = (
 _ATTEMPTS: Final = 8
 _FIRST_BACKOFF_S: Final = 0.05
 _LONGEST_BACKOFF_S: Final = 5.0
-_TIMEOUT_S: Final = 30.0
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
@@ -58,9 +55,9 @@ class Endpoint:
         self.region = region
         self._credentials = credentials or Credentials.of_environment()
         self._stop = stop or threading.Event()
-        tables = _Host(url)
+        tables = Host(url)
         streams = streams_url or _streams_url(url)
-        self._hosts = {_TABLES: tables, _STREAMS: tables if streams == url else _Host(streams)}
+        self._hosts = {_TABLES: tables, _STREAMS: tables if streams == url else Host(streams)}
 
     def call(self, operation: str, body: dict[str, Any]) -> Any:
         """The answer of `operation`. Raises ServiceError, Unreachable."""
@@ -88,52 +85,12 @@ class Endpoint:
             "Content-Type": "application/x-amz-json-1.0",
         }
         signed = sign(headers, content, self._credentials, self.region, datetime.now(UTC))
-        status, answer = host.post(content, signed)
+        status, _, answer = host.request("POST", "/", content, signed)
         if status == 200:
             return _decode(answer) if answer else {}
         error = _decode(answer) if answer.startswith(b"{") else {}
         name = str(error.get("__type", "UnknownError")).rpartition("#")[2]
         raise ServiceError(name, str(error.get("message", error.get("Message", ""))), status)
-
-
-class _Host:
-    """Connections to one host, one for each thread that uses it."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
-            raise InvalidInput(f"not the URL of an endpoint: {url}")
-        self.url = url
-        self.name = parts.netloc
-        self._parts = parts
-        self._local = threading.local()
-
-    def post(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        """Status and body of the answer. Raises OSError, HTTPException; the next call opens a new connection."""
-        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._connect()
-        try:
-            connection.request("POST", "/", body, headers)
-            response = connection.getresponse()
-            answer = response.read()
-        except BaseException:
-            connection.close()
-            self._local.connection = None
-            raise
-        if response.will_close:
-            connection.close()
-            self._local.connection = None
-        return response.status, answer
-
-    def _connect(self) -> http.client.HTTPConnection:
-        assert self._parts.hostname is not None
-        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(self._parts.hostname, self._parts.port, timeout=_TIMEOUT_S)
-        connection.connect()
-        # The head and the body of a request go out in two writes: without this, the second waits for an ACK.
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
 
 
 def backoff_s(attempt: int, first_s: float, longest_s: float) -> float:

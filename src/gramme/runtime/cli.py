@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gramme.kernel.errors import GrammeError, InvalidInput
-from gramme.runtime import cli_streams
+from gramme.runtime import cli_objects, cli_streams
 from gramme.runtime.local_arguments import translate
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ data_app = typer.Typer(help="Look at the data directory of a stopped node.", no_
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(data_app, name="data")
 app.add_typer(cli_streams.app, name="streams")
+app.add_typer(cli_objects.app, name="objects")
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated.")]
 Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Directory of the cluster.")]
