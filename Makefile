@@ -16,7 +16,7 @@ PYTEST_ARGS ?=
 # Files of tests run beside each other: many wait for leases, clocks and processes rather than for a core.
 WORKERS ?= 2
 # Directories that hold Python files now: mypy refuses an empty one.
-SOURCES := $(foreach d,src tests bench,$(if $(shell find $(d) -name '*.py' -print -quit 2>/dev/null),$(d)))
+SOURCES := $(foreach d,src tests bench examples,$(if $(shell find $(d) -name '*.py' -print -quit 2>/dev/null),$(d)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check format test up down status sim bench fuzz oracle clients lock clean
