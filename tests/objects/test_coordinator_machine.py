@@ -8,7 +8,7 @@ import pytest
 from tests.objects.cluster import Cluster
 
 from gramme.kernel.ids import NodeId
-from gramme.kernel.time import SECOND
+from gramme.kernel.time import SECOND, Instant
 from gramme.objects.merge_types import ChangeSet, Increment, Typed, value_of
 from gramme.objects.messages import Busy, Coordinate, Get, Got, Invalid, Put, Stored, Unmet
 from gramme.objects.quorums import ReadQuorum, WriteQuorum
@@ -162,6 +162,46 @@ def test_merge_types_join_what_was_done_at_different_nodes() -> None:
     state = _state(cluster.ask(0, Get(_NAME, ReadQuorum(3, 3))))
     assert isinstance(state, Typed)
     assert value_of(state.store) == 6
+
+
+def test_a_stand_in_sends_on_what_primaries_can_do_again_by_the_time_it_has_read() -> None:
+    """An assertion once stopped its node."""
+    cluster = Cluster(5)
+    stand_in = NodeId(_coordinator(cluster, primary=False))
+    added = cluster.ask(cluster.primaries(_NAME)[0], Put(_NAME, _W2, kind="set", operation=ChangeSet((b"book",))))
+    everybody, cluster.believed_up = cluster.believed_up, {stand_in}
+    removal = Put(_NAME, _W2, kind="set", operation=ChangeSet((), (b"book",)), context=_state(added).seen)
+    coordinators = cluster.machines[stand_in].coordinators
+    id_, effects = coordinators.submit(removal, Instant(cluster.now + 3 * SECOND), cluster.now)
+    cluster.believed_up = everybody
+    cluster.machines[stand_in].execute(effects)
+    cluster.run(SECOND)
+    left = _state(cluster.answers[stand_in, id_])
+    assert isinstance(left, Typed)
+    assert value_of(left.store) == []
+    assert coordinators.forwarded == 1
+
+
+def test_a_stand_in_removes_what_it_has_only_heard_of_and_keeps_it_as_a_hint() -> None:
+    """It once kept what it had read as a row of its own, which it never lost again, and left the element in the set.
+    Found by `gramme sim --seed 30 --config objects-drains`."""
+    cluster = Cluster(5)
+    primaries = cluster.primaries(_NAME)
+    stand_in = next(n for n in range(5) if n not in primaries)
+    added = cluster.ask(primaries[0], Put(_NAME, _W2, kind="set", operation=ChangeSet((b"book",))))
+    assert isinstance(added, Stored)
+    cluster.run(SECOND)
+    cluster.believed_up = {NodeId(stand_in)}
+    removal = ChangeSet((), (b"book",))
+    outcome = cluster.ask(
+        stand_in, Put(_NAME, _W2, kind="set", operation=removal, context=decode_state(added.state).seen)
+    )
+    assert isinstance(outcome, Stored)
+    left = decode_state(outcome.state)
+    assert isinstance(left, Typed)
+    assert value_of(left.store) == []
+    assert cluster.known(_NAME)[stand_in] is None
+    assert cluster.machines[stand_in].replica.store.hinted_nodes() != []
 
 
 def test_a_removal_reads_first_so_that_it_removes_what_its_client_has_seen() -> None:

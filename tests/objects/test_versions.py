@@ -94,6 +94,17 @@ def test_a_counter_that_other_keys_share_may_jump() -> None:
     assert _texts(merge(second, first)) == ["b"]
 
 
+def test_the_last_write_wins_though_its_clock_is_behind_and_nothing_is_lost_by_going_in_a_circle() -> None:
+    """x is later than y, y than w by its clock, and w has replaced x: all three were once gone. Found by
+    `gramme sim --seed 35 --config objects-blackouts`."""
+    x = write(NOTHING, NO_VECTOR, Dot(_X, 1), _value("x", 9), _AT)
+    y = write(NOTHING, NO_VECTOR, Dot(_Y, 1), _value("y", 5), _AT)
+    w = without_context(x, Dot(_Z, 1), _value("w", 2), _AT)
+    assert w.siblings[0].value.modified == 10
+    one, other = last_write(merge(x, y)), last_write(merge(w, y))
+    assert _texts(last_write(merge(one, other))) == ["w"] == _texts(last_write(merge(merge(x, y), w)))
+
+
 def test_the_last_write_wins_by_time_then_by_dot() -> None:
     one = write(NOTHING, NO_VECTOR, Dot(_X, 1), _value("later", 9), _AT)
     other = write(NOTHING, NO_VECTOR, Dot(_Y, 1), _value("earlier", 5), _AT)

@@ -41,8 +41,8 @@ from gramme.objects.messages import (
 from gramme.objects.quorums import ReadQuorum
 from gramme.objects.reading import ReadCore
 from gramme.objects.replica import ObjectReplica
-from gramme.objects.state import Name, State, decode_state, encode_state
-from gramme.objects.versions import NOTHING, last_write, write
+from gramme.objects.state import Name, State, decode_state, encode_state, joined, seen
+from gramme.objects.versions import NOTHING, without_context, write
 from gramme.objects.writing import Target, Unsatisfied, WriteCore
 from gramme.placement.ring import Ring
 
@@ -234,7 +234,8 @@ class Coordinators:
         else:
             self._write(call, now, out)
 
-    def _write(self, call: _Call, now: Instant, out: Effects) -> None:
+    def _write(self, call: _Call, now: Instant, out: Effects, heard: State | None = None) -> None:
+        """`heard`: what others know, which an operation must not pass by."""
         request = call.request
         assert isinstance(request, Put)
         if not self._dots.ready:
@@ -245,10 +246,13 @@ class Coordinators:
         )
         targets = core.begin()
         mine = next((target for target in targets if target.node == self._me), None)
-        assert mine is not None  # a primary, or the first of the fallbacks
+        if mine is None:  # a stand-in that has read first, and meanwhile all primaries can be reached again
+            call.core = None
+            self._send_on(call, now, out)
+            return
         try:
             known = self._known(call.name, mine)
-            call.state = self._changed(request, known)
+            call.state = self._changed(request, known, heard)
             self._replica.keep(call.name, call.state, mine.stands_for, out)
         except InvalidInput as error:
             self._answer(call, Invalid(str(error)), out)
@@ -284,22 +288,28 @@ class Coordinators:
         store = self._replica.store
         return store.get(name) if mine.stands_for == NO_NODE else store.hint(mine.stands_for, name)
 
-    def _changed(self, request: Put, known: State | None) -> State:
-        """What the write makes of what is known here. Raises InvalidInput."""
+    def _changed(self, request: Put, known: State | None, heard: State | None) -> State:
+        """What the write makes of what is known. Raises InvalidInput.
+
+        The dot goes by what is known *here*: of what a stand-in has handed off it may hear a part again, and going on
+        with that actor it would claim the rest (`gramme.objects.dots`)."""
         now = self._wall()
         if request.operation is not None and request.kind is not None:
             check(request.operation, request.kind)
-            before = nothing(request.kind) if known is None else known
+            own = seen(known)
+            before = known if heard is None else joined(known, heard)
+            before = nothing(request.kind) if before is None else before
             if not isinstance(before, Typed):
                 raise InvalidInput(f"the key holds an object, not a {request.kind}")
-            return apply(before, request.operation, request.context, self._dots.dot(before.seen), now)
+            return apply(before, request.operation, request.context, self._dots.dot(own), now)
         if isinstance(known, Typed):
             raise InvalidInput("the key holds a value of a merge type, which operations change")
         assert request.value is not None
         versions = NOTHING if known is None else known
-        context = versions.seen if request.blind else request.context
-        changed = write(versions, context, self._dots.dot(versions.seen), request.value, now)
-        return last_write(changed) if request.blind else changed
+        dot = self._dots.dot(versions.seen)
+        if request.blind:
+            return without_context(versions, dot, request.value, now)
+        return write(versions, request.context, dot, request.value, now)
 
     def _ask_to_keep(self, call: _Call, targets: list[Target], out: Effects) -> None:
         request = call.request
@@ -387,16 +397,10 @@ class Coordinators:
             self._repair(call, core, out)
 
     def _read_before_write(self, call: _Call, core: ReadCore, now: Instant, out: Effects) -> None:
-        """Take in what the others know, as much as has come, and go on."""
+        """Go on with what the others know, as much as has come."""
         newest, _ = core.final_action()
         call.asked.clear()
-        try:
-            if newest is not None:
-                self._replica.keep(call.name, newest, NO_NODE, out)
-        except Stalled as error:
-            self._answer(call, Busy(str(error)), out)
-            return
-        self._write(call, now, out)
+        self._write(call, now, out, newest)
 
     def _repair(self, call: _Call, core: ReadCore, out: Effects) -> None:
         """Read repair: who knows less is told (row A20). Nobody waits for it."""

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from gramme.api.dynamodb.service import DynamoDbApi
 from gramme.api.dynamodb.settings import ApiSettings
-from gramme.api.http import HttpRequest, HttpResponse
+from gramme.api.http import Handler, HttpRequest, HttpResponse
+from gramme.api.objects.service import RIAK_VERSION, ObjectsApi
 from gramme.kernel.errors import Corruption, Incompatible
 from gramme.kernel.ids import BootId, ClusterId, NodeId, ballot_node
 from gramme.kernel.record import RecordKind
@@ -51,6 +52,7 @@ class Machine:
     process: Process | None = None
     node: Node | None = None
     api: DynamoDbApi | None = None
+    objects_api: ObjectsApi | None = None
     incarnations: int = 0
     slow: bool = False
     damaged: bool = False
@@ -131,6 +133,8 @@ class SimCluster:
         machine.node.start()
         api_settings = ApiSettings(request_deadline_ms=self.config.request_deadline_ns // MILLISECOND)
         machine.api = DynamoDbApi(machine.node.router, machine.clock, rng, api_settings, defer=process.call_soon)
+        if self.config.objects:
+            machine.objects_api = ObjectsApi(machine.node.objects, machine.clock, rng, RIAK_VERSION, _broken)
 
     def _settings(self, node: NodeId, boot: BootId) -> NodeSettings:
         config = self.config
@@ -160,7 +164,7 @@ class SimCluster:
         if machine.process is None:
             return
         machine.process.kill()
-        machine.process = machine.node = machine.api = None
+        machine.process = machine.node = machine.api = machine.objects_api = None
         if power:
             machine.log_disk.crash()
             machine.clock.reboot(self._rng.randrange(1000 * SECOND))
@@ -356,13 +360,34 @@ class SimCluster:
 
     def request(self, node: NodeId, request: HttpRequest, on_response: Callable[[HttpResponse | None], None]) -> None:
         """See `client.Endpoint`."""
-        self.world.after(self._hop_ns(), lambda: self._arrive(self.machines[node], request, on_response))
+        machine = self.machines[node]
+
+        def arrive() -> None:
+            self._arrive(machine, None if machine.api is None else machine.api.handle, request, on_response)
+
+        self.world.after(self._hop_ns(), arrive)
+
+    def request_object(
+        self, node: NodeId, request: HttpRequest, on_response: Callable[[HttpResponse | None], None]
+    ) -> None:
+        """The same for the port of objects, which is open as long as the node's objects are ready."""
+        machine = self.machines[node]
+
+        def handler() -> Handler | None:
+            production, api = machine.node, machine.objects_api
+            return api.handle if production is not None and api is not None and production.objects.ready else None
+
+        self.world.after(self._hop_ns(), lambda: self._arrive(machine, handler(), request, on_response))
 
     def _arrive(
-        self, machine: Machine, request: HttpRequest, on_response: Callable[[HttpResponse | None], None]
+        self,
+        machine: Machine,
+        handle: Handler | None,
+        request: HttpRequest,
+        on_response: Callable[[HttpResponse | None], None],
     ) -> None:
-        process, api = machine.process, machine.api
-        if process is None or api is None:
+        process = machine.process
+        if process is None or handle is None:
             self._respond_later(on_response, None)
             return
         self._requests += 1
@@ -373,7 +398,7 @@ class SimCluster:
             assert machine.open_requests.pop(number, None) is on_response, "a request was answered twice"
             self._respond_later(on_response, response)
 
-        process.post(lambda: api.handle(request, respond))
+        process.post(lambda: handle(request, respond))
 
     def _respond_later(self, on_response: Callable[[HttpResponse | None], None], response: HttpResponse | None) -> None:
         self.world.after(self._hop_ns(), lambda: on_response(response))
@@ -392,6 +417,11 @@ class SimCluster:
         self._log_event(node, "stopped for good", {"reason": reason})
         machine.beyond_repair = True
         self.crash(node, power=False)
+
+
+def _broken(what: str, error: Exception | None) -> None:
+    """A handler has met what it does not expect: a finding."""
+    raise NodeFailed(what) from error
 
 
 def _receive(node: Node, source: NodeId, frame: bytes) -> None:

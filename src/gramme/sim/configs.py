@@ -44,7 +44,7 @@ class SimConfig:
     stream_retention_ns: int = 24 * 3_600 * SECOND
     tellers: int = 0  # clients of the bank (`accounts`, `tellers`): transactions
     accounts: int = 5  # of one generation of the bank
-    objects: bool = False  # the nodes keep objects too
+    objects: bool = False  # the nodes keep objects, and clients use nothing else
     transacted: float = 0.0  # share of transactions among the operations of `clients`
     conditional: float = 0.35  # share of conditional writes among writes
     reads: float = 0.45
@@ -83,6 +83,29 @@ _BANK: Final = replace(
     padding_bytes=60,
 )
 """Transactions, and the faults of the default configuration."""
+
+_OBJECTS: Final = replace(
+    _BASE,
+    name="objects",
+    objects=True,
+    nodes=5,
+    clients=4,
+    keys=2,
+    think_ns=40 * MILLISECOND,
+    safety_ns=4 * SECOND,
+    faults={
+        FaultKind.CRASH: 3,
+        FaultKind.POWER: 3,
+        FaultKind.PAUSE: 1,
+        FaultKind.CUT_NODE: 3,
+        FaultKind.CUT_WAY: 2,
+        FaultKind.SLOW_DISK: 1,
+        FaultKind.WALL_STEP: 1,
+    },
+    fault_interval_ns=400 * MILLISECOND,
+    fault_length_ns=700 * MILLISECOND,
+)
+"""Objects, which need no quorum of nodes: what one node takes it keeps."""
 
 CONFIGS: Final[dict[str, SimConfig]] = {
     config.name: config
@@ -404,6 +427,32 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             fault_length_ns=400 * MILLISECOND,
         ),
         replace(_BANK, name="bank-quiet", faults={}, network=NORMAL, safety_ns=2 * SECOND, think_ns=10 * MILLISECOND),
+        _OBJECTS,
+        replace(_OBJECTS, name="objects-quiet", faults={}, network=NORMAL, safety_ns=2 * SECOND),
+        replace(
+            # All at once, with and without power, on slow disks: what was acknowledged is on one.
+            _OBJECTS,
+            name="objects-blackouts",
+            faults={FaultKind.BLACKOUT: 3, FaultKind.CRASH_ALL: 1, FaultKind.POWER: 4, FaultKind.CUT_NODE: 1},
+            fault_interval_ns=300 * MILLISECOND,
+            fault_length_ns=150 * MILLISECOND,
+            disk_delay_ns=8 * MILLISECOND,
+            think_ns=30 * MILLISECOND,
+        ),
+        replace(
+            # Of writers whose clocks are seconds apart the last one wins, and they have one key of each kind.
+            _OBJECTS,
+            name="objects-clocks",
+            faults={FaultKind.WALL_STEP: 4, FaultKind.CUT_NODE: 3, FaultKind.CUT_WAY: 2, FaultKind.POWER: 1},
+            fault_length_ns=300 * MILLISECOND,
+            keys=1,
+        ),
+        replace(
+            # Nodes stop gracefully too, and trust what they find when they are back.
+            _OBJECTS,
+            name="objects-drains",
+            faults={FaultKind.DRAIN: 4, FaultKind.POWER: 2, FaultKind.CUT_NODE: 2, FaultKind.WALL_STEP: 1},
+        ),
     )
 }
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from gramme.sim.configs import CONFIGS, config_of
-from gramme.sim.run import Result, simulate
+from gramme.sim.result import Result
+from gramme.sim.run import simulate
 
 
 def run(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from typing import Final
@@ -19,15 +18,17 @@ from gramme.node.partition import PartitionReplica
 from gramme.sim.accounts import TABLES
 from gramme.sim.bank import Bank, left_over
 from gramme.sim.checkers.convergence import ReplicaState, divergence
-from gramme.sim.checkers.history import Kind, Operation, Outcome
+from gramme.sim.checkers.history import Kind, Outcome
 from gramme.sim.checkers.linearizability import check
 from gramme.sim.checkers.staleness import stale_read
 from gramme.sim.client import Client
 from gramme.sim.cluster import SimCluster
 from gramme.sim.configs import SimConfig
-from gramme.sim.faults import Fault, Nemesis, draw_plan
+from gramme.sim.faults import Nemesis, draw_plan
 from gramme.sim.guard import forbid_ambient
 from gramme.sim.index_rows import wrong_rows
+from gramme.sim.object_run import ObjectRun
+from gramme.sim.result import NotKept, Result, Violated
 from gramme.sim.stream_reader import StreamReader
 from gramme.sim.tables import Administrator
 from gramme.sim.workload import Recorder, Worker
@@ -47,33 +48,10 @@ _TABLE: Final = "items"
 _CHURNED: Final = "churned"
 
 
-class NotKept(AssertionError):
-    """A promise of liveness was not kept in time."""
-
-
-@dataclass(slots=True)
-class Result:
-    """The outcome of a run. `violation` is empty for a good one."""
-
-    seed: int
-    config: str
-    trace_hash: str = ""
-    violation: str = ""
-    plan: list[Fault] = field(default_factory=list)
-    log: list[str] = field(default_factory=list)
-    stats: dict[str, int] = field(default_factory=dict)
-    history: list[Operation] = field(default_factory=list)
-
-    @property
-    def replay(self) -> str:
-        """The command that repeats this run."""
-        return f"gramme sim --seed {self.seed} --config {self.config}"
-
-
 def simulate(seed: int, config: SimConfig) -> Result:
     """Run `config` under `seed` to its end or to the first violation."""
     with forbid_ambient():
-        run = _Run(seed, config)
+        run = ObjectRun(seed, config) if config.objects else _Run(seed, config)
         result = run.result
         try:
             run.carry_out()
@@ -83,10 +61,6 @@ def simulate(seed: int, config: SimConfig) -> Result:
             result.violation = str(error) if is_finding else "".join(where).rstrip()
         run.sum_up()
     return result
-
-
-class Violated(AssertionError):
-    """A checker's finding."""
 
 
 class _Run:

@@ -1,0 +1,135 @@
+"""Faults planted in the objects' machines, each of which breaks one rule of REPLICATION.md §9 or of SOSP 2007, §4.4 to
+§4.7; see `tests.sim.planted`."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from tests.patched import patched
+
+from gramme.kernel.ids import NO_NODE, NodeId
+from gramme.objects import anti_entropy, merge_types, merkle, state, store, versions
+from gramme.objects.dots import DotSource
+from gramme.objects.merge_types import Counter, Set
+from gramme.objects.merkle import Tree
+from gramme.objects.replica import Joined, ObjectReplica
+from gramme.objects.store import ObjectStore
+from gramme.objects.versions import Actor, Dot, Versions, make_actor
+
+
+def drop_a_hint() -> AbstractContextManager[None]:
+    """What is kept for another node is thrown away."""
+    return patched(ObjectStore, "keep_hint", lambda self, node, name, state: None)
+
+
+def forget_hints_at_restart() -> AbstractContextManager[None]:
+    """A replay passes over what was kept for others."""
+    original = ObjectReplica.replay
+
+    def own_only(self: ObjectReplica, entries: Any) -> None:
+        original(self, [e for e in entries if not (isinstance(e, Joined) and e.stands_for != NO_NODE)])
+
+    return patched(ObjectReplica, "replay", own_only)
+
+
+def forget_a_dot() -> AbstractContextManager[None]:
+    """A union of two vectors loses an actor."""
+    original = versions.union
+
+    def short(one: Any, other: Any) -> Any:
+        both = original(one, other)
+        return both[1:] if len(both) > 2 else both
+
+    return patched(versions, "union", short)
+
+
+def lose_a_sibling() -> AbstractContextManager[None]:
+    """A merge keeps one sibling of each side."""
+    original = versions._surviving
+    return patched(versions, "_surviving", lambda mine, theirs: original(mine, theirs)[:1])
+
+
+def reuse_a_dot_after_a_restart() -> AbstractContextManager[None]:
+    """A node that starts counts from the beginning again."""
+    original = DotSource.__init__
+
+    def anew(self: DotSource, me: NodeId, reserved: int, clean: bool, trusted_from: int = 0) -> None:
+        original(self, me, 0, clean, trusted_from)
+
+    return patched(DotSource, "__init__", anew)
+
+
+def trust_what_a_crash_has_left() -> AbstractContextManager[None]:
+    """A node goes on with its actors from before a crash, though their last writes may be missing here."""
+    original = DotSource.__init__
+
+    def trusting(self: DotSource, me: NodeId, reserved: int, clean: bool, trusted_from: int = 0) -> None:
+        original(self, me, reserved, True, trusted_from)
+
+    return patched(DotSource, "__init__", trusting)
+
+
+def claim_what_was_handed_off() -> AbstractContextManager[None]:
+    """A node has one actor for good, whether or not it still has what that actor wrote to the key."""
+
+    def one(self: DotSource, seen: Any) -> Dot:
+        return Dot(Actor(make_actor(self._me, 1)), self._draw())
+
+    return patched(DotSource, "dot", one)
+
+
+def skip_merkle_buckets() -> AbstractContextManager[None]:
+    """A comparison passes over every other difference that it should see."""
+    original = merkle.differing
+    return patched(anti_entropy, "differing", lambda mine, theirs: [i for i in original(mine, theirs) if i % 2])
+
+
+def leave_the_tree_behind() -> AbstractContextManager[None]:
+    """A write of a known key does not change its bucket's hash."""
+    original = Tree.change
+
+    def lazy(self: Tree, bucket: int, before: int, after: int) -> int:
+        return self.buckets.get(bucket, 0) if before else original(self, bucket, before, after)
+
+    return patched(Tree, "change", lazy)
+
+
+def replace_by_arrival() -> AbstractContextManager[None]:
+    """Where the last write wins, the one that is heard last does."""
+
+    def latest(known: Any, other: Any, last_write_wins: bool = False) -> Any:
+        both = joined(known, other)
+        if not last_write_wins or not isinstance(both, Versions) or len(both.siblings) < 2:
+            return both
+        new = [s for s in both.siblings if s in other.siblings]
+        return Versions(both.seen, tuple(new[:1]))
+
+    joined = state.joined
+    return patched(store, "joined", latest)
+
+
+def count_by_the_highest_sum() -> AbstractContextManager[None]:
+    """Of a counter, a join keeps one side's sums, those of more actors."""
+    original = merge_types._joined
+
+    def higher(one: Any, seen: Any, other: Any, other_seen: Any) -> Any:
+        if isinstance(one, Counter) and isinstance(other, Counter):
+            return max(one, other, key=lambda c: (sum(c.sums.values()), sorted(c.sums.items())))
+        return original(one, seen, other, other_seen)
+
+    return patched(merge_types, "_joined", higher)
+
+
+def let_removals_win() -> AbstractContextManager[None]:
+    """A join of sets keeps only the elements that both sides have."""
+    original = merge_types._joined
+
+    def both(one: Any, seen: Any, other: Any, other_seen: Any) -> Any:
+        joined = original(one, seen, other, other_seen)
+        if isinstance(one, Set) and isinstance(other, Set) and one.elements and other.elements:
+            assert isinstance(joined, Set)
+            return Set({e: d for e, d in joined.elements.items() if e in one.elements and e in other.elements})
+        return joined
+
+    return patched(merge_types, "_joined", both)

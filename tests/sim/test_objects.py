@@ -1,0 +1,142 @@
+"""Objects in simulation: nothing is found in sound nodes, each planted fault is, and the checker's rules one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+from tests.sim import planted_objects as planted
+from tests.sim.planted import acknowledge_before_fsync
+
+from gramme.kernel.ids import NodeId
+from gramme.kernel.time import Timestamp
+from gramme.objects.merge_types import Counter, Set, Typed
+from gramme.objects.state import State
+from gramme.objects.versions import NO_VECTOR, NOTHING, Dot, Value, Versions, make_actor, merge, write
+from gramme.sim.checkers.objects import ObjectHistory, Write, wrong_object
+from gramme.sim.configs import CONFIGS
+from gramme.sim.run import simulate
+
+Plant = Callable[[], AbstractContextManager[None]]
+
+PLANTED: list[tuple[Plant, str, int]] = [
+    (planted.drop_a_hint, "objects-blackouts", 15),
+    (planted.forget_hints_at_restart, "objects-blackouts", 15),
+    (planted.forget_a_dot, "objects", 5),
+    (planted.lose_a_sibling, "objects", 5),
+    (planted.reuse_a_dot_after_a_restart, "objects", 5),
+    (planted.trust_what_a_crash_has_left, "objects-blackouts", 15),
+    (acknowledge_before_fsync, "objects-blackouts", 5),
+    (planted.claim_what_was_handed_off, "objects", 15),
+    (planted.skip_merkle_buckets, "objects", 15),
+    (planted.leave_the_tree_behind, "objects", 5),
+    (planted.replace_by_arrival, "objects-clocks", 20),
+    (planted.count_by_the_highest_sum, "objects", 5),
+    (planted.let_removals_win, "objects", 5),
+]
+"""(fault, configuration, within how many seeds it is found)."""
+
+
+@pytest.mark.parametrize(("plant", "config", "seeds"), PLANTED, ids=lambda value: getattr(value, "__name__", None))
+def test_a_planted_fault_is_found_and_nothing_without_it(plant: Plant, config: str, seeds: int) -> None:
+    for seed in range(1, seeds + 1):
+        with plant():
+            found = simulate(seed, CONFIGS[config]).violation
+        if found:
+            break
+    else:
+        pytest.fail(f"not found by {config} within {seeds} seeds")
+    sound = simulate(seed, CONFIGS[config])
+    assert sound.violation == "", sound.replay
+
+
+@pytest.mark.parametrize(
+    ("config", "seed", "story"),
+    [
+        ("objects-drains", 30, "a stand-in kept what it had read as a row of its own, and removed nothing"),
+    ],
+)
+def test_what_was_found_once_stays_fixed(config: str, seed: int, story: str) -> None:
+    result = simulate(seed, CONFIGS[config])
+    assert result.violation == "", f"{result.replay} found again: {story}"
+
+
+def test_the_same_seed_gives_the_same_trace() -> None:
+    one, other = (simulate(7, CONFIGS["objects"]) for _ in range(2))
+    assert one.trace_hash == other.trace_hash
+    assert one.trace_hash != simulate(8, CONFIGS["objects"]).trace_hash
+
+
+def test_without_faults_everything_is_acknowledged_and_counters_are_exact() -> None:
+    result = simulate(3, CONFIGS["objects-quiet"])
+    assert result.violation == ""
+    assert result.stats["unknown"] == 0
+    assert result.stats["operations"] > 50
+
+
+# --- the checker alone
+
+_AT = Timestamp(0)
+_A, _B = make_actor(NodeId(1), 1), make_actor(NodeId(2), 1)
+_ONE = write(NOTHING, NO_VECTOR, Dot(_A, 1), Value(b"<one>"), _AT)
+_BOTH = merge(_ONE, write(NOTHING, NO_VECTOR, Dot(_B, 1), Value(b"<two>"), _AT))
+
+
+def _judge(bucket: str, state: State | None, *writes: Write) -> str | None:
+    return wrong_object(ObjectHistory(list(writes)), {} if state is None else {(bucket, "k"): state})
+
+
+def _put(id_: str, *seen: str, kind: str = "put", acknowledged: bool = True, once: bool = True) -> Write:
+    return Write("carts", "k", id_, kind, seen, once=once, acknowledged=acknowledged)
+
+
+def test_what_was_acknowledged_is_there_or_was_seen_by_what_is() -> None:
+    assert _judge("carts", _BOTH, _put("one"), _put("two")) is None
+    assert "two was acknowledged and is lost" in str(_judge("carts", _ONE, _put("one"), _put("two")))
+    assert _judge("carts", _ONE, _put("one"), _put("two", acknowledged=False)) is None
+    assert _judge("carts", _ONE, _put("two"), _put("three", "two"), _put("one", "three")) is None
+    assert "lost" in str(_judge("carts", None, _put("one")))
+
+
+def test_what_was_replaced_does_not_come_back() -> None:
+    assert "one is back" in str(_judge("carts", _BOTH, _put("one"), _put("two", "one")))
+    assert _judge("carts", _BOTH, _put("one", once=False), _put("two", "one")) is None
+    assert _judge("carts", _BOTH, _put("one"), _put("two", "one", acknowledged=False)) is None
+
+
+def test_a_value_that_nobody_wrote_is_found() -> None:
+    assert "nobody wrote" in str(_judge("carts", _BOTH, _put("one")))
+    assert "nobody wrote" in str(_judge("carts", _ONE))
+
+
+def test_a_deletion_excuses_only_what_it_had_seen() -> None:
+    gone = write(_ONE, _ONE.seen, Dot(_B, 1), Value(b"", deleted=True), _AT)
+    assert _judge("carts", gone, _put("one"), _put("d", "one", kind="delete")) is None
+    assert "lost" in str(_judge("carts", gone, _put("one"), _put("d", kind="delete")))
+
+
+def test_where_the_last_write_wins_one_is_left() -> None:
+    def put(id_: str) -> Write:
+        return Write("latest", "k", id_, "put", acknowledged=True)
+
+    assert _judge("latest", _ONE, put("one"), put("two")) is None
+    assert "2 are left" in str(_judge("latest", _BOTH, put("one"), put("two")))
+    assert "none is left" in str(_judge("latest", Versions(_ONE.seen), put("one")))
+
+
+def test_counters_lie_between_what_was_acknowledged_and_what_was_tried() -> None:
+    state = Typed(_ONE.seen, Counter({Dot(_A, 1): 2}))
+    sure, sent_on = (Write("counts", "k", i, "increment", once=i == "i", acknowledged=True) for i in ("i", "j"))
+    assert _judge("counts", state, sure, sent_on) is None
+    assert "not 1 to 1" in str(_judge("counts", state, sure))
+    assert "not 3 to" in str(_judge("counts", state, sure, sure, sent_on))
+
+
+def test_sets_keep_what_nobody_removed() -> None:
+    state = Typed(_ONE.seen, Set({b"one": (Dot(_A, 1),)}))
+    one, two = (Write("sets", "k", i, "add", acknowledged=True) for i in ("one", "two"))
+    removal = Write("sets", "k", "r", "remove", ("two",))
+    assert _judge("sets", state, one, two, removal) is None
+    assert "two was added" in str(_judge("sets", state, one, two))
+    assert "nobody added" in str(_judge("sets", state, two, removal))
