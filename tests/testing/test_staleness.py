@@ -5,6 +5,8 @@ A lag of ten minutes stands for "from now on nothing new": so no test depends on
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,7 +48,19 @@ def g(request: pytest.FixtureRequest) -> Endpoint:
     )
     put(endpoint, "1")
     eventually("the first item", lambda: seen(endpoint, "table") == seen(endpoint, "global") == ["1"])
+    if isinstance(endpoint, Cluster):  # from now on a replica shows what it has applied, and nothing of the leader's
+        eventually("every replica has applied it", lambda: applied_alike(endpoint))
     return endpoint
+
+
+def applied_alike(cluster: Cluster) -> bool:
+    """Whether all replicas of each group are at the same slot."""
+    slots: dict[int, set[int]] = {}
+    for node in range(cluster.nodes):
+        with urllib.request.urlopen(f"http://127.0.0.1:{cluster.admin_port(node)}/cluster", timeout=10) as answer:
+            for group in json.load(answer)["groups"]:
+                slots.setdefault(group["group"], set()).add(group["applied_slot"])
+    return all(len(applied) == 1 for applied in slots.values())
 
 
 def _index(name: str, **keys: str) -> dict[str, Any]:
