@@ -26,7 +26,6 @@ from gramme.objects.versions import (
     make_actor,
     merge,
     merge_all,
-    without_context,
     write,
 )
 
@@ -111,7 +110,8 @@ def test_the_last_write_wins_by_time_then_by_dot() -> None:
     assert _texts(last_write(merge(one, other))) == ["later"]
     tie = write(NOTHING, NO_VECTOR, Dot(_Z, 1), _value("tie", 9), _AT)
     assert last_write(merge(one, tie)) == last_write(merge(tie, one))
-    assert _texts(without_context(merge(one, other), Dot(_Z, 4), _value("all"), _AT)) == ["all"]
+    both = merge(one, other)
+    assert _texts(write(both, both.seen, Dot(_Z, 4), _value("all"), _AT)) == ["all"]
 
 
 def test_only_deletions_left_means_deleted() -> None:
