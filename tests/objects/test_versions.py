@@ -26,6 +26,7 @@ from gramme.objects.versions import (
     make_actor,
     merge,
     merge_all,
+    without_context,
     write,
 )
 

@@ -183,6 +183,19 @@ def write(known: Versions, context: Vector, dot: Dot, value: Value, now: Timesta
     return bounded(seen, tuple(sorted((*kept, Sibling(dot, value)), key=lambda sibling: sibling.dot)))
 
 
+def without_context(known: Versions, dot: Dot, value: Value, now: Timestamp) -> Versions:
+    """A write of a bucket where the last write wins: it replaces whatever is known here (row A34).
+
+    It counts as modified after what it replaces, however far its writer's clock is behind: else two replicas could each
+    drop what the other keeps (x is later than y, y than w, and w has replaced x), and all three would be gone. So what
+    is left anywhere is the latest of all that is seen there.
+    """
+    latest = max((sibling.value.modified + 1 for sibling in known.siblings), default=value.modified)
+    if latest > value.modified:
+        value = msgspec.structs.replace(value, modified=Timestamp(latest))
+    return last_write(write(known, known.seen, dot, value, now))
+
+
 def last_write(versions: Versions) -> Versions:
     """The same knowledge with one sibling: that modified last, by the writers' clocks; a tie goes to the higher dot, so
     that replicas agree (row A34)."""
