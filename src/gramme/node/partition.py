@@ -23,6 +23,7 @@ from gramme.node.evaluator import Answer, Change, Context, Evaluator, Read, Scan
 from gramme.node.host import Host
 from gramme.node.messages import GroupSpec
 from gramme.node.mutation import (
+    CHANGES_END,
     WRITES,
     ChangeRecord,
     Mutation,
@@ -242,6 +243,12 @@ class PartitionReplica:
         applied = self.applied.slot
         if self.leading or self.replica.last_slot == applied >= self.seen:
             return True
+        if (
+            type(request) is ReadChanges
+        ):  # who reads on behind all records here is told of those that come by the leader
+            return any(
+                True for _ in self._scan(change_key(request.start.slot, request.start.index), CHANGES_END, False)
+            )
         entries = self.replica.accepted_after(applied)
         return (
             entries is not None

@@ -151,7 +151,7 @@ class Router:
         partition = self._partitions.get(place.group)
         if partition is not None:
             now = self._host.now()
-            if partition.serves_reads(now) or (not request.consistent and partition.fresh(now)):
+            if partition.serves_reads(now) or (not request.consistent and partition.current(request, now)):
                 on_reply(partition.read_now(request))
                 return
         self.send(place, request, deadline, on_reply)
