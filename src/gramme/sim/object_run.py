@@ -6,14 +6,14 @@ hint left, every Merkle leaf what a scan of the rows says. Then `checkers.object
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from gramme.api.http import HttpRequest, HttpResponse
 from gramme.kernel.ids import NodeId
-from gramme.kernel.time import MILLISECOND, SECOND, Instant
+from gramme.kernel.time import SECOND, Instant
 from gramme.node.objects import Objects
 from gramme.objects.config import BucketSettings
 from gramme.objects.merkle import rebuilt
@@ -21,15 +21,11 @@ from gramme.objects.state import State, encode_name, encode_state
 from gramme.objects.store import Section
 from gramme.placement.ring import position_of
 from gramme.sim.checkers.objects import LAST_WRITE, ObjectHistory, wrong_object
-from gramme.sim.cluster import SimCluster
 from gramme.sim.configs import SimConfig
-from gramme.sim.faults import Nemesis, draw_plan
-from gramme.sim.result import NotKept, Result, Violated
+from gramme.sim.phases import FOUNDING_NS, RECOVERY_NS, Phases
+from gramme.sim.result import Violated
 from gramme.sim.shoppers import SET_TYPE, Shopper
-from gramme.sim.world import World
 
-FOUNDING_NS: Final = 20 * SECOND
-RECOVERY_NS: Final = 15 * SECOND
 SETTLING_NS: Final = 2 * SECOND
 """Within this time of hearing of them, a node has the settings of buckets on its disk."""
 
@@ -38,14 +34,11 @@ CONVERGENCE_NS: Final = 60 * SECOND
 10 s, and what differs is passed on from one to the next."""
 
 
-class ObjectRun:
+class ObjectRun(Phases):
     """See the module; the counterpart of the runs of tables in `gramme.sim.run`."""
 
     def __init__(self, seed: int, config: SimConfig) -> None:
-        self.world = World(seed)
-        self.config = config
-        self.result = Result(seed, config.name)
-        self.cluster = SimCluster(self.world, config)
+        super().__init__(seed, config)
         self.history = ObjectHistory()
         self.shoppers = [
             Shopper(self.world, self.cluster, config, self.history, number) for number in range(config.clients)
@@ -53,11 +46,10 @@ class ObjectRun:
 
     def carry_out(self) -> None:
         """All phases in order."""
-        for node in self.cluster.nodes:
-            self.cluster.start(node)
+        self._start_nodes()
         self._configure()
-        self._safety_phase()
-        self._heal()
+        self._under_faults(self._start_clients)
+        self._come_to_rest()
         wrong = wrong_object(self.history, self._converged())
         if wrong is not None:
             raise Violated(wrong)
@@ -65,7 +57,7 @@ class ObjectRun:
     def _configure(self) -> None:
         """A bucket type and a bucket with settings of its own, known to every node before anything is written."""
         done: list[str | None] = []
-        self._await(lambda: all(each.ready for each in self._objects()), FOUNDING_NS, "objects are not ready")
+        self._await(lambda: all(each.ready for each in self._objects()), FOUNDING_NS, lambda: "objects are not ready")
 
         def set_props(failure: str | None) -> None:
             done.append(failure)
@@ -79,51 +71,34 @@ class ObjectRun:
         deadline = Instant(self.cluster.machines[0].clock.instant() + FOUNDING_NS)
         first = next(self._objects())
         first.make_type(SET_TYPE.encode(), BucketSettings(datatype="set"), deadline, set_props)
-        self._await(lambda: done == [None, None], FOUNDING_NS, "buckets were not configured")
+        self._await(lambda: done == [None, None], FOUNDING_NS, lambda: "buckets were not configured")
         version = first.config.version
         self._await(
             lambda: all(each.config.version == version for each in self._objects()),
             FOUNDING_NS,
-            "nodes have not heard of the settings of buckets",
+            lambda: "nodes have not heard of the settings of buckets",
         )
         self.world.run(self.world.now_ns + SETTLING_NS)
 
-    def _safety_phase(self) -> None:
-        config, world = self.config, self.world
-        end_ns = world.now_ns + config.safety_ns
-        self.result.plan = draw_plan(
-            world.randomness("plan"),
-            self.cluster.nodes,
-            config.faults,
-            world.now_ns,
-            end_ns,
-            config.fault_interval_ns,
-            config.fault_length_ns,
-        )
-        self.nemesis = Nemesis(world, self.cluster, self.result.plan)
+    def _start_clients(self) -> None:
         for shopper in self.shoppers:
             shopper.start()
-        world.run(end_ns)
 
-    def _heal(self) -> None:
-        self.nemesis.stop()
-        self.cluster.heal_all()
+    def _come_to_rest(self) -> None:
         for shopper in self.shoppers:
             shopper.stop()
-        self._await(lambda: all(each.idle for each in self.shoppers), RECOVERY_NS, "clients did not come to rest")
+        self._await(
+            lambda: all(each.idle for each in self.shoppers), RECOVERY_NS, lambda: "clients did not come to rest"
+        )
         self._await(
             lambda: len(list(self._objects())) == len(self.cluster.nodes) and all(o.ready for o in self._objects()),
             RECOVERY_NS,
-            "objects are not ready",
+            lambda: "objects are not ready",
         )
 
     def _converged(self) -> dict[tuple[str, str], State]:
         """What all replicas have in the end."""
-        deadline_ns = self.world.now_ns + CONVERGENCE_NS
-        while (difference := self._difference()) is not None:
-            if self.world.now_ns >= deadline_ns:
-                raise Violated(f"replicas did not converge: {difference}")
-            self.world.run(self.world.now_ns + 200 * MILLISECOND)
+        self._converge(self._difference, CONVERGENCE_NS, "replicas did not converge")
         return {
             (name.bucket.decode(), name.key.decode()): state
             for objects in self._objects()
@@ -162,24 +137,9 @@ class ObjectRun:
             if machine.node is not None:
                 yield machine.node.objects
 
-    def _await(self, condition: Callable[[], bool], limit_ns: int, complaint: str) -> None:
-        deadline_ns = self.world.now_ns + limit_ns
-        while not condition():
-            if self.world.now_ns >= deadline_ns:
-                raise NotKept(f"after {limit_ns / SECOND:.0f} s of virtual time: {complaint}")
-            self.world.run(self.world.now_ns + 10 * MILLISECOND)
-
     def sum_up(self) -> None:
         """Fill the result from whatever has happened."""
-        result, world, writes = self.result, self.world, self.history.writes
-        result.trace_hash = world.trace_hash()
-        result.log = [f"{at / SECOND:.6f} node {node} {name} {dict(fields)}" for at, node, name, fields in world.log]
-        result.stats = {
-            "virtual_ms": world.now_ns // MILLISECOND,
-            "events": world.events_run,
-            "frames": self.cluster.network.frames,
-            "faults": len(result.plan),
-            "operations": len(writes) + self.history.reads,
-            "unknown": sum(not write.acknowledged for write in writes),
-            "transactions": 0,
-        }
+        writes = self.history.writes
+        unknown = sum(not write.acknowledged for write in writes)
+        self._account(len(writes) + self.history.reads, unknown)
+        self.result.stats["transactions"] = 0

@@ -7,7 +7,7 @@ exception of production code, or a promise of liveness that was not kept.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from hashlib import blake2b
 from typing import Final
@@ -22,24 +22,16 @@ from gramme.sim.checkers.history import Kind, Outcome
 from gramme.sim.checkers.linearizability import check
 from gramme.sim.checkers.staleness import stale_read
 from gramme.sim.client import Client
-from gramme.sim.cluster import SimCluster
 from gramme.sim.configs import SimConfig
-from gramme.sim.faults import Nemesis, draw_plan
 from gramme.sim.guard import forbid_ambient
 from gramme.sim.index_rows import wrong_rows
 from gramme.sim.object_run import ObjectRun
+from gramme.sim.phases import FOUNDING_NS, RECOVERY_NS, Phases
 from gramme.sim.result import NotKept, Result, Violated
 from gramme.sim.stream_reader import StreamReader
 from gramme.sim.tables import Administrator
 from gramme.sim.workload import Recorder, Worker
-from gramme.sim.world import World
 from gramme.storage.engine.rows import Space, extent_range
-
-FOUNDING_NS: Final = 20 * SECOND
-"""Within this time of the start, a cluster without faults has created its tables."""
-
-RECOVERY_NS: Final = 15 * SECOND
-"""Within this time of the end of all faults, every client has an answer and every node is ready."""
 
 CONVERGENCE_NS: Final = 15 * SECOND
 """Within this time of the last operation, all replicas are equal."""
@@ -63,15 +55,12 @@ def simulate(seed: int, config: SimConfig) -> Result:
     return result
 
 
-class _Run:
+class _Run(Phases):
     """The phases of one run."""
 
     def __init__(self, seed: int, config: SimConfig) -> None:
-        self.world = World(seed)
-        self.config = config
-        self.result = Result(seed, config.name)
+        super().__init__(seed, config)
         self.recorder = Recorder(self.world)
-        self.cluster = SimCluster(self.world, config)
         self.clients = [Client(self.world, self.cluster, number) for number in range(config.clients)]
         self.workers = [
             Worker(self.world, client, config, self.recorder, _TABLE, f"{_TABLE}/") for client in self.clients
@@ -100,8 +89,8 @@ class _Run:
     def carry_out(self) -> None:
         """All phases in order."""
         self._found()
-        self._safety_phase()
-        self._heal()
+        self._under_faults(self._start_clients)
+        self._come_to_rest()
         self._check_progress()
         self._check_transactions()
         self._check_convergence()
@@ -110,8 +99,7 @@ class _Run:
         self._check_history()
 
     def _found(self) -> None:
-        for node in self.cluster.nodes:
-            self.cluster.start(node)
+        self._start_nodes()
         tables = [_TABLE, _CHURNED] if self.config.table_churn else [_TABLE]
         waiting = list(tables)
         for table in tables:
@@ -121,20 +109,8 @@ class _Run:
         for reader in self.readers:
             reader.start()
 
-    def _safety_phase(self) -> None:
-        config, world = self.config, self.world
-        end_ns = world.now_ns + config.safety_ns
-        plan = draw_plan(
-            world.randomness("plan"),
-            self.cluster.nodes,
-            config.faults,
-            world.now_ns,
-            end_ns,
-            config.fault_interval_ns,
-            config.fault_length_ns,
-        )
-        self.result.plan = plan
-        self.nemesis = Nemesis(world, self.cluster, plan)
+    def _start_clients(self) -> None:
+        config = self.config
         for worker in self.workers:
             worker.start()
         self.bank.start()
@@ -144,11 +120,8 @@ class _Run:
             self.readers[0].churn()
         if config.table_churn:
             self.administrator.churn(_CHURNED, f"{_CHURNED}/", config.keys)
-        world.run(end_ns)
 
-    def _heal(self) -> None:
-        self.nemesis.stop()
-        self.cluster.heal_all()
+    def _come_to_rest(self) -> None:
         for worker in self.workers:
             worker.stop()
         self.bank.stop()
@@ -194,14 +167,10 @@ class _Run:
         self._await(lambda: left() is None, RECOVERY_NS, lambda: str(left()))
 
     def _check_convergence(self) -> None:
-        deadline_ns = self.world.now_ns + CONVERGENCE_NS
-        while True:
-            difference = divergence(self._replica_states(), self._sound_nodes())
-            if difference is None:
-                return
-            if self.world.now_ns >= deadline_ns:
-                raise Violated(f"replicas did not converge: {difference}")
-            self.world.run(self.world.now_ns + 200 * MILLISECOND)
+        def difference() -> str | None:
+            return divergence(self._replica_states(), self._sound_nodes())
+
+        self._converge(difference, CONVERGENCE_NS, "replicas did not converge")
 
     def _replica_states(self) -> Iterator[ReplicaState]:
         for machine in self.cluster.sound_machines:
@@ -218,14 +187,7 @@ class _Run:
 
     def _check_indexes(self) -> None:
         """Indexes follow their table: within the time that replicas have, they are what the table says."""
-        deadline_ns = self.world.now_ns + CONVERGENCE_NS
-        while True:
-            wrong = wrong_rows(self._replicas())
-            if wrong is None:
-                return
-            if self.world.now_ns >= deadline_ns:
-                raise Violated(f"indexes do not follow their table: {wrong}")
-            self.world.run(self.world.now_ns + 200 * MILLISECOND)
+        self._converge(lambda: wrong_rows(self._replicas()), CONVERGENCE_NS, "indexes do not follow their table")
 
     def _check_streams(self) -> None:
         """The readers get to the end of every shard, and what they got is the tables' story."""
@@ -266,28 +228,9 @@ class _Run:
         if stale is not None:
             raise Violated(stale)
 
-    def _await(self, condition: Callable[[], bool], limit_ns: int, complaint: Callable[[], str]) -> None:
-        """Run until `condition`, which is looked at every virtual 10 ms."""
-        deadline_ns = self.world.now_ns + limit_ns
-        while not condition():
-            if self.world.now_ns >= deadline_ns:
-                raise NotKept(f"after {limit_ns / SECOND:.0f} s of virtual time: {complaint()}")
-            self.world.run(self.world.now_ns + 10 * MILLISECOND)
-
     def sum_up(self) -> None:
         """Fill the result from whatever has happened."""
         history = self.recorder.history()
-        result, world = self.result, self.world
-        result.history = history
-        result.trace_hash = world.trace_hash()
-        result.log = [f"{at / SECOND:.6f} node {node} {name} {dict(fields)}" for at, node, name, fields in world.log]
-        result.stats = {
-            "virtual_ms": world.now_ns // MILLISECOND,
-            "events": world.events_run,
-            "frames": self.cluster.network.frames,
-            "faults": len(result.plan),
-            "operations": len(history),
-            "unknown": sum(operation.outcome is Outcome.UNKNOWN for operation in history),
-            **self.bank.stats(),
-            "table_incarnations": self.administrator.incarnations,
-        }
+        self.result.history = history
+        self._account(len(history), sum(operation.outcome is Outcome.UNKNOWN for operation in history))
+        self.result.stats |= {**self.bank.stats(), "table_incarnations": self.administrator.incarnations}

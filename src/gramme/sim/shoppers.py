@@ -16,6 +16,7 @@ from gramme.kernel.ids import NodeId
 from gramme.kernel.time import SECOND
 from gramme.objects.state import Name
 from gramme.sim.checkers.objects import COUNTERS, LAST_WRITE, SETS, SIBLINGS, ObjectHistory, Write
+from gramme.sim.client_loop import ClientLoop
 from gramme.sim.cluster import SimCluster
 from gramme.sim.configs import SimConfig
 from gramme.sim.faults import FaultKind
@@ -50,42 +51,22 @@ class _Seen(NamedTuple):
     deletions: tuple[str, ...]
 
 
-class Shopper:
+class Shopper(ClientLoop):
     """One client's endless loop."""
 
     def __init__(
         self, world: World, cluster: SimCluster, config: SimConfig, history: ObjectHistory, number: int
     ) -> None:
-        self._world = world
+        super().__init__(world, world.randomness("shopper", number), config.think_ns)
         self._cluster = cluster
         self._config = config
         self._history = history
         self._number = number
-        self._rng = world.randomness("shopper", number)
         self._count = 0
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._must_answer = FaultKind.DRAIN not in config.faults  # a node that stops may refuse
-        self.running = False
-        self.idle = True
 
-    def start(self) -> None:
-        """Begin operations, one after the other."""
-        self.running = True
-        self._pause()
-
-    def stop(self) -> None:
-        """Begin no more; `idle` tells when the open one has ended."""
-        self.running = False
-
-    def _pause(self) -> None:
-        self.idle = True
-        if self.running:
-            self._world.after(self._rng.randrange(2 * self._config.think_ns), self._next)
-
-    def _next(self) -> None:
-        if not self.running:
-            return
-        self.idle = False
+    def _operate(self) -> None:
         rng = self._rng
         bucket = (SIBLINGS, SIBLINGS, SIBLINGS, LAST_WRITE, COUNTERS, SETS)[rng.randrange(6)]
         key = f"k{rng.randrange(self._config.keys)}"
@@ -106,7 +87,7 @@ class Shopper:
                 seen = self._what_was_read(bucket, key, response)
                 if seen is not None:
                     self._seen[bucket, key] = seen
-            self._pause()
+            self._rest()
 
         headers = {b"accept": b"multipart/mixed"}
         self._ask(node, HttpRequest("GET", _PATHS[bucket] + key, f"r={r}&{_TIMEOUT}", headers, b""), answered)
@@ -158,7 +139,7 @@ class Shopper:
 
     def _written(self, write: Write, w: int, response: HttpResponse | None) -> None:
         write.acknowledged = response is not None and self._fits(response, w, (204,))
-        self._pause()
+        self._rest()
 
     def _is_primary(self, bucket: str, key: str, node: NodeId) -> bool:
         """Whether `node` coordinates a write of this object itself, so that it is done once or not at all."""

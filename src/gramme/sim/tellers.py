@@ -8,7 +8,6 @@ short, and lets transactions meet items that do not exist yet.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from random import Random
 from typing import Any, Final
 
 from gramme.kernel.ids import NodeId
@@ -18,6 +17,7 @@ from gramme.sim.checkers.bank import Account
 from gramme.sim.checkers.history import Outcome
 from gramme.sim.checkers.list_append import List, Recency
 from gramme.sim.client import Answer, Client
+from gramme.sim.client_loop import ClientLoop
 from gramme.sim.world import World
 
 _GENERATION_NS: Final = 4 * SECOND
@@ -25,41 +25,20 @@ _APPEND: Final = "SET l = list_append(if_not_exists(l, :none), :new), n = if_not
 _APPEND_VALUES: Final = {":none": {"L": []}, ":start": {"N": str(START)}}
 
 
-class Teller:
+class Teller(ClientLoop):
     """One client's endless loop of transactions and plain operations."""
 
     def __init__(self, world: World, client: Client, journal: Journal, think_ns: int) -> None:
-        self._world = world
+        super().__init__(world, client.rng, think_ns)
         self._client = client
-        self._rng: Random = client.rng
         self._journal = journal
-        self._think_ns = think_ns
         self._seen: dict[str, Account] = {}
-        self.running = False
-        self.idle = True
 
-    def start(self) -> None:
-        """Begin operations, one after the other."""
-        self.running = True
-        self._pause_then_next()
-
-    def stop(self) -> None:
-        """Begin no more; `idle` tells when the open one has ended."""
-        self.running = False
-
-    def _pause_then_next(self) -> None:
-        self.idle = True
-        if self.running:
-            self._world.after(self._rng.randrange(2 * self._think_ns), self._next)
-
-    def _next(self) -> None:
-        if not self.running:
-            return
-        self.idle = False
+    def _operate(self) -> None:
         draw = self._rng.random()
         if draw < 0.25:
             keys = self._keys()
-            self.audit(keys if self._rng.random() < 0.5 else keys[:2], None, lambda _ok: self._pause_then_next())
+            self.audit(keys if self._rng.random() < 0.5 else keys[:2], None, lambda _ok: self._rest())
         elif draw < 0.65:
             self._transact()
         elif draw < 0.8:
@@ -104,7 +83,7 @@ class Teller:
                     self._remember((found,))
             else:
                 self._journal.end(handle, Outcome.REFUSED)
-            self._pause_then_next()
+            self._rest()
 
         self._client.call("GetItem", {**place(key), "ConsistentRead": not eventual}, done)
 
@@ -189,7 +168,7 @@ class Teller:
             self._observe(since_ns, actions, answer)
             if len(answers) == copies:
                 self._end_write(handle, next((a for a in answers if a.body is not None), None) or _worst(answers))
-                self._pause_then_next()
+                self._rest()
 
         if self._rng.random() < 0.9:
             body["ClientRequestToken"] = f"token-{handle}"
@@ -228,7 +207,7 @@ class Teller:
                 self._journal.end(handle, Outcome.OK, (after._replace(moves=after.moves[:-1] if own else after.moves),))
             else:
                 self._end_write(handle, answer)
-            self._pause_then_next()
+            self._rest()
 
         if conditional:
             self._client.call("PutItem", self._put(key, 0, handle), done)

@@ -7,13 +7,13 @@ of `clients` columns; batches count as one operation per item.
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 from typing import Any, Final
 
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MILLISECOND
 from gramme.sim.checkers.history import Item, Kind, Operation, Outcome
 from gramme.sim.client import Answer, Client, UnexpectedAnswer
+from gramme.sim.client_loop import ClientLoop
 from gramme.sim.configs import SimConfig
 from gramme.sim.world import World
 
@@ -93,42 +93,22 @@ class Recorder:
         return self._operations + [asked.end(None, Outcome.UNKNOWN) for asked in self._open.values()]
 
 
-class Worker:
+class Worker(ClientLoop):
     """One client's endless loop of operations on one table."""
 
     def __init__(
         self, world: World, client: Client, config: SimConfig, recorder: Recorder, table: str, key_prefix: str
     ) -> None:
-        self._world = world
+        super().__init__(world, client.rng, config.think_ns)
         self._client = client
-        self._rng: Random = client.rng
         self._config = config
         self._recorder = recorder
         self._table = table
         self._key_prefix = key_prefix
         self._values = 0
         self._last_seen: dict[str, str] = {}
-        self.running = False
-        self.idle = True
 
-    def start(self) -> None:
-        """Begin operations, one after the other."""
-        self.running = True
-        self._pause_then_next()
-
-    def stop(self) -> None:
-        """Begin no more; `idle` tells when the open one has ended."""
-        self.running = False
-
-    def _pause_then_next(self) -> None:
-        self.idle = True
-        if self.running:
-            self._world.after(self._rng.randrange(2 * self._config.think_ns), self._next)
-
-    def _next(self) -> None:
-        if not self.running:
-            return
-        self.idle = False
+    def _operate(self) -> None:
         if self._config.transacted and self._rng.random() < self._config.transacted:
             self._transact()
             return
@@ -138,7 +118,7 @@ class Worker:
         key = self._some_key()
         if self._rng.random() < self._config.reads:
             kind = Kind.PEEK if self._rng.random() < 0.25 else Kind.GET
-            self.read(key, kind, None, lambda _ok: self._pause_then_next())
+            self.read(key, kind, None, lambda _ok: self._rest())
         else:
             self._write(key)
 
@@ -252,7 +232,7 @@ class Worker:
         else:
             failed = answer.error == "ConditionalCheckFailedException"
             self._recorder.end(handle, Outcome.FAILED if failed else Outcome.REFUSED)
-        self._pause_then_next()
+        self._rest()
 
     def _transact(self) -> None:
         """A transaction over a few keys. Each key alone must be linearizable, so each part is an operation of its own;
@@ -273,7 +253,7 @@ class Worker:
             outcome = Outcome.UNKNOWN if answer.body is None else Outcome.OK
             for handle, response in zip(handles, found, strict=True):
                 self._recorder.end(handle, outcome, _item(response.get("Item")))
-            self._pause_then_next()
+            self._rest()
 
         self._client.call("TransactGetItems", {"TransactItems": gets}, done)
 
@@ -296,7 +276,7 @@ class Worker:
                 else:
                     failed = code == "ConditionalCheckFailed"
                     self._recorder.end(handle, Outcome.FAILED if failed else Outcome.REFUSED)
-            self._pause_then_next()
+            self._rest()
 
         self._client.call("TransactWriteItems", {"TransactItems": actions, "ClientRequestToken": token}, done)
 
@@ -321,7 +301,7 @@ class Worker:
                 left = [request["PutRequest"]["Item"]["pk"]["S"] for request in unprocessed]
                 for key, handle in handles.items():
                     self._recorder.end(handle, Outcome.UNKNOWN if key in left else Outcome.OK)
-            self._pause_then_next()
+            self._rest()
 
         self._client.call("BatchWriteItem", {"RequestItems": {self._table: requests}}, done)
 
