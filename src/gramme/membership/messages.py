@@ -31,7 +31,8 @@ class MemberInfo(_Wire, frozen=True):
 
     `address` is where clients reach it (no port), `peer_address` is "host:port" for peers ("": as the founding list
     says). `host` and `zone` name what fails together. `load` is the bytes of log and engine; `catalog_version` and
-    `release` tell who is behind.
+    `release` tell who is behind. `objects_address` is "host:port" where clients reach its objects ("": not served, or
+    the node is older than the field).
     """
 
     address: str
@@ -43,6 +44,7 @@ class MemberInfo(_Wire, frozen=True):
     load: int = 0
     catalog_version: int = 0
     release: str = ""
+    objects_address: str = ""
 
 
 class MemberRecord(_Wire, frozen=True):

@@ -163,7 +163,10 @@ class Node:
         )
         self.snapshots_out = SnapshotSender(self.host)
         self.snapshots_in = SnapshotReceiver(self.host, self.groups.partitions.get)
-        self.objects = Objects(self.host, settings, self.cluster, self._alive, self._ask_catalog)
+        self.objects = Objects(
+            self.host, settings, self.cluster, self._alive, self._ask_catalog,
+            lambda: {record.node: record.info.objects_address for record in self.gossip.view()},
+        )  # fmt: skip
         self.flusher = Flusher(self.host, settings, self.groups)
         self._lease_driver = Driver(self.host, self.leases, self._lease_output)
         self._gossip_driver = Driver(self.host, self.gossip, lambda _output: None)

@@ -8,7 +8,7 @@ cluster, the ring that every founder works out for itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -94,7 +94,8 @@ class _Owner:
 
 
 class Objects:
-    """See the module. `reachable` is the node's own guess of who would answer."""
+    """See the module. `reachable` is the node's own guess of who would answer; `addresses` are where nodes say that
+    clients reach their objects ("host:port", or "")."""
 
     def __init__(
         self,
@@ -103,12 +104,14 @@ class Objects:
         cluster: ClusterId,
         reachable: Callable[[NodeId], bool],
         catalog: Callable[[SetObjects, Instant, Callable[[Any], None]], None],
+        addresses: Callable[[], Mapping[NodeId, str]],
     ) -> None:
         self._host = host
         self._on = settings.objects
         self._catalog = catalog
         self._cluster_key = blake2b(cluster, person=b"contexts").digest()
-        self._me = settings.me
+        self.me = settings.me
+        self.addresses = addresses
         self._reachable = reachable
         self.config = ObjectConfig(FOUNDED_VERSION, founded(places_of(settings)))
         self.ready = False
@@ -135,12 +138,12 @@ class Objects:
             elif isinstance(entry, Reserved):
                 self._reserved = entry
         self.store = ObjectStore(self._host.ports.engine, self.config.ring.partitions, self._keeping)
-        self.replica = ObjectReplica(self._me, self.store, self._full)
+        self.replica = ObjectReplica(self.me, self.store, self._full)
         self.replica.replay(entries)
-        self.dots = DotSource(self._me, self._reserved.end, clean, self._reserved.trusted_from)
+        self.dots = DotSource(self.me, self._reserved.end, clean, self._reserved.trusted_from)
         rng = self._host.ports.rng
         self.coordinators = Coordinators(
-            self._me, self.replica, self.dots, lambda: self.config.ring, self._reachable,
+            self.me, self.replica, self.dots, lambda: self.config.ring, self._reachable,
             self._host.ports.clock.timestamp, rng,
         )  # fmt: skip
         self.handoff = HintedHandoff(self.replica, self._reachable, rng)
@@ -230,10 +233,10 @@ class Objects:
         for n in self.config.replica_counts():
             for partition in range(self.config.ring.partitions):
                 primaries = self.config.ring.preference_list(partition, n)[:n]
-                up = [node for node in primaries if node == self._me or self._reachable(node)]
+                up = [node for node in primaries if node == self.me or self._reachable(node)]
                 if not up:
                     return None
-                plan.append((Section(partition, n), self._me if self._me in up else up[0]))
+                plan.append((Section(partition, n), self.me if self.me in up else up[0]))
         return plan
 
     def answered(self, answered: Answered) -> None:
@@ -338,7 +341,7 @@ class Objects:
         """For each peer the sections that it and this node both keep, worked out once for each configuration."""
         if self._shared_of != self.config.version:
             self._shared_of = self.config.version
-            self._shared = _shared(self._me, self.config)
+            self._shared = _shared(self.me, self.config)
         return self._shared
 
 

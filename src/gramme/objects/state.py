@@ -13,6 +13,7 @@ import msgspec
 from gramme.kernel.errors import Corruption, InvalidInput
 from gramme.objects.merge_types import Typed, join
 from gramme.objects.versions import NO_VECTOR, Vector, Versions, last_write, merge
+from gramme.placement.ring import place_of
 
 MAX_BUCKET_BYTES: Final = 255
 MAX_KEY_BYTES: Final = 4096
@@ -28,8 +29,8 @@ class Name(NamedTuple):
 
     @property
     def place(self) -> bytes:
-        """Type and bucket as one string, different for different pairs: what the key is hashed with."""
-        return bytes((len(self.type),)) + self.type + bytes((len(self.bucket),)) + self.bucket
+        """Type and bucket as one string: what the key is hashed with."""
+        return place_of(self.type, self.bucket)
 
 
 def check_name(name: Name) -> None:

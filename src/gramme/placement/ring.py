@@ -27,9 +27,15 @@ DEFAULT_SPACING: Final = 3
 """Neighbouring partitions that should belong to different nodes: the usual N."""
 
 
+def place_of(type_: bytes, bucket: bytes) -> bytes:
+    """Bucket type and bucket, of at most 255 bytes each, as one string, different for different pairs: what a key is
+    hashed with."""
+    return bytes((len(type_),)) + type_ + bytes((len(bucket),)) + bucket
+
+
 def position_of(bucket: bytes, key: bytes) -> int:
-    """Where an object stands on the ring: MD5 of bucket type and name and key, as 128 bits (row A3). The length in
-    front keeps ("ab", "c") and ("a", "bc") apart."""
+    """Where an object stands on the ring: MD5 of bucket type and name (`place_of`) and key, as 128 bits (row A3). The
+    length in front keeps ("ab", "c") and ("a", "bc") apart."""
     digest = md5(len(bucket).to_bytes(4, "big"), usedforsecurity=False)
     digest.update(bucket)
     digest.update(key)

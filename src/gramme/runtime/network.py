@@ -246,7 +246,7 @@ class _Link:
         self.seed = seed
         self._last_problem = ""
         self._woken.clear()
-        self._network.log_event("peer connected", {"peer": self.node, "address": _show(self.address)})
+        self._network.log_event("peer connected", {"peer": self.node, "address": show_address(self.address)})
         self._network.on_connect(self.node, boot)
 
     def down(self, problem: str) -> None:
@@ -255,7 +255,7 @@ class _Link:
         self._protocol = None
         if problem != self._last_problem and not self._stopped:
             self._last_problem = problem
-            fields = {"peer": self.node, "address": _show(self.address), "reason": problem}
+            fields = {"peer": self.node, "address": show_address(self.address), "reason": problem}
             self._network.log_event("peer disconnected" if was_up else "peer not reached", fields)
         if was_up:
             self._network.on_disconnect(self.node)
@@ -346,7 +346,7 @@ class _Outgoing(asyncio.Protocol):
     def _check_welcome(self, greeting: Greeting) -> None:
         expected = self._link.node
         if greeting.sender != expected:
-            return self._give_up(f"{_show(self._link.address)} is node {greeting.sender}, not node {expected}")
+            return self._give_up(f"{show_address(self._link.address)} is node {greeting.sender}, not node {expected}")
         if reason := self._network.reason_to_refuse(greeting):
             return self._give_up(reason)
         assert self._transport is not None
@@ -444,6 +444,7 @@ def _prepare(transport: asyncio.Transport) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def _show(address: Address) -> str:
+def show_address(address: Address) -> str:
+    """The inverse of `config.parse_address`."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

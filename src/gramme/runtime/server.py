@@ -31,7 +31,7 @@ from gramme.runtime import metrics as measured
 from gramme.runtime.frames import MAX_PAYLOAD_BYTES
 from gramme.runtime.http import HttpLimits, HttpServer
 from gramme.runtime.logging import configure, event_logger
-from gramme.runtime.network import PeerNetwork
+from gramme.runtime.network import PeerNetwork, show_address
 from gramme.runtime.throttles import Throttles
 from gramme.storage.engine.contract import Engine
 
@@ -201,6 +201,7 @@ class NodeProcess:
             await asyncio.sleep(_READY_POLL_S)
         objects = self._server(objects_handler(self))  # they need nobody's quorum
         objects_port = await _bound("objects_port", objects.listen(settings.listen_host, settings.objects_port))
+        self.node.gossip.update(objects_address=show_address((settings.client_host, objects_port)))
         while not self.node.ready and not self._stopping.is_set():
             if self.node.refusal:
                 self._fatal(self.node.refusal)

@@ -6,9 +6,10 @@ loop, and no later than shortly after the deadline.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from gramme.kernel.ids import NodeId
 from gramme.kernel.time import Instant
 from gramme.objects.config import BucketSettings, ObjectConfig
 from gramme.objects.messages import Outcome, Request
@@ -19,12 +20,19 @@ class ObjectBackend(Protocol):
     """The objects of a node."""
 
     @property
+    def me(self) -> NodeId:
+        """This node."""
+
+    @property
     def config(self) -> ObjectConfig:
         """The ring and the buckets' settings, as this node knows them."""
 
     @property
     def cluster_key(self) -> bytes:
         """What contexts are sealed with; the same at every node."""
+
+    def addresses(self) -> Mapping[NodeId, str]:
+        """Where clients reach the objects of each node, "host:port", as this node has heard; "" where it has not."""
 
     def submit(self, request: Request, deadline: Instant, on_outcome: Callable[[Outcome], None]) -> None:
         """Serve a read or a write of one object."""

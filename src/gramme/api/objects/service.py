@@ -1,9 +1,9 @@
 """The objects endpoint: from an HTTP request to what it asks of the node.
 
 Owns the paths. `/buckets/B/keys/K` and `/types/T/buckets/B/keys/K` (objects), the same with `props` and `datatypes`,
-`/types/T/props` (our own), `/buckets/B/counters/K`, lists, `/ping`, `/stats`, and `/`, where clients find the rest.
-Rule: a handler answers exactly once and never raises; bad input is 400 with what was wrong and changes nothing. Source:
-Riak KV, HTTP API.
+`/types/T/props` and `/ring` (our own), `/buckets/B/counters/K`, lists, `/ping`, `/stats`, and `/`, where clients find
+the rest. Rule: a handler answers exactly once and never raises; bad input is 400 with what was wrong and changes
+nothing. Source: Riak KV, HTTP API.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from gramme.api.objects.datatypes import Datatypes
 from gramme.api.objects.exchange import Exchange
 from gramme.api.objects.parameters import Query, location, metadata, read_quorum, segments, write_quorum
 from gramme.api.objects.props import Props
+from gramme.api.objects.ring import RingApi, coordinator
 from gramme.kernel.errors import InvalidInput
 from gramme.kernel.ports import Clock, Randomness
 from gramme.kernel.time import MILLISECOND, Instant
@@ -62,16 +63,22 @@ class ObjectsApi:
         self._log = log
         self._props = Props(backend)
         self._datatypes = Datatypes(backend, clock)
+        self._ring = RingApi(backend)
 
     def handle(self, request: HttpRequest, respond: Respond) -> None:
         """Serve one request (`gramme.api.http.Handler`)."""
+
+        def stamped(response: HttpResponse) -> None:
+            self._ring.stamp(response)
+            respond(response)
+
         try:
-            self._route(request, respond)
+            self._route(request, stamped)
         except InvalidInput as error:
-            respond(answers.text(400, str(error)))
+            stamped(answers.text(400, str(error)))
         except Exception as error:  # noqa: BLE001 - the boundary of a request: every error gets an answer
             self._log(f"{request.method} {request.path} failed", error)
-            respond(answers.text(500, "internal error"))
+            stamped(answers.text(500, "internal error"))
 
     def _route(self, request: HttpRequest, respond: Respond) -> None:
         parts = segments(request.path)
@@ -95,6 +102,8 @@ class ObjectsApi:
                 respond(
                     answers.json(200, _encode({"riak_kv_version": self._version, "ring_num_partitions": partitions}))
                 )
+            case [b"ring"]:
+                self._ring.show(self._exchange(request, respond, query, Name(type_, b"", b"")))
             case [b"buckets"]:
                 self._list(self._exchange(request, respond, query, Name(type_, b"", b"")), "buckets")
             case [b"buckets", bucket, b"keys"] if request.method in ("GET", "HEAD"):
@@ -120,6 +129,7 @@ class ObjectsApi:
     def _exchange(self, request: HttpRequest, respond: Respond, query: Query, name: Name) -> Exchange:
         if name.bucket:
             check_name(name if name.key else Name(name.type, name.bucket, b"-"))
+            respond = self._ring.correcting(name, request, respond)
         for flag in _ANSWER_FLAGS:
             query.flag(flag, False)  # before anything is written
         timeout_ms = query.timeout_ms(DEFAULT_TIMEOUT_MS)
@@ -162,7 +172,9 @@ class ObjectsApi:
         elif versions is None:
             exchange.respond(answers.text(404, "not found"))
         else:
-            exchange.respond(self._found(exchange, versions, Context(versions.seen, outcome.fastest)))
+            answer = self._found(exchange, versions, Context(versions.seen, outcome.fastest))
+            answer.headers += coordinator(exchange.request, outcome.fastest)
+            exchange.respond(answer)
 
     def _found(self, exchange: Exchange, versions: Versions, context: Context) -> HttpResponse:
         name = exchange.name
