@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gramme.kernel.errors import GrammeError, InvalidInput
-from gramme.runtime import cli_objects, cli_streams
+from gramme.runtime import cli_bench, cli_objects, cli_streams
 from gramme.runtime.local_arguments import translate
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ app.add_typer(cluster_app, name="cluster")
 app.add_typer(data_app, name="data")
 app.add_typer(cli_streams.app, name="streams")
 app.add_typer(cli_objects.app, name="objects")
+app.add_typer(cli_bench.app, name="bench")
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated.")]
 Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Directory of the cluster.")]

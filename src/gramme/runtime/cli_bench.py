@@ -1,0 +1,37 @@
+"""`gramme bench …`: measurements that need nothing but this command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Measure.", no_args_is_help=True)
+
+
+@app.callback()
+def _bench() -> None:
+    """A group, however few commands it has."""
+
+
+@app.command()
+def ring(
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the curves there, as SVG.")] = None,
+    rings: Annotated[int, typer.Option(min=8, help="Rings drawn where they are smallest; fewer where larger.")] = 400,
+    seed: Annotated[int, typer.Option(help="Of the tokens.")] = 1,
+) -> None:
+    """Dynamo's Figure 8: load balance of the three strategies; exit 1 if a point is off by more than 0.03."""
+    from gramme.bench import ring as bench
+
+    curves = {strategy: bench.measured(strategy, rings, seed) for strategy in bench.PAPER}
+    here = bench.founded_here()
+    print(bench.table(curves, here))
+    worst = bench.farthest(curves)
+    for strategy, (difference, metadata) in worst.items():
+        print(f"\nstrategy {strategy}: at most {difference:.3f} from the paper's curve (at {metadata:,})", end="")
+    print("\n\n" + bench.told(bench.changes(seed)))
+    if plot is not None:
+        plot.write_text(bench.picture(curves, here), encoding="utf-8")
+    if any(difference > bench.TOLERANCE for difference, _ in worst.values()):
+        raise typer.Exit(1)
