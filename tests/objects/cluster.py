@@ -54,9 +54,9 @@ class Machine:
         self.starts += 1
         self.up = True
         store = ObjectStore(MemoryEngine(lambda done: done()), PARTITIONS, lambda _name: Keeping())
-        self.replica = ObjectReplica(self.node, store, lambda: self.full)
-        self.replica.replay(decode_entry(body) for body in self.log)
         self.dots = DotSource(self.node, BLOCK * (self.starts - 1), clean)
+        self.replica = ObjectReplica(self.node, store, self.dots, lambda: self.full)
+        self.replica.replay(decode_entry(body) for body in self.log)
         end = self.dots.wanted()
         assert end is not None
         self.dots.reserved(end)

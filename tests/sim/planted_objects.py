@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from tests.patched import patched
@@ -16,6 +17,12 @@ from gramme.objects.merkle import Tree
 from gramme.objects.replica import Joined, ObjectReplica
 from gramme.objects.store import ObjectStore
 from gramme.objects.versions import Actor, Dot, Versions, make_actor
+
+
+@contextmanager
+def _both(one: AbstractContextManager[None], other: AbstractContextManager[None]) -> Iterator[None]:
+    with one, other:
+        yield
 
 
 def drop_a_hint() -> AbstractContextManager[None]:
@@ -76,7 +83,20 @@ def claim_what_was_handed_off() -> AbstractContextManager[None]:
     def one(self: DotSource, seen: Any) -> Dot:
         return Dot(Actor(make_actor(self._me, 1)), self._draw())
 
-    return patched(DotSource, "dot", one)
+    return _both(
+        patched(DotSource, "dot", one), patched(DotSource, "stand_in_dot", lambda me, seen, own: one(me, seen))
+    )
+
+
+def go_on_with_any_actor() -> AbstractContextManager[None]:
+    """A stand-in goes on with its newest actor that it hears of, whatever it has handed off since."""
+
+    def newest(self: DotSource, seen: Any, own: Any) -> Dot:
+        mine = [entry.actor for entry in seen if self._is_trusted(entry.actor)]
+        return Dot(max(mine), self._draw()) if mine else original(self, seen, own)
+
+    original = DotSource.stand_in_dot
+    return patched(DotSource, "stand_in_dot", newest)
 
 
 def skip_merkle_buckets() -> AbstractContextManager[None]:

@@ -119,7 +119,6 @@ class Objects:
         self._waiting: dict[int, OnOutcome] = {}
         self._shared_of = 0
         self._shared: dict[NodeId, list[Section]] = {}
-        self._reserved = Reserved(0, 0)
         self._on_stopped: Callable[[], None] = _nothing
 
     # --- start --------------------------------------------------------------------------------------------------------
@@ -131,16 +130,17 @@ class Objects:
         entries = [decode_entry(record.body) for _, record in records if record.kind is RecordKind.OBJECT]
         changes = [entry for entry in entries if not isinstance(entry, Configured | Reserved)]
         clean = not damaged and (not changes or isinstance(changes[-1], Stopped))
+        reserved = Reserved(0, 0)
         for entry in entries:
             if isinstance(entry, Configured):
                 config = decode_config(entry.config)
                 self.config = config if config.version >= self.config.version else self.config
             elif isinstance(entry, Reserved):
-                self._reserved = entry
+                reserved = entry
         self.store = ObjectStore(self._host.ports.engine, self.config.ring.partitions, self._keeping)
-        self.replica = ObjectReplica(self.me, self.store, self._full)
+        self.dots = DotSource(self.me, reserved.end, clean, reserved.trusted_from)
+        self.replica = ObjectReplica(self.me, self.store, self.dots, self._full)
         self.replica.replay(entries)
-        self.dots = DotSource(self.me, self._reserved.end, clean, self._reserved.trusted_from)
         rng = self._host.ports.rng
         self.coordinators = Coordinators(
             self.me, self.replica, self.dots, lambda: self.config.ring, self._reachable,
@@ -175,10 +175,9 @@ class Objects:
 
     def _reserve(self) -> None:
         """Have the next block of dots made durable, if it is time."""
-        end = self.dots.wanted()
-        if end is not None:
-            self._reserved = Reserved(end, self.dots.trusted_from)
-            effects = Effects(records=[object_record(self._reserved)], durable_events=[self._reserved])
+        if self.dots.wanted() is not None:
+            reserved = Reserved(*self.dots.reservation)
+            effects = Effects(records=[object_record(reserved)], durable_events=[reserved])
             self._host.execute(effects, self._coordinating)
 
     def durable(self, event: Any) -> None:
@@ -196,7 +195,8 @@ class Objects:
         if not self._on:
             return []
         records = [object_record(Configured(encode_config(self.config)))]
-        return records if self._reserved.end == 0 else [*records, object_record(self._reserved)]
+        end, _ = self.dots.reservation
+        return records if end == 0 else [*records, object_record(Reserved(*self.dots.reservation))]
 
     def stop(self, on_done: Callable[[], None]) -> None:
         """A graceful stop: number no write any more, and note durably that nothing is owed, so that the next start may

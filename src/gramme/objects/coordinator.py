@@ -42,7 +42,7 @@ from gramme.objects.quorums import ReadQuorum
 from gramme.objects.reading import ReadCore
 from gramme.objects.replica import ObjectReplica
 from gramme.objects.state import Name, State, decode_state, encode_state, joined, seen
-from gramme.objects.versions import NOTHING, without_context, write
+from gramme.objects.versions import NOTHING, Dot, without_context, write
 from gramme.objects.writing import Target, Unsatisfied, WriteCore
 from gramme.placement.ring import Ring
 
@@ -252,7 +252,8 @@ class Coordinators:
             return
         try:
             known = self._known(call.name, mine)
-            call.state = self._changed(request, known, heard)
+            dot = self._dot(call.name, known, mine)
+            call.state = self._changed(request, known, heard, dot)
             self._replica.keep(call.name, call.state, mine.stands_for, out)
         except InvalidInput as error:
             self._answer(call, Invalid(str(error)), out)
@@ -288,25 +289,30 @@ class Coordinators:
         store = self._replica.store
         return store.get(name) if mine.stands_for == NO_NODE else store.hint(mine.stands_for, name)
 
-    def _changed(self, request: Put, known: State | None, heard: State | None) -> State:
-        """What the write makes of what is known. Raises InvalidInput.
+    def _dot(self, name: Name, known: State | None, mine: Target) -> Dot:
+        """By what is known *here*: of what others tell this node may have had more, and would claim it all."""
+        if mine.stands_for == NO_NODE:
+            return self._dots.dot(seen(known))
+        own = self._replica.own_actor(mine.stands_for, name)
+        dot = self._dots.stand_in_dot(seen(known), own)
+        if dot.actor != own:
+            self._replica.began(mine.stands_for, name, dot.actor)
+        return dot
 
-        The dot goes by what is known *here*: of what a stand-in has handed off it may hear a part again, and going on
-        with that actor it would claim the rest (`gramme.objects.dots`)."""
+    def _changed(self, request: Put, known: State | None, heard: State | None, dot: Dot) -> State:
+        """What the write makes of what is known. Raises InvalidInput."""
         now = self._wall()
         if request.operation is not None and request.kind is not None:
             check(request.operation, request.kind)
-            own = seen(known)
             before = known if heard is None else joined(known, heard)
             before = nothing(request.kind) if before is None else before
             if not isinstance(before, Typed):
                 raise InvalidInput(f"the key holds an object, not a {request.kind}")
-            return apply(before, request.operation, request.context, self._dots.dot(own), now)
+            return apply(before, request.operation, request.context, dot, now)
         if isinstance(known, Typed):
             raise InvalidInput("the key holds a value of a merge type, which operations change")
         assert request.value is not None
         versions = NOTHING if known is None else known
-        dot = self._dots.dot(versions.seen)
         if request.blind:
             return without_context(versions, dot, request.value, now)
         return write(versions, request.context, dot, request.value, now)

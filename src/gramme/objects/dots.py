@@ -6,11 +6,14 @@ node may add to an actor only while it knows everything that the actor has writt
 
 - Numbers come from one counter of the node, reserved in blocks that are durable before their first number is used; a
   node that starts goes on behind the last block reserved, whatever of it was used.
-- An actor is (node, epoch), the epoch a number from the same counter. A write goes on with the node's newest actor in
-  the key's vector if there is one and it is *trusted*; else it begins a new actor. So a node that coordinates for a key
-  whose copy it has handed off, or lost, begins anew.
+- An actor is (node, epoch), the epoch a number from the same counter. A primary's write goes on with the node's newest
+  actor in the key's vector if there is one and it is *trusted*; else it begins a new actor.
+- A stand-in's actors are its own kind, and each belongs to one hint for as long as that is kept: what it has handed
+  off, or keeps for another primary, it may hear again in part, and going on with an actor of then it would claim the
+  rest. So a hint's first number begins a new actor, and no row ever goes on with one of a stand-in (decision 0074).
 - After a stop that was not clean, or where the log is damaged, what this node wrote last may be missing here and be
-  known elsewhere: actors from before are no longer trusted.
+  known elsewhere: actors from before are no longer trusted. Nor are they once rows were given away (`distrust`), which
+  may come back in part.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from __future__ import annotations
 from typing import Final
 
 from gramme.kernel.ids import NodeId
-from gramme.objects.versions import Actor, Dot, Vector, actor_epoch, actor_node, make_actor
+from gramme.objects.versions import STAND_IN, Actor, Dot, Vector, actor_epoch, actor_node, make_actor, stands_in
 
 BLOCK: Final = 100_000
 _AHEAD: Final = BLOCK // 2
@@ -56,11 +59,31 @@ class DotSource:
         """Whether a write can be given a dot: two numbers are left."""
         return not self.closed and self._next + 1 <= self._usable
 
+    def distrust(self) -> None:
+        """This node gives away rows that it had: of what its actors wrote there it may hear a part again. Make
+        `reservation` durable with that."""
+        self.trusted_from = self._next
+
+    @property
+    def reservation(self) -> tuple[int, int]:
+        """What the log must say: the end of the last block asked for, and the epoch from which actors are trusted."""
+        return self._asked, self.trusted_from
+
     def dot(self, seen: Vector) -> Dot:
-        """The dot of a write to a key of which this node knows `seen`. Call it only while `ready`."""
-        mine = [e.actor for e in seen if actor_node(e.actor) == self._me and actor_epoch(e.actor) >= self.trusted_from]
+        """The dot of a write to a key of which this node, a primary, knows `seen`. Call it only while `ready`."""
+        mine = [e.actor for e in seen if self._is_trusted(e.actor) and not stands_in(e.actor)]
         actor = max(mine, default=None)
-        return Dot(Actor(make_actor(self._me, self._draw())) if actor is None else actor, self._draw())
+        return Dot(make_actor(self._me, self._draw()) if actor is None else actor, self._draw())
+
+    def stand_in_dot(self, seen: Vector, own: Actor | None) -> Dot:
+        """The dot of a write that this node keeps for another: `seen` is what the hint knows already, `own` the actor
+        that this node has begun since it keeps the hint. Call it only while `ready`."""
+        if own is not None and self._is_trusted(own) and any(entry.actor == own for entry in seen):
+            return Dot(own, self._draw())
+        return Dot(make_actor(self._me, self._draw() | STAND_IN), self._draw())
+
+    def _is_trusted(self, actor: Actor) -> bool:
+        return actor_node(actor) == self._me and actor_epoch(actor) >= self.trusted_from
 
     def _draw(self) -> int:
         assert self._next <= self._usable, "a number of a block that is not durable yet"

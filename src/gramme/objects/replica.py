@@ -16,9 +16,11 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.errors import Corruption, Stalled
 from gramme.kernel.ids import NO_NODE, Ballot, GroupId, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
+from gramme.objects.dots import DotSource
 from gramme.objects.messages import Fetch, Fetched, HandedOff, HandOff, Keep, Kept, NotKept
 from gramme.objects.state import Name, State, decode_state, encode_state, joined
 from gramme.objects.store import ObjectStore, Section
+from gramme.objects.versions import Actor
 
 
 class _Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -91,6 +93,10 @@ def decode_entry(body: bytes) -> ObjectEntry:
         raise Corruption(f"an object's log record does not decode: {error}") from error
 
 
+MOST_ACTORS: Final = 100_000
+"""Of how many hints a node remembers which actor numbers their writes."""
+
+
 def _roomy() -> bool:
     return False
 
@@ -98,9 +104,13 @@ def _roomy() -> bool:
 class ObjectReplica:
     """See the module. `full` says that there is no room for more, on the disk or in the log's queue."""
 
-    def __init__(self, me: NodeId, store: ObjectStore, full: Callable[[], bool] = _roomy) -> None:
+    def __init__(
+        self, me: NodeId, store: ObjectStore, dots: DotSource, full: Callable[[], bool] = _roomy
+    ) -> None:  # fmt: skip
         self._me = me
+        self._dots = dots
         self._full = full
+        self._own: dict[tuple[NodeId, Name], Actor] = {}
         self.store = store
         self.kept = 0
         self.refused = 0
@@ -138,9 +148,21 @@ class ObjectReplica:
             self.store.put(name, merged)
         return merged is not None
 
+    def own_actor(self, stands_for: NodeId, name: Name) -> Actor | None:
+        """The actor that this node has begun since it keeps what it keeps for `stands_for` under `name`."""
+        return self._own.get((stands_for, name))
+
+    def began(self, stands_for: NodeId, name: Name, actor: Actor) -> None:
+        """This node numbers writes of that hint with `actor` from now on. Of the many that an outage may leave, the
+        oldest are forgotten, and so are all at a restart: that costs an entry of a vector, no more."""
+        self._own[stands_for, name] = actor
+        if len(self._own) > MOST_ACTORS:
+            del self._own[next(iter(self._own))]
+
     def delivered(self, node: NodeId, name: Name, state: State, out: Effects) -> None:
         """`node` has `state` durably: the hint goes, unless more was kept since."""
         if self.store.drop_hint(node, name, state):
+            self._own.pop((node, name), None)
             out.records.append(object_record(Delivered(node, name, encode_state(state))))
 
     def reap(self, name: Name, out: Effects) -> None:
@@ -149,9 +171,11 @@ class ObjectReplica:
         out.records.append(object_record(Reaped(name)))
 
     def leave(self, section: Section, out: Effects) -> None:
-        """Whoever keeps `section` now has confirmed all of it: forget it."""
+        """Whoever keeps `section` now has confirmed all of it: forget it. Should it come back, then in part at first:
+        no actor from before goes on there."""
         self.store.drop_section(section)
-        out.records.append(object_record(Left(section)))
+        self._dots.distrust()
+        out.records += [object_record(Left(section)), object_record(Reserved(*self._dots.reservation))]
 
     def on_keep(self, source: NodeId, message: Keep) -> Effects:
         """A coordinator's, or a peer's that hands off or repairs."""

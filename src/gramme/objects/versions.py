@@ -24,23 +24,29 @@ from gramme.kernel.ids import NodeId
 from gramme.kernel.time import Timestamp
 
 Actor = NewType("Actor", int)
-"""A node in one epoch: node (16 bits), epoch (48 bits)."""
+"""A node in one epoch: node (16 bits), whether it stands in for another (1 bit), epoch (47 bits)."""
 
 MAX_ACTORS: Final = 10
 """Entries that a version vector keeps (SOSP 2007, §4.4: the oldest goes when the threshold, say 10, is passed)."""
 
 _EPOCH_BITS: Final = 48
-_EPOCH_MASK: Final = (1 << _EPOCH_BITS) - 1
+STAND_IN: Final = 1 << (_EPOCH_BITS - 1)
+_EPOCH_MASK: Final = STAND_IN - 1
 
 
 def make_actor(node: NodeId, epoch: int) -> Actor:
-    """The actor of `node` in `epoch` (1 …)."""
+    """The actor of `node` in `epoch` (1 …), with `STAND_IN` added that of a stand-in."""
     return Actor(node << _EPOCH_BITS | epoch)
 
 
 def actor_node(actor: Actor) -> NodeId:
     """The node of an actor."""
     return NodeId(actor >> _EPOCH_BITS)
+
+
+def stands_in(actor: Actor) -> bool:
+    """Whether the actor is that of a stand-in."""
+    return bool(actor & STAND_IN)
 
 
 def actor_epoch(actor: Actor) -> int:
