@@ -382,14 +382,17 @@ def _clone(replica: GroupReplica) -> GroupReplica:
     twin._timer._acceptor = acceptor
     acceptor.log = copy.copy(acceptor.log)
     acceptor.log.entries = list(acceptor.log.entries)
+    acceptor.configurations = list(acceptor.configurations)
     if replica.leader is not None:
         leader = twin.leader = copy.copy(replica.leader)
         leader._acceptor = acceptor
         leader.peers = [copy.copy(peer) for peer in leader.peers]
         leader._by_node = {peer.node: peer for peer in leader.peers}
+        leader._voting = [leader._by_node[peer.node] for peer in leader._voting]
         for peer in leader.peers:
             peer._acceptor = acceptor
             peer._unacked = deque(peer._unacked)
+            peer._base = leader._base_for_logs if peer.is_log else None
     if replica.campaign is not None:
         campaign = twin.campaign = copy.copy(replica.campaign)
         campaign._acceptor = acceptor
@@ -397,4 +400,5 @@ def _clone(replica: GroupReplica) -> GroupReplica:
         campaign.suffix = list(campaign.suffix)
         campaign._refusals = dict(campaign._refusals)
         campaign._deaf = dict(campaign._deaf)
+        campaign._asked = dict(campaign._asked)
     return twin

@@ -111,7 +111,7 @@ def test_a_leader_takes_a_snapshot_that_was_on_its_way() -> None:
     sync(node, node.step(N0, accept(B1, log, chosen=1), T))
     _elected(node, log[3].mark, log[0].mark)
     mark = log[2].mark
-    effects = node.snapshot_installed(mark.slot, mark.crc, mark.stamp, 0, T)
+    effects = node.snapshot_installed(mark.slot, mark.crc, mark.stamp, None, T)
     assert not any(isinstance(output, Chosen) for output in effects.outputs)
     sync(node, effects)
     effects = node.step(N1, Accepted(GROUP, 0, B2, Slot(5), Slot(0), 0), T)
@@ -127,4 +127,4 @@ def test_a_leader_without_a_slot_that_a_snapshot_shows_as_chosen_stops() -> None
     _elected(node, log[1].mark, log[0].mark)
     other = chain(2, salt=b"o")[1].mark
     with pytest.raises(Invariant, match="lacks slot 2"):
-        node.snapshot_installed(other.slot, other.crc, other.stamp, 0, T)
+        node.snapshot_installed(other.slot, other.crc, other.stamp, None, T)

@@ -54,7 +54,7 @@ def attach(state: GroupState, mark: Mark) -> GroupState:
 
 def test_a_created_group_comes_back_but_its_founder_may_not_lead_at_once_again() -> None:
     state = attach(folded(create_record(FIRST)), ORIGIN)
-    assert (state.members, state.descriptor) == (FIRST.members, b"the range")
+    assert (state.configuration, state.descriptor) == (FIRST.configuration, b"the range")
     assert (state.promised, state.log_ballot) == (B1, B1)
     assert FIRST.founding
     assert not state.founding
@@ -94,7 +94,7 @@ def test_learning_what_is_held_cuts_nothing() -> None:
 
 def test_a_snapshot_restarts_the_log_behind_it() -> None:
     log, later = chain(3), chain(50, salt=b"z")
-    base = base_record(GROUP, B2, 0, later[39].mark)
+    base = base_record(GROUP, B2, FIRST.configuration, later[39].mark)
     state = attach(folded(create_record(FIRST), *accepts(B1, log), base, *accepts(B2, later[40:])), later[39].mark)
     assert state.base == later[39].mark
     assert state.entries == later[40:]
@@ -102,7 +102,10 @@ def test_a_snapshot_restarts_the_log_behind_it() -> None:
 
 def test_a_snapshot_of_what_the_log_has_keeps_the_log() -> None:
     log = chain(5)
-    state = attach(folded(create_record(FIRST), *accepts(B1, log), base_record(GROUP, B1, 0, log[1].mark)), log[1].mark)
+    state = attach(
+        folded(create_record(FIRST), *accepts(B1, log), base_record(GROUP, B1, FIRST.configuration, log[1].mark)),
+        log[1].mark,
+    )
     assert state.entries == log
 
 
@@ -115,10 +118,15 @@ def test_an_engine_ahead_of_the_log_restarts_it() -> None:
 
 def test_a_checkpoint_stands_in_for_deleted_segments() -> None:
     log = chain(9)
-    checkpoint = checkpoint_record(GroupState(GROUP, 0, FIRST.members, b"r", B3, B2), log[4].mark)
+    checkpoint = checkpoint_record(GroupState(GROUP, FIRST.configuration, b"r", B3, B2), log[4].mark)
     for kept in (5, 6, 9):  # entries from there on are still in the log; the others are in the engine
         state = attach(folded(checkpoint, *accepts(B2, log[kept:])), log[kept - 1].mark)
-        assert (state.promised, state.log_ballot, state.members, state.descriptor) == (B3, B2, FIRST.members, b"r")
+        assert (state.promised, state.log_ballot, state.configuration, state.descriptor) == (
+            B3,
+            B2,
+            FIRST.configuration,
+            b"r",
+        )
         assert state.entries == log[kept:]
         assert state.chosen == kept
 
@@ -126,7 +134,7 @@ def test_a_checkpoint_stands_in_for_deleted_segments() -> None:
 def test_entries_before_the_first_checkpoint_count() -> None:
     """A segment may hold entries of a group before the checkpoint that names its members."""
     log = chain(6)
-    checkpoint = checkpoint_record(GroupState(GROUP, 0, FIRST.members, b"r", B3, B2), log[1].mark)
+    checkpoint = checkpoint_record(GroupState(GROUP, FIRST.configuration, b"r", B3, B2), log[1].mark)
     state = attach(folded(*accepts(B2, log[2:4]), checkpoint, *accepts(B2, log[4:])), log[2].mark)
     assert state.base == log[2].mark
     assert state.entries == log[3:]
@@ -134,7 +142,7 @@ def test_entries_before_the_first_checkpoint_count() -> None:
 
 def test_slots_missing_between_engine_and_log_are_corruption() -> None:
     log = chain(9)
-    checkpoint = checkpoint_record(GroupState(GROUP, 0, FIRST.members, b"r", B2, B2), log[1].mark)
+    checkpoint = checkpoint_record(GroupState(GROUP, FIRST.configuration, b"r", B2, B2), log[1].mark)
     for records in (accepts(B2, log[6:]), [install_record(GROUP, B2, 0, Slot(6), [])]):
         with pytest.raises(Corruption, match="engine ends at 4"):
             attach(folded(checkpoint, *records), log[3].mark)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import pytest
 from tests.paxos.one import B1, B2, B3, GROUP, N0, N1, N2, WALL, T, accept, chain, founder, grant, raw, replica, sync
 
+from gramme.kernel.effects import Effects
 from gramme.kernel.errors import InvalidInput, Invariant, Stalled
 from gramme.kernel.ids import CommandId, Lsn, Slot
 from gramme.kernel.record import RecordKind
 from gramme.kernel.time import SECOND, Instant, Timestamp
+from gramme.paxos.configuration import encode_configuration, founding_of
 from gramme.paxos.entry import MAX_COMMAND_BYTES, ORIGIN, Command, CommandKind, barrier
 from gramme.paxos.messages import (
     Accept,
     Accepted,
+    Amnesiac,
     Behind,
     Commit,
     Fetch,
@@ -315,10 +318,10 @@ def test_a_higher_ballot_ends_leadership_before_its_entries_are_reported() -> No
 
 def test_messages_of_an_older_configuration_are_refused_with_the_newer_one() -> None:
     state = founding_state(GROUP, [N0, N1, N2])
-    state.configuration, state.founding = 3, False
+    state.configuration, state.founding = founding_of(3, (N0, N1, N2)), False
     node = replica(N1, state)
     effects = node.step(N2, Prepare(GROUP, 2, B2), T)
-    assert effects.sends == [(N2, NewerConfiguration(GROUP, 3))]
+    assert effects.sends == [(N2, NewerConfiguration(GROUP, 3, encode_configuration(state.configuration)))]
     assert not effects.records
     assert not node.step(N2, NewerConfiguration(GROUP, 2), T).sends, "refusals are not answered"
 
@@ -335,9 +338,10 @@ def test_an_amnesiac_replica_is_inert() -> None:
     state.founding, state.amnesiac = False, True
     node = replica(N1, state)
     assert not node.start(T)
-    for message in (Prepare(GROUP, 0, B2), Poll(GROUP, 0, 1)):
-        assert not node.step(N2, message, T)
-    assert not node.step(N0, accept(B1, chain(1)), T)
+    said = Effects(sends=[(N2, Amnesiac(GROUP, 0))])
+    for message in (Prepare(GROUP, 0, B2), Poll(GROUP, 0, 1), accept(B1, chain(1))):
+        assert node.step(N2, message, T) == said, "it says why, and nothing else"
+    assert not node.step(N2, Amnesiac(GROUP, 0), T), "two of them do not talk for ever"
     assert not node.campaign_now(T)
     assert node.next_deadline() is None
     assert node.status().amnesiac
@@ -348,7 +352,7 @@ def test_a_checkpoint_says_all_that_the_log_said() -> None:
     sync(node, node.step(N0, accept(B1, log, chosen=3), T))
     node.step(N2, Prepare(GROUP, 0, B2), T)
     state = fold([(Lsn(1), node.checkpoint())])[GROUP]
-    assert (state.promised, state.log_ballot, state.members) == (B2, B1, (N0, N1, N2))
+    assert (state.promised, state.log_ballot, state.configuration) == (B2, B1, founding_of(0, (N0, N1, N2)))
     assert (state.chosen, state.base) == (3, log[2].mark)
 
 
@@ -373,9 +377,9 @@ def test_what_is_not_reported_chosen_is_never_trimmed() -> None:
 def test_a_snapshot_that_is_not_newer_changes_nothing() -> None:
     node, log = replica(N1), chain(4)
     sync(node, node.step(N0, accept(B1, log, chosen=4), T))
-    assert not node.snapshot_installed(Slot(2), log[1].crc, log[1].stamp, 0, T).records
+    assert not node.snapshot_installed(Slot(2), log[1].crc, log[1].stamp, None, T).records
     later = chain(9)[8].mark
-    effects = node.snapshot_installed(later.slot, later.crc, later.stamp, 0, T)
+    effects = node.snapshot_installed(later.slot, later.crc, later.stamp, None, T)
     assert [record.kind for record in effects.records] == [RecordKind.BASE]
     assert isinstance(effects.sends_durable[0][1], Behind)
     assert (node.chosen_slot, node.last_slot) == (9, 9)

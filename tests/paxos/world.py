@@ -363,7 +363,7 @@ class Node:
         else:
             state = founding_state(GROUP, members, b"descriptor")
             self.execute(Effects(records=[create_record(state)]))
-        if state.members != tuple(members) or state.descriptor != b"descriptor":
+        if state.configuration.voters != tuple(members) or state.descriptor != b"descriptor":
             raise Violation(f"node {self.me}: members or descriptor lost in recovery")
         self.replica = GroupReplica(GROUP, self.me, state, self.leases, world.settings, world.rng)
         self.execute(self.replica.start(now))

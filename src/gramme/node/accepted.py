@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from gramme.kernel.ids import Slot
 from gramme.node.item_changes import ITEMS
-from gramme.node.mutation import WRITES, decode_mutation
+from gramme.node.mutation import WITHOUT_OUTCOME, WRITES, decode_mutation
 from gramme.node.table_evaluator import page_range
-from gramme.paxos.entry import ORIGIN, CommandKind, Entry, Mark
+from gramme.paxos.entry import ORIGIN, Entry, Mark
 from gramme.tables.requests import GetItem, ScanRange
 
 _MOST_ENTRIES: Final = 256
@@ -68,7 +68,7 @@ class AcceptedKeys:
                 self._slots[key] = entry.slot
             for key in mutation.deletes:
                 self._slots[key] = entry.slot
-        elif kind is not CommandKind.NOOP:
+        elif kind not in WITHOUT_OUTCOME:
             self._all_until = entry.slot
 
     def _changed(self, request: Any, applied: Slot) -> bool:

@@ -21,7 +21,7 @@ from gramme.node.evaluator import Evaluator
 from gramme.node.extents import first_extent, forget_group, read_extent
 from gramme.node.host import Host
 from gramme.node.messages import GroupsDropped, GroupSpec, GroupsReady
-from gramme.node.partition import PartitionReplica, read_applied
+from gramme.node.partition import PartitionReplica, read_applied, read_configuration
 from gramme.node.ports import NodeSettings
 from gramme.paxos.lease import LeaseView
 from gramme.paxos.recovery import fold
@@ -97,7 +97,7 @@ class Groups:
                 self.amnesiac.setdefault(spec.group, str(damage))
         state.amnesiac = spec.group in self.amnesiac
         try:
-            state.attach_engine(applied.slot, applied.crc, applied.stamp)
+            state.attach_engine(applied.slot, applied.crc, applied.stamp, read_configuration(engine, extent))
             partition = self._make(spec, state, extent, applied)
         except (Corruption, Invariant) as error:
             if spec.group not in self.amnesiac:

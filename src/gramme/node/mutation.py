@@ -39,6 +39,9 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     erased: tuple[tuple[bytes, bytes], ...] = ()  # ranges of rows, ends excluded, deleted before anything else
 
 
+WITHOUT_OUTCOME: Final = (CommandKind.NOOP, CommandKind.CONFIG)
+"""Kinds of commands that no request asked for."""
+
 WRITES: Final = (CommandKind.MUTATIONS, CommandKind.PREPARE, CommandKind.COMMIT, CommandKind.CANCEL)
 """The commands whose body is a mutation that puts and deletes rows by key (a SEAL's erases ranges)."""
 

@@ -24,6 +24,7 @@ from gramme.node.host import Host
 from gramme.node.messages import GroupSpec
 from gramme.node.mutation import (
     CHANGES_END,
+    WITHOUT_OUTCOME,
     WRITES,
     ChangeRecord,
     Mutation,
@@ -34,9 +35,10 @@ from gramme.node.mutation import (
 )
 from gramme.node.outcomes import Outcomes
 from gramme.node.ports import NodeSettings
-from gramme.node.state_rows import APPLIED, APPLIED_KEY, SCHEMA_ROW
+from gramme.node.state_rows import APPLIED, APPLIED_KEY, CONFIGURATION_ROW, SCHEMA_ROW
 from gramme.node.totals import TOTALS_ROW, Totals
 from gramme.node.wire import decode_reply, encode_reply
+from gramme.paxos.configuration import Configuration, decode_configuration
 from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark
 from gramme.paxos.outputs import BecameLeader, Chosen, LostLeadership
 from gramme.paxos.replica import GroupReplica, NotLeader
@@ -458,6 +460,8 @@ class PartitionReplica:
                         self._totals = Totals(self._get(TOTALS_ROW))
                     self._totals.add(mutation.grown)
                     grew = True
+            elif entry.command.kind is CommandKind.CONFIG:
+                batch.put(prefix + CONFIGURATION_ROW, entry.command.body)
         if grew and self._totals is not None:
             batch.put(prefix + TOTALS_ROW, self._totals.row())
         last = entries[-1]
@@ -478,7 +482,7 @@ class PartitionReplica:
         """What `entry` does, None for a no-op. A leader still has it; a follower decodes."""
         kind = entry.command.kind
         if kind is not CommandKind.MUTATIONS:
-            if kind is CommandKind.NOOP:
+            if kind is CommandKind.NOOP or kind is CommandKind.CONFIG:
                 return None
             if kind is CommandKind.SEAL:
                 self._sealing = True
@@ -527,7 +531,7 @@ class PartitionReplica:
             self._take_outcome(CommandId(key[PREFIX_BYTES:]), reply)
             self._outcome_rows = 2
         for entry in entries:
-            if entry.slot <= self.applied.slot and entry.command.kind is not CommandKind.NOOP:
+            if entry.slot <= self.applied.slot and entry.command.kind not in WITHOUT_OUTCOME:
                 reply = decode_mutation(entry.command.body).reply
                 self.outcomes.add(entry.command.command_id, reply)
 
@@ -629,6 +633,12 @@ def read_applied(view: View, extent: ExtentId) -> Mark:
         return ORIGIN
     slot, crc, stamp = APPLIED.unpack(stored)
     return Mark(Slot(slot), crc, Stamp(stamp))
+
+
+def read_configuration(view: View, extent: ExtentId) -> Configuration | None:
+    """The newest configuration that an extent's rows know; None: the founding one."""
+    stored = view.get(extent.to_bytes(8, "big") + CONFIGURATION_ROW)
+    return None if stored is None else decode_configuration(stored)
 
 
 def pack_applied(applied: Mark) -> bytes:

@@ -16,7 +16,7 @@ from gramme.kernel.time import MILLISECOND, SECOND, Instant, Stamp
 from gramme.node.extents import clear_extent, map_extent, next_extent
 from gramme.node.host import Host
 from gramme.node.messages import SnapshotAck, SnapshotChunk
-from gramme.node.partition import PartitionReplica, applied_row, pack_applied
+from gramme.node.partition import PartitionReplica, applied_row, pack_applied, read_configuration
 from gramme.paxos.entry import Mark
 from gramme.storage.engine.contract import Batch
 from gramme.storage.engine.rows import Space, extent_range, row_key
@@ -103,7 +103,7 @@ class SnapshotSender:
         seq, sending.next_seq = sending.next_seq, sending.next_seq + 1
         return SnapshotChunk(
             sending.partition.spec.group, sending.id, seq, mark.slot, mark.crc, mark.stamp,
-            sending.partition.replica.acceptor.configuration, rows, outcomes, sending.sent_all,
+            sending.partition.replica.configuration.number, rows, outcomes, sending.sent_all,
             not sending.partition.doubts_outcomes(self._host.now()),
         )  # fmt: skip
 
@@ -240,9 +240,8 @@ class SnapshotReceiver:
         old = partition.extent
         partition.switch_extent(receiving.extent, mark, receiving.outcomes)
         now = self._host.now()
-        partition.execute(
-            partition.replica.snapshot_installed(mark.slot, mark.crc, mark.stamp, chunk.configuration, now)
-        )
+        configuration = read_configuration(self._host.ports.engine, receiving.extent)
+        partition.execute(partition.replica.snapshot_installed(mark.slot, mark.crc, mark.stamp, configuration, now))
         partition.resume_applying()
         clear_extent(batch, old)
         self._clear(batch)

@@ -21,6 +21,8 @@ SCHEMA_ROW: Final = _STATE + b"schema"
 CHANGE_LOG_ROW: Final = _STATE + b"changes"
 """`gramme.node.change_log.ChangeLog`."""
 
+CONFIGURATION_ROW: Final = _STATE + b"configuration"
+"""The group's newest configuration (`gramme.paxos.configuration`), from when the founding one was followed."""
 
 APPLIED: Final = struct.Struct(">QIQ")
 """Value of the `applied` row: slot, chain CRC, stamp."""

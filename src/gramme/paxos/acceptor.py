@@ -16,10 +16,11 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import Ballot, NodeId, Slot, ballot_node
 from gramme.kernel.time import Instant
-from gramme.paxos.entry import Entry, Mark, decode_entry
+from gramme.paxos.configuration import Configuration, decode_configuration
+from gramme.paxos.entry import CommandKind, Entry, Mark, decode_entry
 from gramme.paxos.lease import LeaseView
 from gramme.paxos.log import ReplicaLog
-from gramme.paxos.messages import Accept, Accepted, Behind, Commit, Install, Learn, Nack, Prepare, Promise
+from gramme.paxos.messages import Accept, Accepted, Behind, Commit, Install, Learn, Nack, Prepare, Promise, Rebase
 from gramme.paxos.outputs import Chosen
 from gramme.paxos.state import (
     GroupState,
@@ -47,13 +48,15 @@ class Acceptor:
         assert state.base is not None, "attach_engine comes first"
         self.group: Final = state.group
         self.me: Final = me
-        self.configuration = state.configuration
-        self.members = state.members
-        self.quorum = len(state.members) // 2 + 1
+        self.configuration = state.configuration  # the newest that is known to be chosen: what this replica acts in
+        self.configurations: list[tuple[Slot, Configuration]] = []  # those in the log that are not, oldest first
         self.promised = state.promised
         self.log_ballot = state.log_ballot
-        self.log = ReplicaLog(state.base, state.entries)
-        self.chosen = max(state.chosen, state.applied)
+        self.log = ReplicaLog(state.base)
+        for entry in state.entries:
+            self._append(entry)
+        self.chosen = Slot(0)
+        self.note_chosen(max(state.chosen, state.applied))
         if self.chosen > self.log.last_slot:
             raise Invariant(
                 f"group {state.group}: slot {self.chosen} is chosen but the log ends at {self.log.last_slot}"
@@ -68,6 +71,27 @@ class Acceptor:
         self._leases = leases
         self._reported = LogDurable(0, self.log_ballot, self.durable_slot)
 
+    @property
+    def alone(self) -> bool:
+        """A group with one voter needs no lease: nobody else can lead."""
+        return len(self.configuration.voters) == 1
+
+    @property
+    def number(self) -> int:
+        """Of the configuration that this replica acts in: every message carries it."""
+        return self.configuration.number
+
+    @property
+    def is_log(self) -> bool:
+        """Whether this is a log replica."""
+        mine = self.configuration.replica(self.me)
+        return mine is not None and mine.log
+
+    @property
+    def eligible(self) -> bool:
+        """Whether this replica may lead."""
+        return self.me in self.configuration.eligible
+
     # --- phase 1 ------------------------------------------------------------------------------------------------------
 
     def bound_ns(self, candidate: NodeId, now: Instant) -> int:
@@ -79,7 +103,7 @@ class Acceptor:
         to everybody else until `quiet_until`.
         """
         holder = ballot_node(self.promised)
-        if len(self.members) == 1 or candidate == holder or self.released == self.promised:
+        if self.alone or candidate == holder or self.released == self.promised:
             return 0
         quiet_ns = self._leases.quiet_until - now
         if quiet_ns > 0:
@@ -113,13 +137,13 @@ class Acceptor:
     def promise(self, ballot: Ballot, out: Effects) -> None:
         """Never again take part in a ballot below `ballot`."""
         self._raise_promise(ballot)
-        out.records.append(promise_record(self.group, ballot, self.configuration))
+        out.records.append(promise_record(self.group, ballot, self.number))
 
     def make_promise(self, ballot: Ballot) -> Promise:
         """What this acceptor holds, for a candidate. True once everything appended so far is durable."""
         chosen = self.log.mark_at(self.chosen)
         assert chosen is not None, "chosen slots are trimmed only up to the base"
-        return Promise(self.group, self.configuration, ballot, self.log_ballot, self.log.last, chosen, self.log.base)
+        return Promise(self.group, self.number, ballot, self.log_ballot, self.log.last, chosen, self.log.base)
 
     def _raise_promise(self, ballot: Ballot) -> None:
         if ballot > self.promised:
@@ -127,7 +151,7 @@ class Acceptor:
             self.stamped_era = 0
 
     def _nack(self, source: NodeId, ballot: Ballot, left_ns: int, out: Effects) -> None:
-        out.sends.append((source, Nack(self.group, self.configuration, ballot, self.promised, left_ns)))
+        out.sends.append((source, Nack(self.group, self.number, ballot, self.promised, left_ns)))
 
     # --- phase 2 ------------------------------------------------------------------------------------------------------
 
@@ -188,10 +212,10 @@ class Acceptor:
         ballot but without a slot that the old ballot had chosen, this log would win the next phase 1."""
         self._cut_after(after)
         for entry in suffix:
-            self.log.append(entry)
+            self._append(entry)
         self.log_ballot = ballot
         self._raise_promise(ballot)
-        out.records.append(install_record(self.group, ballot, self.configuration, after, suffix))
+        out.records.append(install_record(self.group, ballot, self.number, after, suffix))
 
     def _check_same(self, slot: Slot, sent: Sequence[bytes]) -> None:
         """What a leader sends for a slot that is chosen here must be what is chosen here."""
@@ -202,43 +226,56 @@ class Acceptor:
     def append_own(self, entry: Entry, out: Effects) -> None:
         """The leader's own phase 2b: its log takes the entry before anybody else's."""
         self.log.append_own(entry)
+        self._note_configuration(entry)
         out.records.append(accept_record(self.group, self.log_ballot, entry))
 
     def _extend(self, previous_slot: Slot, encoded_entries: Sequence[bytes], out: Effects) -> None:
         """Append what is new; the chain proves that it continues this log, or the replica stops."""
-        log = self.log
-        for encoded in encoded_entries[log.last_slot - previous_slot :]:
+        for encoded in encoded_entries[self.log.last_slot - previous_slot :]:
             entry = decode_entry(encoded)
-            log.append(entry)
+            self._append(entry)
             out.records.append(accept_record(self.group, self.log_ballot, entry))
+
+    def _append(self, entry: Entry) -> None:
+        self.log.append(entry)
+        self._note_configuration(entry)
+
+    def _note_configuration(self, entry: Entry) -> None:
+        if entry.command.kind is CommandKind.CONFIG:
+            self.configurations.append((entry.slot, decode_configuration(entry.command.body)))
 
     def _cut_after(self, slot: Slot) -> None:
         if slot < self.emitted or slot < self.chosen:
             raise Invariant(f"group {self.group}: slot {slot + 1} is chosen (up to {self.chosen}) and may not be cut")
         if slot < self.log.last_slot:
             self.log.truncate_after(slot)
+            self.configurations = [held for held in self.configurations if held[0] <= slot]
             self.incarnation += 1
             self.durable_slot = min(self.durable_slot, slot)
+
+    def on_rebase(self, source: NodeId, message: Rebase, now: Instant, out: Effects) -> None:
+        """A log replica begins again at a mark, as if a snapshot of no rows had come."""
+        if self.is_log:
+            self.install_base(message.base, decode_configuration(message.body), out)
+        self.answer_behind(source, now, out)
 
     # --- answers to the leader ----------------------------------------------------------------------------------------
 
     def _stamp(self, now: Instant) -> int:
         """The era for a reply to the holder of the promised ballot. From here on this acceptor is bound in that era."""
-        self.stamped_era = self._leases.grant_era(ballot_node(self.promised), now) if len(self.members) > 1 else 0
+        self.stamped_era = self._leases.grant_era(ballot_node(self.promised), now) if not self.alone else 0
         return self.stamped_era
 
     def answer_accepted(self, source: NodeId, now: Instant, out: Effects) -> None:
         """Tell the leader how far this log of its ballot goes, once that is durable."""
-        answer = Accepted(
-            self.group, self.configuration, self.log_ballot, self.log.last_slot, self.chosen, self._stamp(now)
-        )
+        answer = Accepted(self.group, self.number, self.log_ballot, self.log.last_slot, self.chosen, self._stamp(now))
         out.sends_durable.append((source, answer))
 
     def answer_behind(self, source: NodeId, now: Instant, out: Effects) -> None:
         """Tell the leader where this log is, so that it sends what is missing."""
         answer = Behind(
             self.group,
-            self.configuration,
+            self.number,
             self.promised,
             self.log_ballot,
             self.log.last,
@@ -265,33 +302,40 @@ class Acceptor:
     def learn(self, ballot: Ballot, entries: Iterable[Entry], out: Effects) -> None:
         """Take chosen entries that start no later than `chosen + 1`: an equal one stays, a different one and all
         behind it were never chosen and go."""
-        log = self.log
         for entry in entries:
             if entry.slot <= self.chosen:
                 continue
-            held = log.entry(entry.slot)
+            held = self.log.entry(entry.slot)
             if held is None or held.encoded != entry.encoded:
                 self._cut_after(Slot(entry.slot - 1))
-                log.append(entry)
+                self._append(entry)
                 out.records.append(learn_record(self.group, ballot, entry))
-            self.chosen = entry.slot
+            self.note_chosen(entry.slot)
 
     def note_chosen(self, slot: Slot) -> None:
-        """Slots up to `slot` of this log are chosen."""
+        """Slots up to `slot` of this log are chosen, and the configurations in them."""
         self.chosen = max(self.chosen, slot)
+        while self.configurations and self.configurations[0][0] <= self.chosen:
+            self.adopt(self.configurations.pop(0)[1])
 
-    def install_base(self, base: Mark, configuration: int, out: Effects) -> bool:
+    def adopt(self, configuration: Configuration) -> None:
+        """A configuration is known to be chosen."""
+        if configuration.number > self.configuration.number:
+            self.configuration = configuration
+
+    def install_base(self, base: Mark, configuration: Configuration, out: Effects) -> bool:
         """A snapshot of the state up to `base` is engine-durable here. Returns False if this replica is further."""
         if base.slot <= self.emitted:
             return False
         if not self.log.holds(base):
             self.log.reset(base)
+            self.configurations = []
             self.incarnation += 1
             self.durable_slot = base.slot
         self.durable_slot = max(self.durable_slot, base.slot)
         self.emitted = base.slot
         self.note_chosen(base.slot)
-        self.configuration = max(self.configuration, configuration)
+        self.adopt(configuration)
         out.records.append(base_record(self.group, self.promised, self.configuration, base))
         return True
 

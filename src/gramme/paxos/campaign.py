@@ -5,10 +5,13 @@
 3. *Fetch*: the promise with the highest (log ballot, last slot) has every slot that may have been chosen. Its whole
    suffix is adopted (REPLICATION.md §1), fetched in chunks; chosen entries are learnt on the way, the rest is kept here
    until it can be installed as one step.
+4. If what is to be adopted holds a newer configuration, chosen or not, a quorum of that one must have promised as well:
+   2 and 3 are repeated with its voters (REPLICATION.md §4). Otherwise what it alone had chosen would be overwritten.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,7 +20,8 @@ from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import NO_NODE, Ballot, NodeId, Slot
 from gramme.kernel.time import Instant
 from gramme.paxos.acceptor import Acceptor
-from gramme.paxos.entry import Entry, decode_entry
+from gramme.paxos.configuration import Configuration, decode_configuration
+from gramme.paxos.entry import CommandKind, Entry, decode_entry
 from gramme.paxos.messages import Fetch, Poll, PollAnswer, Prepare, Promise, Suffix
 from gramme.paxos.settings import PaxosSettings
 
@@ -55,7 +59,10 @@ class Campaign:
         self._attempt = attempt
         self._deaf: dict[NodeId, bool] = {acceptor.me: True}
         self._refusals: dict[NodeId, bool] = {}
+        self._asked: dict[NodeId, bool] = {acceptor.me: True}
+        self._electorates: list[Configuration] = [acceptor.configuration]
         self._fetched = Slot(0)
+        self._released = Ballot(0)
 
     # --- poll ---------------------------------------------------------------------------------------------------------
 
@@ -63,9 +70,9 @@ class Campaign:
         """Ask everybody whether they hear the leader."""
         acceptor = self._acceptor
         self.deadline = Instant(now + self._settings.poll_timeout_ns)
-        for node in acceptor.members:
+        for node in acceptor.configuration.voters:
             if node != acceptor.me:
-                out.sends.append((node, Poll(acceptor.group, acceptor.configuration, self._attempt)))
+                out.sends.append((node, Poll(acceptor.group, acceptor.number, self._attempt)))
 
     def on_poll_answer(self, source: NodeId, message: PollAnswer, now: Instant) -> bool:
         """Count an answer. Returns whether a quorum hears no leader."""
@@ -75,7 +82,11 @@ class Campaign:
             self._note_wait(message.left_ns, now)
             return False
         self._deaf[source] = True
-        return len(self._deaf) >= self._acceptor.quorum
+        return self._is_quorum(self._acceptor.configuration, self._deaf)
+
+    @staticmethod
+    def _is_quorum(electorate: Configuration, nodes: Iterable[NodeId]) -> bool:
+        return sum(1 for node in electorate.voters if node in nodes) >= electorate.quorum
 
     def _note_wait(self, left_ns: int, now: Instant) -> None:
         until = Instant(now + left_ns)
@@ -89,26 +100,48 @@ class Campaign:
         self.phase = Phase.PREPARE
         self.ballot = ballot
         self.deadline = Instant(now + self._settings.campaign_timeout_ns)
+        self._released = released
+        self._electorates = [acceptor.configuration]
         acceptor.promise(ballot, out)
-        for node in acceptor.members:
-            if node != acceptor.me:
-                message = Prepare(acceptor.group, acceptor.configuration, ballot, released)
-                out.sends_durable.append((node, message))
+        self._ask(out)
         out.durable_events.append(PromiseDurable(ballot))
 
+    def _ask(self, out: Effects) -> None:
+        """Prepare to every voter that was not asked yet. What is sent waits for the own promise, which the first time
+        is not yet durable."""
+        acceptor = self._acceptor
+        for electorate in self._electorates:
+            for node in electorate.voters:
+                if node not in self._asked:
+                    self._asked[node] = True
+                    message = Prepare(acceptor.group, acceptor.number, self.ballot, self._released)
+                    out.sends_durable.append((node, message))
+
     def on_promise(self, source: NodeId, promise: Promise, now: Instant, out: Effects) -> None:
-        """Phase 1b arrives. With a quorum, look for the best log."""
-        if self.phase is not Phase.PREPARE or promise.ballot != self.ballot:
+        """Phase 1b arrives. With a quorum, look for the best log. (While that is being fetched, a further promise
+        changes nothing; but a configuration in that log may ask for it.)"""
+        if self.phase not in (Phase.PREPARE, Phase.FETCH) or promise.ballot != self.ballot:
             return
-        self.promises[source] = promise
-        if len(self.promises) >= self._acceptor.quorum:
+        self.promises.setdefault(source, promise)
+        if self.phase is Phase.PREPARE and all(self._has_promised(electorate) for electorate in self._electorates):
             self._adopt_best(now, out)
+
+    def _has_promised(self, electorate: Configuration) -> bool:
+        """Whether a quorum has. What an earlier incarnation of a replica promised, the present one did not."""
+        count = 0
+        for replica in electorate.replicas:
+            promise = self.promises.get(replica.node) if replica.votes else None
+            count += promise is not None and promise.configuration >= replica.since
+        return count >= electorate.quorum
 
     def on_refusal(self, source: NodeId, left_ns: int, now: Instant) -> bool:
         """A Nack for this ballot. Returns whether a quorum of promises has become impossible."""
         self._note_wait(left_ns, now)
         self._refusals[source] = True
-        return len(self._acceptor.members) - len(self._refusals) < self._acceptor.quorum
+        return any(
+            sum(1 for node in electorate.voters if node not in self._refusals) < electorate.quorum
+            for electorate in self._electorates
+        )
 
     def _adopt_best(self, now: Instant, out: Effects) -> None:
         me = self._acceptor.me
@@ -126,11 +159,35 @@ class Campaign:
             self.phase = Phase.TRAILING
             return
         self._fetched = after
+        self.suffix = []
         if self.best == me or after == best.last.slot:
-            self.phase = Phase.WON
+            self._have_best(now, out)
         else:
             self.phase = Phase.FETCH
             self._fetch(now, out)
+
+    def _have_best(self, now: Instant, out: Effects) -> None:
+        """The best log of those that promised is here: it wins, unless it holds a configuration that was not asked."""
+        electorates = self._in_force()
+        if all(self._has_promised(electorate) for electorate in electorates):
+            self.phase = Phase.WON
+            return
+        self.phase = Phase.PREPARE
+        self.deadline = Instant(now + self._settings.campaign_timeout_ns)
+        self._electorates = electorates
+        self._ask(out)
+
+    def _in_force(self) -> list[Configuration]:
+        """Configurations of which a quorum must have promised: the newest known to be chosen, and later ones in the log
+        that is to be adopted. (None of the own log that the best one does not have: those were not chosen.)"""
+        acceptor = self._acceptor
+        kept, suffix = self.adopted()
+        later = [configuration for slot, configuration in acceptor.configurations if slot <= kept]
+        later += [
+            decode_configuration(entry.command.body) for entry in suffix if entry.command.kind is CommandKind.CONFIG
+        ]
+        number = acceptor.number
+        return [acceptor.configuration, *(each for each in later if each.number > number)]
 
     def _common_slot(self, best: Promise) -> Slot | None:
         """The slot up to which the own log is known to be the best one; None if the rest is not to be had.
@@ -154,7 +211,7 @@ class Campaign:
     def _fetch(self, now: Instant, out: Effects) -> None:
         acceptor = self._acceptor
         self.deadline = Instant(now + self._settings.campaign_timeout_ns)
-        message = Fetch(acceptor.group, acceptor.configuration, self.ballot, self._fetched)
+        message = Fetch(acceptor.group, acceptor.number, self.ballot, self._fetched)
         out.sends.append((self.best, message))
 
     def on_suffix(self, source: NodeId, message: Suffix, now: Instant, out: Effects) -> None:
@@ -174,7 +231,7 @@ class Campaign:
         if self._fetched > best.last.slot:
             raise Invariant(f"node {source} sent slots past {best.last.slot}, where its promise says its log ends")
         if self._fetched == best.last.slot:
-            self.phase = Phase.WON
+            self._have_best(now, out)
         else:
             self._fetch(now, out)
 

@@ -2,22 +2,26 @@
 lease.
 
 It first has a barrier (a no-op of its ballot) chosen; only then may it propose (REPLICATION.md §1). A slot is chosen
-when a quorum durably holds the log of this ballot up to it; its own durability counts when the log says so. An idle
-group sends nothing: the chosen mark is pushed until every follower that is up has acknowledged it, then all timers end.
+when a quorum durably holds the log of this ballot up to it; its own durability counts when the log says so. The slot
+of a configuration needs a quorum of the old one and of the new one, later slots one of the new one (REPLICATION.md §4).
+An idle group sends nothing: the chosen mark is pushed until every follower that is up has acknowledged it, then all
+timers end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import InvalidInput, Stalled
-from gramme.kernel.ids import Ballot, NodeId, Slot
+from gramme.kernel.ids import NO_COMMAND_ID, Ballot, NodeId, Slot
 from gramme.kernel.time import Instant, Stamp, Timestamp
 from gramme.paxos.acceptor import Acceptor
-from gramme.paxos.entry import MAX_COMMAND_BYTES, Command, Entry, barrier, make_entry
+from gramme.paxos.configuration import Configuration, Replica, encode_configuration
+from gramme.paxos.entry import MAX_COMMAND_BYTES, Command, CommandKind, Entry, Mark, barrier, make_entry
 from gramme.paxos.lease import LeaseView
-from gramme.paxos.messages import Accepted, Behind, Promise
+from gramme.paxos.messages import Accepted, Amnesiac, Behind, Promise
 from gramme.paxos.peer import Mode, Peer
 from gramme.paxos.settings import PaxosSettings
 
@@ -38,14 +42,16 @@ class Leader:
         self.since = now
         self.serving = False  # the barrier is chosen and reported
         self.barrier_slot = Slot(0)
-        self.peers = [Peer(node, ballot, acceptor, settings) for node in acceptor.members if node != acceptor.me]
+        self.peers: list[Peer] = []
         self.unchosen_bytes = 0
         self.handing: _HandOver | None = None
         self.lapsed_at: Instant | None = None
-        self._by_node = {peer.node: peer for peer in self.peers}
+        self._by_node: dict[NodeId, Peer] = {}
+        self._voting: list[Peer] = []  # the other voters of the present configuration
         self._acceptor = acceptor
         self._leases = leases
         self._settings = settings
+        self._follow_configurations()
         self._commit_at: Instant | None = None
         self._lease_until = Instant(0)
         self._counted = acceptor.chosen  # chosen as far as `unchosen_bytes` knows
@@ -96,6 +102,75 @@ class Leader:
         last = log.entries[-1].stamp if log.entries else log.base.stamp
         return Stamp(max(wall, last + 1))
 
+    # --- configurations -----------------------------------------------------------------------------------------------
+
+    def refusal(self, after: Configuration) -> str:
+        """Why `after` may not be proposed now, "" if it may."""
+        acceptor = self._acceptor
+        if acceptor.configurations:
+            return f"configuration {acceptor.configurations[-1][1].number} is not chosen yet"
+        if acceptor.me not in after.eligible:
+            return f"node {acceptor.me} leads and would lose its vote"
+        if self.handing is not None:
+            return "leadership is being handed over"
+        before = acceptor.configuration
+        for node in after.voters:
+            peer = self._by_node.get(node)
+            if node not in before.voters and peer is not None and not self._caught_up(peer):
+                return f"node {node} would vote before it has caught up"
+        return before.refusal(after)
+
+    def _caught_up(self, peer: Peer) -> bool:
+        """Whether what `peer` lacks is no more than what may be on its way."""
+        log = self._acceptor.log
+        return peer.joined and peer.match >= log.base.slot and log.bytes_after(peer.match) <= self._settings.chunk_bytes
+
+    def reconfigure(self, after: Configuration, wall: Timestamp, out: Effects) -> None:
+        """Propose `after`, for which `refusal` had nothing to say."""
+        self._append(Command(CommandKind.CONFIG, NO_COMMAND_ID, encode_configuration(after)), wall, out)
+        self._follow_configurations()
+
+    def on_chosen_configuration(self, now: Instant, out: Effects) -> None:
+        """The acceptor acts in another configuration. What the lease was counted from is void: another quorum can elect
+        now. Who is not named any more hears the mark of what was chosen, and so why."""
+        before = self._by_node
+        self._lease_until = Instant(0)
+        self._follow_configurations()
+        for node, peer in before.items():
+            if node not in self._by_node:
+                peer.send_commit(now, self.everywhere(), out)
+        self._watch_lease(now)
+
+    def _follow_configurations(self) -> None:
+        """A peer for every node that is named by the present configuration or one that may follow; those whose replica
+        must be made anew are met as if for the first time."""
+        acceptor = self._acceptor
+        wanted: dict[NodeId, Replica] = {}
+        for configuration in (acceptor.configuration, *(held for _, held in acceptor.configurations)):
+            wanted |= {replica.node: replica for replica in configuration.replicas if replica.node != acceptor.me}
+        peers = []
+        for node, replica in wanted.items():
+            peer = self._by_node.get(node)
+            if peer is None or peer.since != replica.since:
+                base = self._base_for_logs if replica.log else None
+                peer = Peer(node, self.ballot, acceptor, self._settings, replica.since, base)
+            peers.append(peer)
+        self.peers = peers
+        self._by_node = {peer.node: peer for peer in peers}
+        self._voting = [peer for peer in peers if peer.node in acceptor.configuration.voters]
+
+    def _base_for_logs(self) -> Mark | None:
+        """Where a log replica that cannot be served from the retained log may begin: what is before, each storage voter
+        that is up has itself. None if that is not retained either."""
+        acceptor = self._acceptor
+        slot = min(acceptor.chosen, self.own_match())
+        for peer in self._voting:
+            if peer.joined and not peer.is_log:
+                slot = min(slot, peer.match)
+        return acceptor.log.mark_at(slot)
+
+    # --- proposing, continued -----------------------------------------------------------------------------------------
+
     def _append(self, command: Command, wall: int, out: Effects) -> Entry:
         acceptor = self._acceptor
         log = acceptor.log
@@ -104,7 +179,7 @@ class Leader:
             crc, slot, stamp = last.crc, last.slot + 1, max(wall, last.stamp + 1)
         else:
             crc, slot, stamp = log.base.crc, log.base.slot + 1, max(wall, log.base.stamp + 1)
-        entry = make_entry(crc, Slot(slot), Stamp(stamp), acceptor.configuration, command)
+        entry = make_entry(crc, Slot(slot), Stamp(stamp), acceptor.number, command)
         acceptor.append_own(entry, out)
         self.unchosen_bytes += len(entry.encoded)
         return entry
@@ -125,9 +200,25 @@ class Leader:
     def count(self, now: Instant) -> None:
         """Advance the chosen mark to what a quorum durably holds in this ballot."""
         acceptor = self._acceptor
-        matches = sorted([self.own_match(), *(peer.match for peer in self.peers)], reverse=True)
-        acceptor.note_chosen(matches[acceptor.quorum - 1])
+        held = self._held_by_quorum(acceptor.configuration, self._voting)
+        while acceptor.configurations and acceptor.configurations[0][0] <= held:
+            slot, after = acceptor.configurations[0]
+            by_both = self._held_by_quorum(after, [peer for peer in self.peers if peer.node in after.voters])
+            if by_both < slot:
+                held = Slot(slot - 1)
+                break
+            acceptor.note_chosen(slot)
+            held = by_both
+        acceptor.note_chosen(held)
         self.after_chosen(now)
+
+    def _held_by_quorum(self, configuration: Configuration, voting: list[Peer]) -> Slot:
+        """Up to where a quorum of `configuration`, whose other voters are `voting`, holds this ballot's log."""
+        matches = [peer.match for peer in voting]
+        if self._acceptor.me in configuration.voters:
+            matches.append(self.own_match())
+        matches.sort(reverse=True)
+        return matches[configuration.quorum - 1]
 
     def after_chosen(self, now: Instant) -> None:
         """Account for slots that became chosen, and see that followers learn of them."""
@@ -140,11 +231,20 @@ class Leader:
                 self._commit_at = Instant(now + self._settings.commit_delay_ns)
 
     def everywhere(self) -> Slot:
-        """Every member durably holds the log up to this slot."""
+        """Every voter durably holds the log up to this slot, and everybody else who can still be served from it."""
         slot = self.own_match()
+        base = self._acceptor.log.base.slot
         for peer in self.peers:
-            slot = min(slot, peer.match)
+            if peer.match < slot and (peer.match >= base or peer in self._voting):
+                slot = peer.match
         return slot
+
+    def counts(self, source: NodeId, message: Any) -> bool:
+        """Whether `message` of an older configuration is the word of a replica that this one names. It says what its
+        sender durably holds, whichever configuration it acts in; refused, everything that is on its way when a
+        configuration is chosen would have to be sent again (decision 0091)."""
+        peer = self._by_node.get(source)
+        return isinstance(message, Accepted | Behind) and peer is not None and message.configuration >= peer.since
 
     # --- followers ----------------------------------------------------------------------------------------------------
 
@@ -189,6 +289,13 @@ class Leader:
         if peer is not None:
             peer.probe(now, self.everywhere(), out)
 
+    def on_amnesiac(self, node: NodeId, message: Amnesiac) -> None:
+        """A follower takes no part. What it once held of this ballot it may have forgotten."""
+        peer = self._by_node.get(node)
+        if peer is not None and message.configuration >= peer.since:
+            peer.amnesiac, peer.joined, peer.match, peer.era = True, False, Slot(0), 0
+            peer.mode, peer.resend_at = Mode.PROBE, None
+
     def snapshot_sent(self, node: NodeId, now: Instant, out: Effects) -> None:
         """The transfer to `node` has ended, one way or the other: see where it is now."""
         peer = self._by_node.get(node)
@@ -212,18 +319,18 @@ class Leader:
         acceptor, leases = self._acceptor, self._leases
         if acceptor.durable_ballot != self.ballot:
             return False
-        if not self.peers:
+        if not self._voting:
             self._lease_until = _FOREVER
             return True
         untils = sorted(
             (
                 leases.held_until(peer.node)
-                for peer in self.peers
+                for peer in self._voting
                 if peer.era and peer.era == leases.held_era(peer.node)
             ),
             reverse=True,
         )
-        needed = acceptor.quorum - 1
+        needed = acceptor.configuration.quorum - 1
         if len(untils) < needed:
             return False
         self._lease_until = max(self._lease_until, untils[needed - 1])
@@ -263,7 +370,8 @@ class Leader:
 
     def hand_over(self, target: NodeId | None, now: Instant) -> None:
         """Propose nothing more, and wait for `target` (None: the follower that is furthest) to have it all."""
-        candidates = [peer for peer in self.peers if target is None or peer.node == target]
+        eligible = self._acceptor.configuration.eligible
+        candidates = [peer for peer in self.peers if peer.node in eligible and target in (None, peer.node)]
         up = [peer for peer in candidates if peer.joined and self._leases.is_up(peer.node, now)]
         if up:
             best = max(up, key=lambda peer: peer.match)
@@ -275,7 +383,9 @@ class Leader:
             return None
         acceptor = self._acceptor
         last = acceptor.log.last_slot
-        peer = self._by_node[self.handing.target]
+        peer = self._by_node.get(self.handing.target)
+        if peer is None:
+            return None
         return peer.node if acceptor.chosen == last and peer.match == last else None
 
     # --- time ---------------------------------------------------------------------------------------------------------
@@ -317,7 +427,7 @@ class Leader:
     def _owes(self, peer: Peer) -> bool:
         """Whether the follower lacks something that it should be told."""
         acceptor = self._acceptor
-        return peer.mode is not Mode.SNAPSHOT and (
+        return (peer.mode is not Mode.SNAPSHOT and not peer.amnesiac) and (
             peer.match < acceptor.log.last_slot or peer.chosen < acceptor.chosen or peer.mode is not Mode.STREAM
         )
 

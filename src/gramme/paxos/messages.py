@@ -181,7 +181,28 @@ class HandOver(_Message, tag="HandOver", frozen=True):
 
 
 class NewerConfiguration(_Message, tag="NewerConfiguration", frozen=True):
-    """The receiver's message was refused: the group has moved on to `configuration`."""
+    """The receiver's message was refused: the group has moved on to `configuration`, which is chosen and stands in
+    `body` (see `configuration.encode_configuration`)."""
+
+    group: GroupId
+    configuration: int
+    body: bytes = b""
+
+
+class Rebase(_Message, tag="Rebase", frozen=True):
+    """From the holder of `ballot` to a log replica that lacks entries which are no longer retained: begin after `base`.
+    All before it is chosen, and every storage voter that is up has it. `body`: the configuration."""
+
+    group: GroupId
+    configuration: int
+    ballot: Ballot
+    base: Mark
+    body: bytes
+
+
+class Amnesiac(_Message, tag="Amnesiac", frozen=True):
+    """The sender's replica may have forgotten what it promised: it takes no part until a newer configuration than
+    `configuration`, the last it knew, has it made anew."""
 
     group: GroupId
     configuration: int
@@ -226,6 +247,8 @@ GROUP_MESSAGES: Final = (
     Release,
     HandOver,
     NewerConfiguration,
+    Rebase,
+    Amnesiac,
 )
 """Have a `group`, and go to that group's replica."""
 

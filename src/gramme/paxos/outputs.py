@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gramme.kernel.ids import Ballot, BootId, GroupId, NodeId, Slot
+from gramme.paxos.configuration import Configuration
 from gramme.paxos.entry import Entry
 
 
@@ -40,6 +41,15 @@ class NeedSnapshot:
     group: GroupId
     peer: NodeId
     from_slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Reconfigured:
+    """This replica knows `configuration` to be chosen, and acts in it. It may not name this node any more: then the
+    replica may be dropped."""
+
+    group: GroupId
+    configuration: Configuration
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,16 @@ ballot: it is brought up with chosen entries first (`Learn`), and then gets the 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import Ballot, NodeId, Slot
 from gramme.kernel.time import Instant
 from gramme.paxos.acceptor import Acceptor
+from gramme.paxos.configuration import encode_configuration
 from gramme.paxos.entry import Mark
-from gramme.paxos.messages import Accept, Commit, Install, Learn
+from gramme.paxos.messages import Accept, Commit, Install, Learn, Rebase
 from gramme.paxos.outputs import NeedSnapshot
 from gramme.paxos.settings import PaxosSettings
 
@@ -36,10 +38,12 @@ class Peer:
     __slots__ = (
         "_acceptor",
         "_ballot",
+        "_base",
         "_last_rewind",
         "_settings",
         "_tried_mark",
         "_unacked",
+        "amnesiac",
         "chosen",
         "era",
         "in_flight_bytes",
@@ -49,12 +53,25 @@ class Peer:
         "next",
         "node",
         "resend_at",
+        "since",
         "snapshotting",
         "told_chosen",
     )
 
-    def __init__(self, node: NodeId, ballot: Ballot, acceptor: Acceptor, settings: PaxosSettings) -> None:
+    def __init__(
+        self,
+        node: NodeId,
+        ballot: Ballot,
+        acceptor: Acceptor,
+        settings: PaxosSettings,
+        since: int = 0,
+        base: Callable[[], Mark | None] | None = None,
+    ) -> None:
+        """`since` tells incarnations of the replica apart. `base` makes it a log replica: it says where that one may
+        begin when what it lacks is no longer retained."""
         self.node = node
+        self.since = since
+        self.amnesiac = False  # it said so: it takes no part until it is made anew
         self.mode = Mode.PROBE
         self.match = Slot(0)
         self.next = Slot(0)  # first slot not sent; meaningful in STREAM
@@ -65,12 +82,18 @@ class Peer:
         self.in_flight_bytes = 0
         self.resend_at: Instant | None = None
         self.snapshotting = False  # NeedSnapshot is out and its end was not reported yet
+        self._base = base
         self._ballot = ballot
         self._acceptor = acceptor
         self._settings = settings
         self._unacked: deque[tuple[Slot, int]] = deque()
         self._last_rewind = Slot(-1)
         self._tried_mark = Slot(-1)
+
+    @property
+    def is_log(self) -> bool:
+        """Whether it is a log replica."""
+        return self._base is not None
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
@@ -88,7 +111,7 @@ class Peer:
             if self.in_flight_bytes >= self._settings.in_flight_bytes:
                 return
             if self.next <= log.base.slot:
-                self._need_snapshot(out)
+                self._need_snapshot(now, out)
                 return
             self._send_accept(now, everywhere, out)
 
@@ -100,7 +123,7 @@ class Peer:
         assert previous is not None
         accept = Accept(
             acceptor.group,
-            acceptor.configuration,
+            acceptor.number,
             self._ballot,
             previous_slot,
             previous.crc,
@@ -121,7 +144,7 @@ class Peer:
         acceptor = self._acceptor
         chosen = acceptor.log.mark_at(acceptor.chosen)
         assert chosen is not None
-        out.sends.append((self.node, Commit(acceptor.group, acceptor.configuration, self._ballot, chosen, everywhere)))
+        out.sends.append((self.node, Commit(acceptor.group, acceptor.number, self._ballot, chosen, everywhere)))
         self.told_chosen = chosen.slot
         if self.resend_at is None:  # never put off: marks that keep flowing must not hide Accepts that were lost
             self.resend_at = Instant(now + self._settings.resend_ns)
@@ -134,12 +157,25 @@ class Peer:
         self.resend_at = None
         self.send_commit(now, everywhere, out)
 
-    def _need_snapshot(self, out: Effects) -> None:
+    def _need_snapshot(self, now: Instant, out: Effects) -> None:
+        if self._base is not None:
+            self._rebase(now, out)
+            return
         self.mode = Mode.SNAPSHOT
         self.resend_at = None
         if not self.snapshotting:
             self.snapshotting = True
             out.outputs.append(NeedSnapshot(self._acceptor.group, self.node, self.chosen))
+
+    def _rebase(self, now: Instant, out: Effects) -> None:
+        """A log replica needs no rows: it begins again at a mark."""
+        assert self._base is not None
+        acceptor, mark = self._acceptor, self._base()
+        self.mode = Mode.PROBE
+        self.resend_at = Instant(now + self._settings.resend_ns)
+        if mark is not None:
+            body = encode_configuration(acceptor.configuration)
+            out.sends.append((self.node, Rebase(acceptor.group, acceptor.number, self._ballot, mark, body)))
 
     # --- hearing ------------------------------------------------------------------------------------------------------
 
@@ -192,14 +228,14 @@ class Peer:
         elif known is not None:
             self._send_learn(known, out)
         else:
-            self._need_snapshot(out)
+            self._need_snapshot(now, out)
             return
         self.resend_at = Instant(now + self._settings.resend_ns)
 
     def _send_install(self, previous: Mark, out: Effects) -> None:
         acceptor = self._acceptor
         entries = self.install_suffix(previous.slot)
-        install = Install(acceptor.group, acceptor.configuration, self._ballot, previous, entries, acceptor.chosen)
+        install = Install(acceptor.group, acceptor.number, self._ballot, previous, entries, acceptor.chosen)
         out.sends.append((self.node, install))
         self.told_chosen = acceptor.chosen
 
@@ -211,11 +247,11 @@ class Peer:
     def _send_learn(self, previous: Mark, out: Effects) -> None:
         acceptor = self._acceptor
         entries, _ = acceptor.log.chunk(previous.slot, acceptor.chosen, self._settings.chunk_bytes)
-        learn = Learn(acceptor.group, acceptor.configuration, self._ballot, previous, entries)
+        learn = Learn(acceptor.group, acceptor.number, self._ballot, previous, entries)
         out.sends.append((self.node, learn))
 
     def _send_mark(self, out: Effects) -> None:
         acceptor = self._acceptor
         mark = acceptor.log.mark_at(acceptor.chosen)
         assert mark is not None
-        out.sends.append((self.node, Learn(acceptor.group, acceptor.configuration, self._ballot, mark, ())))
+        out.sends.append((self.node, Learn(acceptor.group, acceptor.number, self._ballot, mark, ())))

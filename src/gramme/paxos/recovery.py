@@ -12,41 +12,57 @@ from collections.abc import Iterable
 from gramme.kernel.errors import Corruption
 from gramme.kernel.ids import Ballot, GroupId, Lsn, Slot
 from gramme.kernel.record import Record, RecordKind
+from gramme.paxos.configuration import Configuration, unpack_replicas
 from gramme.paxos.entry import Entry, decode_entry
-from gramme.paxos.state import GroupState, unpack_base, unpack_checkpoint, unpack_install, unpack_members
+from gramme.paxos.state import GroupState, unpack_base, unpack_checkpoint, unpack_install
 
 
 def fold(records: Iterable[tuple[Lsn, Record]]) -> dict[GroupId, GroupState]:
-    """The state of every group that was created here and not dropped. Records of other kinds are passed over.
+    """The state of every replica that was created here and not dropped. Records of other kinds are passed over, and
+    those of a group whose replica was dropped, until one is created under a newer configuration than that one knew.
 
     Raises Corruption if a record does not decode.
     """
     groups: dict[GroupId, GroupState] = {}
-    dropped: dict[GroupId, bool] = {}
+    dropped: dict[GroupId, int] = {}
     for _, record in records:
         group = record.group
         if record.kind is RecordKind.CREATE:
-            groups[group] = _created(record)
+            if record.configuration > dropped.get(group, -1):
+                dropped.pop(group, None)
+                groups[group] = _created(record)
         elif record.kind is RecordKind.DROP:
-            groups.pop(group, None)
-            dropped[group] = True
-        elif group not in dropped and (handler := _HANDLERS.get(record.kind)) is not None:
+            state = groups.get(group)
+            if state is None or state.configuration.number <= record.configuration:
+                groups.pop(group, None)
+                dropped[group] = record.configuration
+        elif _is_known(record, dropped) and (handler := _HANDLERS.get(record.kind)) is not None:
             state = groups.get(group)
             if state is None:
                 state = groups[group] = _unintroduced(record)
             handler(state, record)
-    return {group: state for group, state in groups.items() if state.members}
+    return {group: state for group, state in groups.items() if state.configuration.replicas}
+
+
+def _is_known(record: Record, dropped: dict[GroupId, int]) -> bool:
+    """Whether `record` is of a replica that was not dropped; its CREATE may be in a deleted segment."""
+    known = dropped.get(record.group)
+    if known is not None and record.kind is RecordKind.CHECKPOINT and record.configuration > known:
+        del dropped[record.group]
+        known = None
+    return known is None
 
 
 def _unintroduced(record: Record) -> GroupState:
-    """A group whose CREATE is in a deleted segment: its CHECKPOINT follows and names the members. If it never does, the
-    group's DROP is in a deleted segment too."""
-    return GroupState(record.group, record.configuration, (), b"", Ballot(0), Ballot(0), base=None)
+    """A group whose CREATE is in a deleted segment: its CHECKPOINT follows and names the replicas. If it never does,
+    the group's DROP is in a deleted segment too."""
+    return GroupState(record.group, Configuration(-1, ()), b"", Ballot(0), Ballot(0), base=None)
 
 
 def _created(record: Record) -> GroupState:
-    members, descriptor = unpack_members(record.body)
-    return GroupState(record.group, record.configuration, members, descriptor, record.ballot, record.ballot)
+    configuration, descriptor = unpack_replicas(record.configuration, record.body)
+    log_ballot = Ballot(0) if configuration.number else record.ballot
+    return GroupState(record.group, configuration, descriptor, record.ballot, log_ballot)
 
 
 def _promise(state: GroupState, record: Record) -> None:
@@ -73,8 +89,9 @@ def _install(state: GroupState, record: Record) -> None:
 
 def _base(state: GroupState, record: Record) -> None:
     _promise(state, record)
-    mark = unpack_base(record)
-    state.configuration = max(state.configuration, record.configuration)
+    mark, configuration = unpack_base(record)
+    if configuration is not None:
+        state.adopt(configuration)
     state.chosen = max(state.chosen, mark.slot)
     if not any(entry.mark == mark for entry in state.entries):
         state.base = mark
@@ -82,13 +99,13 @@ def _base(state: GroupState, record: Record) -> None:
 
 
 def _checkpoint(state: GroupState, record: Record) -> None:
-    log_ballot, chosen, members, descriptor = unpack_checkpoint(record)
+    log_ballot, chosen, configuration, descriptor = unpack_checkpoint(record)
     _promise(state, record)
     state.log_ballot = max(state.log_ballot, log_ballot)
     state.chosen = max(state.chosen, chosen.slot)
-    state.configuration = max(state.configuration, record.configuration)
-    if not state.members:
-        state.members, state.descriptor = members, descriptor
+    if not state.configuration.replicas:
+        state.descriptor = descriptor
+    state.adopt(configuration)
     if state.base is None and not state.entries:
         state.base = chosen
 

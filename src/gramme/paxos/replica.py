@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.errors import GrammeError, Invariant
+from gramme.kernel.errors import GrammeError, InvalidInput, Invariant
 from gramme.kernel.ids import NO_NODE, Ballot, GroupId, NodeId, Slot, ballot_node, ballot_round, make_ballot
 from gramme.kernel.ports import Randomness
 from gramme.kernel.record import Record
 from gramme.kernel.time import Instant, Stamp, Timestamp
 from gramme.paxos.acceptor import Acceptor, LogDurable
 from gramme.paxos.campaign import Campaign, Phase, PromiseDurable
+from gramme.paxos.configuration import Configuration, decode_configuration, encode_configuration
 from gramme.paxos.entry import Command, Entry, Mark
 from gramme.paxos.freshness import Freshness
 from gramme.paxos.leader import Leader
@@ -24,6 +25,7 @@ from gramme.paxos.lease import LeaseView
 from gramme.paxos.messages import (
     Accept,
     Accepted,
+    Amnesiac,
     Behind,
     Commit,
     Fetch,
@@ -36,14 +38,18 @@ from gramme.paxos.messages import (
     PollAnswer,
     Prepare,
     Promise,
+    Rebase,
     Release,
     Suffix,
 )
-from gramme.paxos.outputs import BecameLeader, LeaderHint, LostLeadership
+from gramme.paxos.outputs import BecameLeader, LeaderHint, LostLeadership, Reconfigured
+from gramme.paxos.peer import Peer
 from gramme.paxos.settings import PaxosSettings
 from gramme.paxos.state import GroupState, checkpoint_record
 from gramme.paxos.status import GroupStatus, PeerStatus, Role
 from gramme.paxos.succession import CampaignTimer
+
+_LOG_REPLICA_KEEPS = 16  # times `retained_bytes`
 
 __all__ = ["GroupReplica", "GroupStatus", "NotLeader"]
 
@@ -82,6 +88,7 @@ class GroupReplica:
         self._promised_at: Instant | None = None
         self._stamped_boot: bytes | None = None
         self._applied = state.applied
+        self._acted_in = self.acceptor.configuration
         self._freshness = Freshness()
 
     # --- facts --------------------------------------------------------------------------------------------------------
@@ -96,7 +103,18 @@ class GroupReplica:
     @property
     def members(self) -> tuple[NodeId, ...]:
         """The voters of the present configuration."""
-        return self.acceptor.members
+        return self.acceptor.configuration.voters
+
+    @property
+    def configuration(self) -> Configuration:
+        """The newest configuration that is known to be chosen."""
+        return self.acceptor.configuration
+
+    @property
+    def pending(self) -> Configuration | None:
+        """The configuration that stands in the log and is not known to be chosen, if there is one."""
+        held = self.acceptor.configurations
+        return held[-1][1] if held else None
 
     @property
     def leader_hint(self) -> NodeId | None:
@@ -165,16 +183,27 @@ class GroupReplica:
             self._known_leader,
             acceptor.promised,
             acceptor.log_ballot,
-            acceptor.configuration,
-            acceptor.members,
+            acceptor.number,
+            acceptor.configuration.voters,
             acceptor.log.base.slot,
             acceptor.log.last_slot,
             acceptor.chosen,
             self._applied,
             acceptor.log.size_bytes,
             self.amnesiac,
-            tuple(PeerStatus(peer.node, peer.match, peer.mode.value) for peer in peers),
+            tuple(self._follower(peer) for peer in peers),
+            acceptor.configuration.logs,
+            acceptor.configuration.learners,
         )
+
+    def followers(self) -> tuple[PeerStatus, ...]:
+        """What the leader knows of the others; empty elsewhere."""
+        return () if self.leader is None else tuple(self._follower(peer) for peer in self.leader.peers)
+
+    def _follower(self, peer: Peer) -> PeerStatus:
+        log = self.acceptor.log
+        behind = log.bytes_after(max(peer.match, log.base.slot))
+        return PeerStatus(peer.node, peer.match, peer.mode.value, behind, peer.joined, peer.amnesiac)
 
     def checkpoint(self) -> Record:
         """Everything durable but the entries, to be repeated when a log segment is begun (REPLICATION.md §5)."""
@@ -184,7 +213,6 @@ class GroupReplica:
         state = GroupState(
             self.group,
             acceptor.configuration,
-            acceptor.members,
             self._descriptor,
             acceptor.promised,
             acceptor.log_ballot,
@@ -208,7 +236,7 @@ class GroupReplica:
             self._prepare(Ballot(0), now, out)
             return self._settle(now, out)
         holder = ballot_node(acceptor.promised)
-        for node in acceptor.members:
+        for node in acceptor.configuration.voters:
             if node != self.me:
                 acceptor.answer_behind(node, now, out)
         if holder != self.me:
@@ -222,7 +250,11 @@ class GroupReplica:
         """A message of this group's protocol from `source`. Raises Invariant if it contradicts what is known: then the
         replica must stop."""
         out = Effects()
-        if self.amnesiac or self._refuse_older_configuration(source, message, out):
+        if self.amnesiac:
+            if not isinstance(message, Amnesiac | NewerConfiguration):
+                out.sends.append((source, Amnesiac(self.group, self.acceptor.number)))
+            return out
+        if self._refuse_older_configuration(source, message, out):
             return out
         _STEPS[type(message)](self, source, message, now, out)
         return self._settle(now, out)
@@ -256,6 +288,24 @@ class GroupReplica:
         out = Effects()
         return leader.propose(command, wall, out), out
 
+    def reconfigure(self, after: Configuration, wall: Timestamp, now: Instant) -> Effects:
+        """Propose `after` as the group's next configuration; `Reconfigured` tells when it is chosen.
+
+        Raises NotLeader as `propose` does, and InvalidInput with the reason where the change is not allowed now:
+        another one is not chosen yet, more than one voter differs, a new voter has not caught up, this node would lose
+        its vote.
+        """
+        leader = self.leader
+        if leader is None or not self.serving:
+            raise NotLeader(f"group {self.group}: this replica may not propose")
+        reason = leader.refusal(after)
+        if reason:
+            raise InvalidInput(f"group {self.group}: {reason}")
+        out = Effects()
+        leader.reconfigure(after, wall, out)
+        leader.flush(now, out)
+        return self._settle(now, out)
+
     def flush(self, now: Instant) -> Effects:
         """The end of a turn: one Accept per follower with what was proposed, and word when it is durable here."""
         out = Effects()
@@ -277,7 +327,7 @@ class GroupReplica:
     @property
     def _alone(self) -> bool:
         """A group of one waits for its own disk, however slow: nobody else could lead, and nobody can be asked."""
-        return len(self.members) == 1
+        return self.members == (self.me,)
 
     def tick(self, now: Instant) -> Effects:
         """Do what is due at `now`; harmless when nothing is."""
@@ -322,7 +372,7 @@ class GroupReplica:
     def campaign_now(self, now: Instant) -> Effects:
         """Try to lead at once, without a poll (test controls). The leases of others are respected as ever."""
         out = Effects()
-        if not self.amnesiac and self.leader is None:
+        if not self.amnesiac and self.leader is None and self.acceptor.eligible:
             self.campaign = None
             self._prepare(Ballot(0), now, out)
         return self._settle(now, out)
@@ -334,9 +384,12 @@ class GroupReplica:
             self.leader.snapshot_sent(peer, now, out)
         return self._settle(now, out)
 
-    def snapshot_installed(self, slot: Slot, crc: int, stamp: Stamp, configuration: int, now: Instant) -> Effects:
-        """The engine durably holds the state at `slot`, whose entry has `crc` and `stamp`; entries up to `slot` will
-        not be reported chosen. A snapshot that is not newer than what was reported changes nothing.
+    def snapshot_installed(
+        self, slot: Slot, crc: int, stamp: Stamp, configuration: Configuration | None, now: Instant
+    ) -> Effects:
+        """The engine durably holds the state at `slot`, whose entry has `crc` and `stamp`, and with it `configuration`,
+        the newest chosen up to there (None: the founding one); entries up to `slot` will not be reported chosen. A
+        snapshot that is not newer than what was reported changes nothing.
 
         This replica may have won a campaign since the snapshot was sent; its log then holds the slot, which is chosen,
         and only the report of what is chosen skips ahead.
@@ -345,7 +398,7 @@ class GroupReplica:
         base = Mark(slot, crc, stamp)
         if self.leader is not None and slot > self.acceptor.emitted and not self.acceptor.log.holds(base):
             raise Invariant(f"group {self.group}: the leader's log lacks slot {slot}, of which it has a snapshot")
-        if self.acceptor.install_base(base, configuration, out):
+        if self.acceptor.install_base(base, configuration or self.configuration, out):
             self._applied = max(self._applied, slot)
             holder = ballot_node(self.acceptor.promised)
             if holder != self.me:
@@ -354,13 +407,15 @@ class GroupReplica:
 
     def trim(self, slot: Slot) -> None:
         """Forget entries up to `slot` (engine-durable here) that no follower lacks; past `retained_bytes`, also others:
-        a follower that lacks those gets a snapshot."""
+        a follower that lacks those gets a snapshot. A log replica keeps more: a storage replica that should lead after
+        the only one that has the rest cannot get it from anywhere else, and must wait for that one."""
         acceptor = self.acceptor
         log = acceptor.log
         limit = min(slot, acceptor.emitted, acceptor.chosen)
         everywhere = acceptor.everywhere if self.leader is None else self.leader.everywhere()
         keep_after = min(limit, everywhere)
-        excess = log.size_bytes - self._settings.retained_bytes
+        retained_bytes = self._settings.retained_bytes * (_LOG_REPLICA_KEEPS if acceptor.is_log else 1)
+        excess = log.size_bytes - retained_bytes
         if excess > 0:
             for entry in log.entries:
                 if excess <= 0 or entry.slot > limit:
@@ -372,11 +427,14 @@ class GroupReplica:
     # --- acceptor -----------------------------------------------------------------------------------------------------
 
     def _refuse_older_configuration(self, source: NodeId, message: Any, out: Effects) -> bool:
-        configuration = self.acceptor.configuration
-        if message.configuration >= configuration:
+        number = self.acceptor.number
+        if message.configuration >= number or isinstance(message, Amnesiac):
+            return False
+        if self.leader is not None and self.leader.counts(source, message):
             return False
         if not isinstance(message, NewerConfiguration):
-            out.sends.append((source, NewerConfiguration(self.group, configuration)))
+            body = encode_configuration(self.acceptor.configuration)
+            out.sends.append((source, NewerConfiguration(self.group, number, body)))
         return True
 
     def _on_prepare(self, source: NodeId, message: Prepare, now: Instant, out: Effects) -> None:
@@ -384,7 +442,7 @@ class GroupReplica:
         leader = self.leader
         if leader is not None and message.ballot > leader.ballot and leader.holds_lease(now):
             left_ns = leader.lease_until() - now
-            nack = Nack(self.group, self.acceptor.configuration, message.ballot, self.acceptor.promised, left_ns)
+            nack = Nack(self.group, self.acceptor.number, message.ballot, self.acceptor.promised, left_ns)
             out.sends.append((source, nack))
             return
         before = self.acceptor.promised
@@ -397,13 +455,13 @@ class GroupReplica:
         """The log stands still while the candidate's ballot is the highest promised here."""
         acceptor = self.acceptor
         if message.ballot != acceptor.promised:
-            nack = Nack(self.group, acceptor.configuration, message.ballot, acceptor.promised, 0)
+            nack = Nack(self.group, acceptor.number, message.ballot, acceptor.promised, 0)
             out.sends.append((source, nack))
             return
         entries: tuple[bytes, ...] = ()
         if message.after >= acceptor.log.base.slot:
             entries, _ = acceptor.log.chunk(message.after, acceptor.log.last_slot, self._settings.chunk_bytes)
-        suffix = Suffix(self.group, acceptor.configuration, message.ballot, message.after, entries)
+        suffix = Suffix(self.group, acceptor.number, message.ballot, message.after, entries)
         out.sends_durable.append((source, suffix))
 
     def _on_accept(self, source: NodeId, message: Accept, now: Instant, out: Effects) -> None:
@@ -484,17 +542,33 @@ class GroupReplica:
         self._see_round(message.ballot)
         if ballot_node(message.ballot) != source or message.ballot < self.acceptor.promised or self.leader is not None:
             return
+        if not self.acceptor.eligible:
+            return
         self.acceptor.release(message.ballot)
         if self.acceptor.bound_ns(self.me, now) == 0:
             self.campaign = None
             self._prepare(message.ballot, now, out)
 
     def _on_newer_configuration(self, source: NodeId, message: NewerConfiguration, now: Instant, out: Effects) -> None:
-        """This replica has missed a change of members: it may not lead until it has learnt it."""
+        """This replica has missed a change: it acts in the newer configuration from now on, and leads no older one."""
+        if message.configuration <= self.acceptor.number:
+            return
         if self.leader is not None:
             self._resign(now, out)
         elif self.campaign is not None:
             self._fail_campaign(now)
+        if message.body:
+            self.acceptor.adopt(decode_configuration(message.body))
+
+    def _on_amnesiac(self, source: NodeId, message: Amnesiac, now: Instant, out: Effects) -> None:
+        """Not of an incarnation that was made since: that one knows a newer configuration."""
+        if self.leader is not None:
+            self.leader.on_amnesiac(source, message)
+
+    def _on_rebase(self, source: NodeId, message: Rebase, now: Instant, out: Effects) -> None:
+        if self.acceptor.admit(source, message, out):
+            self._hear_leader(source, message.base.slot, now)
+            self.acceptor.on_rebase(source, message, now, out)
 
     def _resign(self, now: Instant, out: Effects, successor: NodeId = NO_NODE) -> None:
         """Stop leading, and tell the acceptors that the lease binds them no more."""
@@ -508,9 +582,9 @@ class GroupReplica:
     def _release(self, ballot: Ballot, out: Effects) -> None:
         acceptor = self.acceptor
         acceptor.release(ballot)
-        for node in acceptor.members:
+        for node in acceptor.configuration.nodes:
             if node != self.me:
-                out.sends.append((node, Release(self.group, acceptor.configuration, ballot)))
+                out.sends.append((node, Release(self.group, acceptor.number, ballot)))
 
     def _drop_leader(self, out: Effects) -> None:
         leader, self.leader = self.leader, None
@@ -522,13 +596,13 @@ class GroupReplica:
     def _on_poll(self, source: NodeId, message: Poll, now: Instant, out: Effects) -> None:
         """Answer honestly; and if this replica is the ex-leader that the others are waiting for, free them."""
         left_ns = self._hears_leader_ns(source, now)
-        answer = PollAnswer(self.group, self.acceptor.configuration, message.attempt, left_ns > 0, left_ns)
+        answer = PollAnswer(self.group, self.acceptor.number, message.attempt, left_ns > 0, left_ns)
         out.sends.append((source, answer))
         promised = self.acceptor.promised
         if self.leader is not None:
             self.leader.greet(source, now, out)
         elif self.campaign is None and ballot_node(promised) == self.me:
-            out.sends.append((source, Release(self.group, self.acceptor.configuration, promised)))
+            out.sends.append((source, Release(self.group, self.acceptor.number, promised)))
 
     def _hears_leader_ns(self, source: NodeId, now: Instant) -> int:
         """How long `source` should wait before it asks again; 0: no leader is heard here."""
@@ -561,11 +635,13 @@ class GroupReplica:
     def _consider_campaign(self, now: Instant, out: Effects) -> None:
         """The timer has run out: campaign unless this node is bound after all or cannot reach a quorum anyway."""
         self._timer.stop()
+        if not self.acceptor.eligible:
+            return  # `_settle` winds the timer up again when it becomes eligible
         bound_ns = self.acceptor.bound_ns(self.me, now)
         up = sum(1 for node in self.members if node == self.me or self._leases.is_up(node, now))
         if bound_ns > 0:
             self._timer.within(bound_ns, now)
-        elif up < self.acceptor.quorum:
+        elif up < self.acceptor.configuration.quorum:
             self._timer.retry(0, now)
         else:
             self._known_leader = NO_NODE
@@ -594,7 +670,8 @@ class GroupReplica:
         if campaign.phase is Phase.WON:
             self._win(campaign, now, out)
         elif campaign.phase is Phase.TRAILING:
-            message = HandOver(self.group, self.acceptor.configuration, campaign.ballot)
+            # Nobody else where `best` is a log replica: then one that has what it trimmed must come back and lead.
+            message = HandOver(self.group, self.acceptor.number, campaign.ballot)
             out.sends.append((campaign.best, message))
             self._fail_campaign(now)
 
@@ -643,6 +720,8 @@ class GroupReplica:
         if campaign is not None and acceptor.promised != campaign.ballot and campaign.phase is not Phase.POLL:
             self.campaign = None
             self._timer.within(self._settings.campaign_timeout_ns, now)
+        if acceptor.configuration is not self._acted_in:
+            self._reconfigured(now, out)
         acceptor.mark_durable_after(out)
         acceptor.emit(out)
         if self.leader is not None:
@@ -654,6 +733,19 @@ class GroupReplica:
             out.outputs.append(LeaderHint(self.group, self._known_leader))
         return out
 
+    def _reconfigured(self, now: Instant, out: Effects) -> None:
+        """The acceptor acts in another configuration."""
+        configuration = self._acted_in = self.acceptor.configuration
+        out.outputs.append(Reconfigured(self.group, configuration))
+        if self.leader is not None:
+            self.leader.on_chosen_configuration(now, out)
+            if not self.acceptor.eligible:
+                self._resign(now, out)
+        elif self.campaign is not None and not self.acceptor.eligible:
+            self._fail_campaign(now)
+        elif self._timer.at is None and self.campaign is None:
+            self._timer.within(self._settings.lease_grant_ns, now)
+
     def _settle_leader(self, leader: Leader, now: Instant, out: Effects) -> None:
         self._timer.stop()
         if not leader.serving and self.acceptor.emitted >= leader.barrier_slot:
@@ -662,7 +754,7 @@ class GroupReplica:
             out.outputs.append(BecameLeader(self.group, leader.ballot))
         target = leader.handed_over()
         if target is not None:
-            message = HandOver(self.group, self.acceptor.configuration, leader.ballot)
+            message = HandOver(self.group, self.acceptor.number, leader.ballot)
             self._resign(now, out, target)
             out.sends.append((target, message))
 
@@ -693,4 +785,6 @@ _STEPS: dict[type, Any] = {
     Release: GroupReplica._on_release,
     HandOver: GroupReplica._on_hand_over,
     NewerConfiguration: GroupReplica._on_newer_configuration,
+    Amnesiac: GroupReplica._on_amnesiac,
+    Rebase: GroupReplica._on_rebase,
 }

@@ -3,14 +3,17 @@
 A replica is what it has promised, the ballot of its log, and its log; everything else can be learnt again. The bodies
 of the records are laid out here and nowhere else (integers big-endian):
 
-- CREATE: members and descriptor. Record: ballot = the founding ballot, configuration.
+- CREATE: replicas and descriptor. Record: ballot = the founding ballot, which the empty log is of; or, where the
+  configuration is not the founding one, the inviting leader's, with a log of no ballot.
 - PROMISE: no body. Record: ballot.
 - ACCEPT, LEARN: one encoded entry. Record: slot, ballot, configuration, key id.
 - INSTALL: entries (u32 length, bytes)*, which replace whatever followed slot. Record: slot = the slot before, ballot.
-- BASE: crc u32, stamp u64. Record: slot, ballot = promised, configuration.
-- CHECKPOINT: log ballot u64, chosen crc u32, chosen stamp u64, members and descriptor. Record: slot = chosen,
+- BASE: crc u32, stamp u64, replicas. Record: slot, ballot = promised, configuration.
+- CHECKPOINT: log ballot u64, chosen crc u32, chosen stamp u64, replicas and descriptor. Record: slot = chosen,
   ballot = promised, configuration.
-- Members and descriptor: u16 count, u16 node ids, descriptor (opaque bytes of the composing node, to the end).
+- DROP: no body. Record: configuration = the last one that the replica knew (`FOR_GOOD`: the group is no more).
+- Replicas: `configuration.pack_replicas`; the number is the record's. Descriptor: opaque bytes of the composing node,
+  to the end.
 """
 
 from __future__ import annotations
@@ -24,12 +27,14 @@ from gramme.kernel.errors import Corruption
 from gramme.kernel.ids import Ballot, GroupId, NodeId, Slot, make_ballot
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import Stamp
-from gramme.paxos.entry import ORIGIN, Entry, Mark, check_chain
+from gramme.paxos.configuration import Configuration, decode_configuration, founding, pack_replicas, unpack_replicas
+from gramme.paxos.entry import ORIGIN, CommandKind, Entry, Mark, check_chain
 
 _CHECKPOINT: Final = struct.Struct(">QIQ")
 _BASE: Final = struct.Struct(">IQ")
-_COUNT: Final = struct.Struct(">H")
 _LENGTH: Final = struct.Struct(">I")
+FOR_GOOD: Final = 0xFFFFFFFF
+"""Above every configuration's number: of a group that was deleted."""
 
 
 @dataclass(slots=True)
@@ -37,8 +42,7 @@ class GroupState:
     """What a replica starts from: recovered by `recovery.fold` and `attach_engine`, or made by `founding_state`."""
 
     group: GroupId
-    configuration: int
-    members: tuple[NodeId, ...]
+    configuration: Configuration
     descriptor: bytes
     promised: Ballot
     log_ballot: Ballot
@@ -50,15 +54,18 @@ class GroupState:
     founding: bool = False  # created by this process: the first member may lead at once
     amnesiac: bool = False  # damage may hide a promise or an accepted value: takes no part (REPLICATION.md §5)
 
-    def attach_engine(self, applied: Slot, crc: int, stamp: Stamp) -> None:
+    def attach_engine(self, applied: Slot, crc: int, stamp: Stamp, configuration: Configuration | None = None) -> None:
         """Join the folded log to the engine, whose rows are those of chosen slots up to `applied`. Call it once after
-        `fold`, with zeros for an empty engine.
+        `fold`, with zeros for an empty engine; `configuration` is the newest that the rows know to be chosen. It came
+        with a snapshot, perhaps: without it this replica would act in one that its log has passed.
 
         Where the log does not hold the engine's position (a snapshot was switched in and its BASE record was not yet
         durable), the log restarts there, as BASE does. Raises Corruption if slots are missing between engine and log,
         and Invariant if the entries do not form a chain.
         """
         mark = Mark(applied, crc, stamp)
+        if configuration is not None:
+            self.adopt(configuration)
         if applied < self.floor:
             raise Corruption(
                 f"group {self.group}: the log up to slot {self.floor} is deleted, but the engine ends at {applied}"
@@ -83,7 +90,10 @@ class GroupState:
         if not self.entries:
             self.base = mark
         elif self.entries[0].slot <= mark.slot:
-            self.base = self.entries.pop(0).mark
+            first = self.entries.pop(0)
+            if first.command.kind == CommandKind.CONFIG:
+                self.adopt(decode_configuration(first.command.body))
+            self.base = first.mark
         elif self.entries[0].slot == mark.slot + 1:
             self.base = mark
         else:
@@ -99,6 +109,25 @@ class GroupState:
             self.base = mark
             self.entries = []
 
+    def attach_log(self) -> None:
+        """As `attach_engine` for a log replica, which has no rows: its log is all there is of it."""
+        if self.base is None:
+            # What is trimmed from the log was chosen, and every voter had it: the first retained entry is known by all.
+            self._find_base(self.entries[-1].mark if self.entries else ORIGIN)
+        assert self.base is not None
+        mark = self.base
+        for entry in self.entries:
+            check_chain(mark, entry)
+            mark = entry.mark
+        self.chosen = self.applied = max(self.chosen, self.base.slot)
+        if self.chosen > mark.slot:
+            raise Corruption(f"group {self.group}: slot {self.chosen} is chosen, but the log ends at {mark.slot}")
+
+    def adopt(self, configuration: Configuration) -> None:
+        """A configuration is known to be chosen."""
+        if configuration.number > self.configuration.number:
+            self.configuration = configuration
+
     def last_slot(self) -> Slot:
         """The last slot that the folded records speak of."""
         return self.entries[-1].slot if self.entries else (self.base.slot if self.base is not None else Slot(0))
@@ -112,7 +141,15 @@ def founding_state(group: GroupId, members: Iterable[NodeId], descriptor: bytes 
     """
     nodes = tuple(members)
     ballot = make_ballot(1, nodes[0])
-    return GroupState(group, 0, nodes, descriptor, ballot, ballot, founding=True)
+    return GroupState(group, founding(nodes), descriptor, ballot, ballot, founding=True)
+
+
+def joining_state(group: GroupId, configuration: Configuration, ballot: Ballot, descriptor: bytes) -> GroupState:
+    """The state of a replica that its group's leader, of `ballot`, invites: it holds nothing, and takes part in no
+    lower ballot. `configuration` is chosen and names it as one that does not vote. A node that hosted the group before
+    may do so again only under a newer configuration than that replica knew: whatever it forgot it had promised was of
+    an earlier incarnation, which nobody counts (`Replica.since`)."""
+    return GroupState(group, configuration, descriptor, ballot, Ballot(0))
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
@@ -120,13 +157,13 @@ def founding_state(group: GroupId, members: Iterable[NodeId], descriptor: bytes 
 
 def create_record(state: GroupState) -> Record:
     """To be appended before the replica's `start`."""
-    body = pack_members(state.members, state.descriptor)
-    return Record(RecordKind.CREATE, state.group, Slot(0), state.promised, state.configuration, 0, body)
+    body = pack_replicas(state.configuration) + state.descriptor
+    return Record(RecordKind.CREATE, state.group, Slot(0), state.promised, state.configuration.number, 0, body)
 
 
-def drop_record(group: GroupId) -> Record:
-    """The group's replica here is gone for good."""
-    return Record(RecordKind.DROP, group, Slot(0), Ballot(0), 0, 0, b"")
+def drop_record(group: GroupId, configuration: int = FOR_GOOD) -> Record:
+    """The replica here is gone, with all that it said; `configuration` is the last one it knew."""
+    return Record(RecordKind.DROP, group, Slot(0), Ballot(0), configuration, 0, b"")
 
 
 def promise_record(group: GroupId, ballot: Ballot, configuration: int) -> Record:
@@ -152,50 +189,40 @@ def install_record(group: GroupId, ballot: Ballot, configuration: int, after: Sl
     return Record(RecordKind.INSTALL, group, after, ballot, configuration, 0, body)
 
 
-def base_record(group: GroupId, promised: Ballot, configuration: int, base: Mark) -> Record:
+def base_record(group: GroupId, promised: Ballot, configuration: Configuration, base: Mark) -> Record:
     """The log restarts after `base`: the rows up to it came with a snapshot and are engine-durable."""
-    body = _BASE.pack(base.crc, base.stamp)
-    return Record(RecordKind.BASE, group, base.slot, promised, configuration, 0, body)
+    body = _BASE.pack(base.crc, base.stamp) + pack_replicas(configuration)
+    return Record(RecordKind.BASE, group, base.slot, promised, configuration.number, 0, body)
 
 
 def checkpoint_record(state: GroupState, chosen: Mark) -> Record:
     """Everything but the log's entries, so that older segments may go."""
-    body = _CHECKPOINT.pack(state.log_ballot, chosen.crc, chosen.stamp) + pack_members(state.members, state.descriptor)
-    return Record(RecordKind.CHECKPOINT, state.group, chosen.slot, state.promised, state.configuration, 0, body)
+    replicas = pack_replicas(state.configuration)
+    body = _CHECKPOINT.pack(state.log_ballot, chosen.crc, chosen.stamp) + replicas + state.descriptor
+    number = state.configuration.number
+    return Record(RecordKind.CHECKPOINT, state.group, chosen.slot, state.promised, number, 0, body)
 
 
-def pack_members(members: tuple[NodeId, ...], descriptor: bytes) -> bytes:
-    """See the module."""
-    return struct.pack(f">H{len(members)}H", len(members), *members) + descriptor
-
-
-def unpack_members(body: bytes, offset: int = 0) -> tuple[tuple[NodeId, ...], bytes]:
-    """Inverse of `pack_members`. Raises Corruption if the body is too short."""
-    try:
-        (count,) = _COUNT.unpack_from(body, offset)
-        members = struct.unpack_from(f">{count}H", body, offset + _COUNT.size)
-    except struct.error as error:
-        raise Corruption(f"members of a group do not decode: {error}") from error
-    return tuple(NodeId(node) for node in members), body[offset + _COUNT.size + 2 * count :]
-
-
-def unpack_checkpoint(record: Record) -> tuple[Ballot, Mark, tuple[NodeId, ...], bytes]:
-    """Log ballot, chosen mark, members and descriptor of a CHECKPOINT."""
+def unpack_checkpoint(record: Record) -> tuple[Ballot, Mark, Configuration, bytes]:
+    """Log ballot, chosen mark, configuration and descriptor of a CHECKPOINT."""
     try:
         log_ballot, crc, stamp = _CHECKPOINT.unpack_from(record.body)
     except struct.error as error:
         raise Corruption(f"checkpoint of group {record.group} does not decode: {error}") from error
-    members, descriptor = unpack_members(record.body, _CHECKPOINT.size)
-    return Ballot(log_ballot), Mark(record.slot, crc, Stamp(stamp)), members, descriptor
+    configuration, descriptor = unpack_replicas(record.configuration, record.body, _CHECKPOINT.size)
+    return Ballot(log_ballot), Mark(record.slot, crc, Stamp(stamp)), configuration, descriptor
 
 
-def unpack_base(record: Record) -> Mark:
-    """The mark of a BASE record."""
+def unpack_base(record: Record) -> tuple[Mark, Configuration | None]:
+    """The mark and the configuration of a BASE record (which has none in logs of before there were several)."""
     try:
-        crc, stamp = _BASE.unpack(record.body)
+        crc, stamp = _BASE.unpack_from(record.body)
     except struct.error as error:
         raise Corruption(f"snapshot base of group {record.group} does not decode: {error}") from error
-    return Mark(record.slot, crc, Stamp(stamp))
+    mark = Mark(record.slot, crc, Stamp(stamp))
+    if len(record.body) == _BASE.size:
+        return mark, None
+    return mark, unpack_replicas(record.configuration, record.body, _BASE.size)[0]
 
 
 def unpack_install(body: bytes) -> Iterator[bytes]:

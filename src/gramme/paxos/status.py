@@ -18,16 +18,21 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
-    """A follower as its leader sees it: durable up to `slot` of the leader's log; `mode` as in `peer.Mode`."""
+    """A follower as its leader sees it: durable up to `slot` of the leader's log, which has `behind_bytes` more; `mode`
+    as in `peer.Mode`. `joined`: it has answered in this ballot. `amnesiac`: it said that it takes no part."""
 
     node: NodeId
     slot: Slot
     mode: str
+    behind_bytes: int = 0
+    joined: bool = False
+    amnesiac: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class GroupStatus:
-    """`leader` is NO_NODE if none is known; `peers` are filled in at the leader only."""
+    """`leader` is NO_NODE if none is known; `peers` are filled in at the leader only. `members`: nodes that vote;
+    `logs`: log replicas; `learners`: storage replicas that do not vote."""
 
     group: GroupId
     role: Role
@@ -43,3 +48,5 @@ class GroupStatus:
     retained_bytes: int
     amnesiac: bool
     peers: tuple[PeerStatus, ...]
+    logs: tuple[NodeId, ...] = ()
+    learners: tuple[NodeId, ...] = ()

@@ -62,6 +62,6 @@ class CampaignTimer:
     def _turn_ns(self) -> int:
         """The first successor comes at once, each further one a little later, all with some jitter against duels."""
         acceptor = self._acceptor
-        line = successors(acceptor.group, acceptor.members, ballot_node(acceptor.promised))
+        line = successors(acceptor.group, acceptor.configuration.eligible, ballot_node(acceptor.promised))
         rank = line.index(acceptor.me) if acceptor.me in line else 0
         return rank * self._settings.rank_delay_ns + self._rng.randrange(self._settings.jitter_ns)

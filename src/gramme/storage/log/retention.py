@@ -73,6 +73,8 @@ class Retention:
         elif kind is RecordKind.DROP:
             self._dropped[group] = lsn
             self.open_installs.pop(group, None)
+        elif kind is RecordKind.CREATE and self._dropped.pop(group, None) is not None:
+            self._forget(group)
 
     def _note_install(self, stats: SegmentStats, record: Record) -> None:
         if self._install_end is not None:
@@ -80,6 +82,11 @@ class Retention:
         else:
             stats.slots[record.group] = _UNKNOWN
             self.open_installs[record.group] = stats
+
+    def _forget(self, group: GroupId) -> None:
+        """The group is hosted again, which it may be only once its DROP is durable: nobody needs what was before."""
+        for stats in self.segments:
+            stats.slots.pop(group, None)
 
     def _resolve(self, group: GroupId, end: Slot) -> None:
         """A record of `group` that follows an INSTALL bounds it: an entry stands right after the log's last slot or
@@ -139,7 +146,7 @@ class Retention:
         self.segments.popleft()
         oldest = self.segments[0].first_lsn
         if self._dropped and any(lsn < oldest for lsn in self._dropped.values()):
-            # Nothing of a group comes after its DROP, so once that record is gone nothing of it is left to pin.
+            # What a group had before its DROP stands before that record: once it is gone, so is all that it freed.
             self._dropped = {group: lsn for group, lsn in self._dropped.items() if lsn >= oldest}
 
 
