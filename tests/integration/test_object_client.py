@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import permutations
 
 import pytest
 from tests.integration.support import eventually
+from tests.integration.test_object_ring import everybody_known
+from tests.integration.test_objects import call
 
 from gramme.client.errors import ServiceError
-from gramme.client.objects import ObjectClient, Siblings, Value, union
+from gramme.client.objects import AsyncObjectClient, Bucket, ObjectClient, Siblings, Value, last_write_wins, union
 from gramme.testing import Cluster, Server
 
 
@@ -97,6 +102,164 @@ def test_no_addition_is_lost_by_concurrent_changes_nor_by_a_dead_node(three: Clu
     assert items(clients[1].read("anna", r=2)) == {f"item{n}" for n in range(13)}
     three.start_all()
     eventually("all nodes answer", lambda: clients[2].read("anna", r=3))
+
+
+def forwarded(cluster: Cluster) -> int:
+    """Writes that a node sent on to another one."""
+    nodes = [call(f"http://127.0.0.1:{cluster.admin_port(n)}", "GET", "/cluster").json for n in range(3)]
+    return sum(int(node["objects"]["forwarded"]) for node in nodes)
+
+
+def test_writes_go_straight_to_a_coordinator(three: Cluster) -> None:
+    url = three.objects_url(0)
+    eventually("gossip has brought all addresses", partial(everybody_known, url))
+    for partition_aware in (True, False):
+        bucket = ObjectClient(url, partition_aware=partition_aware).bucket(f"aware-{partition_aware}")
+        bucket.set_props({"n_val": 1})  # so that two of three nodes are no primaries
+        wait_for_props(three, bucket_name=f"aware-{partition_aware}")
+        before = forwarded(three)
+        for n in range(30):
+            bucket.put(f"k{n}", Value(b"x"))
+            assert bucket.get(f"k{n}").values == (Value(b"x"),)
+        if partition_aware:
+            assert forwarded(three) == before
+        else:
+            assert forwarded(three) > before
+
+
+def wait_for_props(cluster: Cluster, bucket_name: str) -> None:
+    """Return when every node has heard that the bucket has n=1."""
+    for n in range(3):
+        one = ObjectClient(cluster.objects_url(n), partition_aware=False).bucket(bucket_name)
+        eventually("the bucket has its n", partial(keeps_one, one))
+
+
+def keeps_one(bucket: Bucket) -> bool:
+    return bool(bucket.props()["n_val"] == 1)
+
+
+def test_a_counter_counts_once_over_a_nodes_restart(three: Cluster) -> None:
+    urls = [three.objects_url(n) for n in range(3)]
+    client = ObjectClient(*urls)
+    client.make_type("restart-counters", {"datatype": "counter"})
+    bucket = client.bucket("b", type_="restart-counters")
+    for url in urls:
+        one = ObjectClient(url, partition_aware=False).bucket("b", type_="restart-counters")
+        eventually("the node knows the type", partial(known, one))
+    keys = [f"k{n}" for n in range(12)]
+    for restarted in (None, 0, 1):
+        if restarted is not None:  # the client's connections to it are dead, and it must notice before it sends
+            three.kill(restarted)
+            three.start(restarted)
+        for key in keys:
+            bucket.change(key, {"increment": 1})
+    assert [bucket.typed(key, r=3).value for key in keys] == [3] * len(keys)
+
+
+def known(bucket: Bucket) -> bool:
+    try:
+        bucket.props()
+    except ServiceError:
+        return False
+    return True
+
+
+def test_siblings_that_are_deletions_are_the_readers_choice(client: ObjectClient) -> None:
+    bucket = client.bucket("deletions")
+    bucket.put("k", Value(b"first"))
+    seen = bucket.get("k")
+    bucket.put("k", Value(b"second"), seen)
+    bucket.delete("k", seen)  # has not seen the second
+    found = bucket.get("k")
+    assert [value.body for value in found.values] == [b"second"]
+    assert [value.deleted for value in found.deletions] == [True]
+    assert bucket.read("k") == Value(b"second")
+    gone = client.bucket("deletions", deletions=True, resolve=lambda siblings: max(siblings, key=lambda v: v.deleted))
+    assert gone.read("k") is None
+    with pytest.raises(Siblings):
+        client.bucket("deletions", deletions=True).read("k")
+
+
+def test_the_last_write_may_win_at_the_reader(client: ObjectClient) -> None:
+    bucket = client.bucket("last", resolve=last_write_wins)
+    for body in (b"one", b"two"):
+        bucket.put("k", Value(body))
+    assert [value.modified > 0 for value in bucket.get("k").values] == [True, True]
+    winner = bucket.read("k")
+    assert winner in (Value(b"one"), Value(b"two"))
+    assert bucket.read("k") == winner
+    by_time = [Value(b"b", modified=1.0), Value(b"a", modified=2.0), Value(b"", modified=1.5, deleted=True)]
+    assert {last_write_wins(order).body for order in permutations(by_time)} == {b"a"}
+
+
+# --- asyncio
+
+
+def test_the_asynchronous_client_says_the_same(node: Server) -> None:
+    async def use() -> None:
+        async with AsyncObjectClient(node.objects_url) as client:
+            bucket = client.bucket("async a/b", resolve=union)
+            assert await bucket.read("k") is None
+            value = Value(bytes(range(256)) * 2000, "image/png", {"color": "blue"})
+            await bucket.put("k", value)
+            found = await bucket.get("k")
+            assert found.values == (value,)
+            assert await bucket.keys() == ["k"]
+            assert "async a/b" in await client.buckets()
+            assert await bucket.delete("k", found)
+            assert not await bucket.delete("k")
+            await bucket.set_props({"w": "all"})
+            assert (await bucket.props())["w"] == "all"
+            await client.make_type("async-sets", {"datatype": "set"})
+            tags = client.bucket("tags", type_="async-sets")
+            assert await tags.typed("k") == (None, None)
+            await tags.change("k", {"add_all": ["a", "b"]})
+            await tags.change("k", {"remove": "a"}, (await tags.typed("k")).context)
+            assert (await tags.typed("k")).value == ["b"]
+            with pytest.raises(ServiceError, match="r-value 9 is out of range"):
+                await bucket.get("k", r=9)
+            unread = client.bucket("unread")
+            await asyncio.gather(*(unread.put("k", Value(b"%d" % n)) for n in range(3)))
+            with pytest.raises(Siblings, match="3 siblings"):
+                await unread.read("k")
+
+    asyncio.run(use())
+
+
+def test_the_asynchronous_client_loses_no_addition_to_a_dead_node(three: Cluster) -> None:
+    async def use() -> set[str]:
+        async with AsyncObjectClient(*(three.objects_url(n) for n in range(3))) as client:
+            bucket = client.bucket("async-carts", resolve=union)
+
+            async def add(n: int) -> None:
+                await bucket.modify(f"cart{n % 6}", lambda cart: with_item(f"item{n}", cart))
+
+            await asyncio.gather(*(add(n) for n in range(60)))
+            three.kill(2)
+            await asyncio.gather(*(add(n) for n in range(60, 90)))
+            carts = [await bucket.read(f"cart{n}", r=2) for n in range(6)]
+            return {item for cart in carts for item in items(cart)}
+
+    assert asyncio.run(use()) == {f"item{n}" for n in range(90)}
+    three.start_all()
+
+
+def test_a_cancelled_request_leaves_no_answer_to_the_next_one(node: Server) -> None:
+    async def use() -> None:
+        async with AsyncObjectClient(node.objects_url) as client:
+            bucket = client.bucket("cancelled")
+            bodies = {f"k{n}": b"%d" % n * 100_000 for n in range(8)}
+            for key, body in bodies.items():
+                await bucket.put(key, Value(body))
+            for turn in range(40):
+                reading = asyncio.create_task(bucket.get(f"k{turn % 8}"))
+                for _ in range(turn % 10):
+                    await asyncio.sleep(0)
+                reading.cancel()
+                key = f"k{(turn + 1) % 8}"
+                assert [value.body for value in (await bucket.get(key)).values] == [bodies[key]]
+
+    asyncio.run(use())
 
 
 # --- the command line

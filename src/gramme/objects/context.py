@@ -3,13 +3,13 @@
 Owns its encoding. Clients must neither read nor make one (row A2): it carries a MAC under the cluster's key, over the
 bucket and key it belongs to, so a damaged one, one of another cluster and one of another object are refused. Beside the
 version vector it names the node that answered the read fastest, which the next write prefers as its coordinator (row
-A16). Form: base64url without padding of `version (1) | MAC (12) | MessagePack`.
+A16). Form: base64 (RFC 4648 §4, padded: Riak's clients decode it) of `version (1) | MAC (12) | MessagePack`.
 """
 
 from __future__ import annotations
 
 import hmac
-from base64 import b64decode, urlsafe_b64encode
+from base64 import b64decode, b64encode
 from typing import Final
 
 import msgspec
@@ -41,7 +41,7 @@ def seal(context: Context, cluster_key: bytes, bucket: bytes, key: bytes) -> str
     """The text that a client is given."""
     body = _encode(context)
     sealed = bytes((_FORMAT,)) + _mac(cluster_key, bucket, key, body) + body
-    return urlsafe_b64encode(sealed).rstrip(b"=").decode()
+    return b64encode(sealed).decode()
 
 
 def unseal(text: str, cluster_key: bytes, bucket: bytes, key: bytes) -> Context:
@@ -49,7 +49,7 @@ def unseal(text: str, cluster_key: bytes, bucket: bytes, key: bytes) -> Context:
     if len(text) > MAX_CONTEXT_CHARS:
         raise InvalidInput(f"the context has {len(text)} characters, the limit is {MAX_CONTEXT_CHARS}")
     try:
-        sealed = b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        sealed = b64decode(text.encode("ascii"), validate=True)
     except ValueError as error:
         raise InvalidInput("the context is not one that this cluster gave: it is not base64") from error
     mac, body = sealed[1 : 1 + _MAC_BYTES], sealed[1 + _MAC_BYTES :]

@@ -127,7 +127,7 @@ def create(
 def _client(urls: list[str] | None) -> ObjectClient:
     from gramme.client.objects import ObjectClient
 
-    return ObjectClient(*(urls or [_DEFAULT_ENDPOINT]))
+    return ObjectClient(*(urls or [_DEFAULT_ENDPOINT]), partition_aware=False)  # one request is not worth a ring
 
 
 def _bucket(urls: list[str] | None, bucket: str, type_: str) -> Bucket:

@@ -206,9 +206,11 @@ class LocalCluster:
     def kill(self, node: int) -> None:
         """SIGKILL: the process gets no chance to tidy up. Returns when it is gone."""
         process = self.state.processes[self._checked(node)]
-        self.signal(node, signal.SIGKILL)
-        assert process is not None
-        self._wait_gone(node, process, _STOP_MARGIN_S)
+        try:
+            self.signal(node, signal.SIGKILL)
+        finally:  # one that was killed a moment ago may still hold its ports
+            if process is not None:
+                self._wait_gone(node, process, _STOP_MARGIN_S)
 
     def pause(self, node: int) -> None:
         """SIGSTOP: the process stands still but keeps its sockets, as a machine that hangs does."""

@@ -55,7 +55,7 @@ def parse_operation(kind: Kind, given: Any) -> Operation:
         case "set":
             return _set_change(given)
         case "register":
-            return Assign(_text("a register's value", given))
+            return Assign(_text("a register's value", _assigned(given)))
         case "flag":
             if given not in ("enable", "disable", True, False):
                 raise InvalidInput("a flag is changed by enable or disable")
@@ -83,6 +83,11 @@ def _number(body: bytes) -> int:
     if not body.removeprefix(b"-").isdigit() or len(body) > 20:
         raise InvalidInput("a counter is changed by an integer")
     return _increment(int(body))
+
+
+def _assigned(given: Any) -> Any:
+    """A register is changed by its new value, or by `{"assign": value}`, as some clients send it."""
+    return given["assign"] if type(given) is dict and given.keys() == {"assign"} else given
 
 
 def _set_change(given: Any) -> ChangeSet:
