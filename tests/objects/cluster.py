@@ -53,7 +53,8 @@ class Machine:
         """With an empty engine: all is replayed, so the log alone must tell it."""
         self.starts += 1
         self.up = True
-        store = ObjectStore(MemoryEngine(lambda done: done()), PARTITIONS, lambda _name: Keeping())
+        self.engine = MemoryEngine(lambda done: done())
+        store = ObjectStore(self.engine, PARTITIONS, lambda _name: Keeping())
         self.dots = DotSource(self.node, BLOCK * (self.starts - 1), clean)
         self.replica = ObjectReplica(self.node, store, self.dots, lambda: self.full)
         self.replica.replay(decode_entry(body) for body in self.log)

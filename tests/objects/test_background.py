@@ -83,6 +83,23 @@ def test_a_hint_survives_the_crash_of_its_keeper_and_of_its_owner_during_deliver
     assert cluster.known(_name(0))[owner] is not None
 
 
+def test_a_hint_stays_while_the_engine_is_too_busy_to_drop_it() -> None:
+    cluster = Cluster(5, background=True)
+    cluster.crash(3)
+    for n in range(30):
+        assert isinstance(cluster.ask(n % 3, _put(n)), Stored)
+    keepers = [machine for machine in cluster.machines if machine.replica.store.hinted_nodes()]
+    cluster.start(3)
+    for machine in keepers:
+        machine.engine.stalled = True
+    cluster.run(5 * SECOND)
+    assert _hints(cluster) > 0
+    for machine in keepers:
+        machine.engine.stalled = False
+    cluster.run(5 * SECOND)
+    assert _hints(cluster) == 0
+
+
 def test_trees_find_what_no_hint_knows_of() -> None:
     cluster = Cluster(3, background=True)
     for n in range(20):

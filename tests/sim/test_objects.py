@@ -26,9 +26,9 @@ PLANTED: list[tuple[Plant, str, int]] = [
     (planted.forget_a_dot, "objects", 5),
     (planted.lose_a_sibling, "objects", 5),
     (planted.reuse_a_dot_after_a_restart, "objects", 5),
-    (planted.trust_what_a_crash_has_left, "objects-blackouts", 15),
+    (planted.trust_what_a_crash_has_left, "objects-power", 30),
     (acknowledge_before_fsync, "objects-blackouts", 5),
-    (planted.claim_what_was_handed_off, "objects", 15),
+    (planted.claim_what_was_handed_off, "objects-power", 15),
     (planted.skip_merkle_buckets, "objects", 15),
     (planted.leave_the_tree_behind, "objects", 5),
     (planted.replace_by_arrival, "objects-clocks", 20),
@@ -55,6 +55,7 @@ def test_a_planted_fault_is_found_and_nothing_without_it(plant: Plant, config: s
     ("config", "seed", "story"),
     [
         ("objects-drains", 30, "a stand-in kept what it had read as a row of its own, and removed nothing"),
+        ("objects-blackouts", 8, "a node had used settings that its disk did not have yet, and forgot a bucket type"),
     ],
 )
 def test_what_was_found_once_stays_fixed(config: str, seed: int, story: str) -> None:

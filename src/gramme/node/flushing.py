@@ -6,6 +6,7 @@ keeps everything above it, so recovery is the engine's last flush and a replay.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from gramme.kernel.ids import GroupId, Lsn, Slot
@@ -21,8 +22,10 @@ _EVERY_SLOT: Final = Slot((1 << 64) - 1)
 class Flusher:
     """Looks once a second whether enough was applied, or time enough has passed, for a flush."""
 
-    def __init__(self, host: Host, settings: NodeSettings, groups: Groups) -> None:
+    def __init__(self, host: Host, settings: NodeSettings, groups: Groups, objects_behind: Callable[[], bool]) -> None:
+        """`objects_behind`: whether the log says things about objects that the engine does not have yet."""
         self._host = host
+        self._objects_behind = objects_behind
         self._settings = settings
         self._groups = groups
         self._durable: dict[GroupId, Slot] = {}
@@ -66,7 +69,7 @@ class Flusher:
         self._flushed_at = self._host.now()
         self._flushed_lsn = self._host.log.last_lsn
         self._flushed_bytes = self._host.engine_bytes
-        lsn = self._flushed_lsn  # what is in the log about objects is in the engine already
+        lsn = self._object_lsn if self._objects_behind() else self._flushed_lsn
         self._host.ports.engine.flush(lambda: self._done(applied, lsn))
 
     def _done(self, applied: dict[GroupId, Slot], lsn: Lsn) -> None:
@@ -81,7 +84,7 @@ class Flusher:
     def _trim(self, now: Instant) -> None:
         self._groups.housekeeping(self.durable_slot)
         log = self._host.log
-        for segment in log.deletable(self._spared_slot, log.durable_lsn, now):
+        for segment in log.deletable(self._spared_slot, self._object_lsn, now):
             self._host.ports.log_disk.delete(segment)
             log.deleted(segment)
 

@@ -167,7 +167,7 @@ class Node:
             self.host, settings, self.cluster, self._alive, self._ask_catalog,
             lambda: {record.node: record.info.objects_address for record in self.gossip.view()},
         )  # fmt: skip
-        self.flusher = Flusher(self.host, settings, self.groups)
+        self.flusher = Flusher(self.host, settings, self.groups, lambda: self.objects.replaying)
         self._lease_driver = Driver(self.host, self.leases, self._lease_output)
         self._gossip_driver = Driver(self.host, self.gossip, lambda _output: None)
         self._register()

@@ -8,15 +8,16 @@ cluster, the ring that every founder works out for itself.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.errors import InvalidInput
+from gramme.kernel.errors import InvalidInput, Stalled
 from gramme.kernel.ids import ClusterId, Lsn, NodeId
 from gramme.kernel.record import Record, RecordKind
-from gramme.kernel.time import Instant
+from gramme.kernel.time import MILLISECOND, Instant
 from gramme.node.catalog_commands import ObjectsSet, SetObjects
 from gramme.node.deadline import DeadlineTimer
 from gramme.node.driver import Machine
@@ -45,6 +46,7 @@ from gramme.objects.messages import (
 )
 from gramme.objects.replica import (
     Configured,
+    ObjectEntry,
     ObjectReplica,
     Reserved,
     Stopped,
@@ -58,6 +60,15 @@ from gramme.placement.zones import NodePlace
 
 OnOutcome = Callable[[Any], None]
 """Takes an `Outcome`, or a `Listed`, once."""
+
+
+_REPLAY_RETRY_NS: Final = 50 * MILLISECOND
+
+
+class _InEffect(NamedTuple):
+    """Durable event: this configuration is on the disk."""
+
+    config: ObjectConfig
 
 
 class _Owner:
@@ -74,6 +85,8 @@ class _Owner:
         self._timer.arm()
 
     def step(self, source: NodeId, message: Any) -> None:
+        if self._objects.replaying:
+            return  # what its rows still lack this node would deny; whoever asks has others to ask
         self.carry_out(self._machine.step(source, message, self._host.now()))
 
     def _tick(self, now: Instant) -> None:
@@ -114,7 +127,11 @@ class Objects:
         self.addresses = addresses
         self._reachable = reachable
         self.config = ObjectConfig(FOUNDED_VERSION, founded(places_of(settings)))
+        self._heard = self.config  # the newest one, in effect as soon as it is on the disk
+        self._settling: list[tuple[int, Callable[[], None]]] = []  # who waits for which version to be in effect
         self.ready = False
+        self._booted = False
+        self._owed: deque[ObjectEntry] = deque()  # records of the log that the rows may lack
         self.low_space = False  # the node sets it: below the reserve nothing new is taken
         self._waiting: dict[int, OnOutcome] = {}
         self._shared_of = 0
@@ -134,13 +151,13 @@ class Objects:
         for entry in entries:
             if isinstance(entry, Configured):
                 config = decode_config(entry.config)
-                self.config = config if config.version >= self.config.version else self.config
+                self.config = self._heard = config if config.version >= self.config.version else self.config
             elif isinstance(entry, Reserved):
                 reserved = entry
         self.store = ObjectStore(self._host.ports.engine, self.config.ring.partitions, self._keeping)
         self.dots = DotSource(self.me, reserved.end, clean, reserved.trusted_from)
         self.replica = ObjectReplica(self.me, self.store, self.dots, self._full)
-        self.replica.replay(entries)
+        self._owed = deque(entries)
         rng = self._host.ports.rng
         self.coordinators = Coordinators(
             self.me, self.replica, self.dots, lambda: self.config.ring, self._reachable,
@@ -153,10 +170,32 @@ class Objects:
         self._listing = _Owner(self._host, self.listing, self)
         self._handing_off = _Owner(self._host, self.handoff, self)
         self._comparing = _Owner(self._host, self.anti_entropy, self)
+        self._replay()
+
+    @property
+    def replaying(self) -> bool:
+        """Whether the log holds changes that the rows may lack: an engine that was behind when the node started takes
+        them later. Until then the node takes no part, and no segment of its log may go for what is in the engine."""
+        return bool(self._owed)
+
+    def _replay(self) -> None:
+        while self._owed:
+            try:
+                self.replica.replay((self._owed[0],))
+            except Stalled:
+                retry = Instant(self._host.now() + _REPLAY_RETRY_NS)
+                self._host.ports.scheduler.call_at(retry, lambda: None if self._host.stopped else self._replay())
+                return
+            self._owed.popleft()
+        self._take_part()
 
     def start(self) -> None:
         """This boot is durable: peers may hear of this node."""
-        if not self._on:
+        self._booted = True
+        self._take_part()
+
+    def _take_part(self) -> None:
+        if not self._on or not self._booted or self._owed:
             return
         self._reserve()
         self._handing_off.carry_out(Effects())
@@ -181,9 +220,11 @@ class Objects:
             self._host.execute(effects, self._coordinating)
 
     def durable(self, event: Any) -> None:
-        """A block of dots, the last record, or this node's own copy of a write."""
+        """A block of dots, a configuration, the last record, or this node's own copy of a write."""
         if isinstance(event, Stopped):
             self._on_stopped()
+        elif isinstance(event, _InEffect):
+            self._take_effect(event.config)
         elif isinstance(event, Reserved):
             self.dots.reserved(event.end)
             self.ready = not self.dots.closed
@@ -194,7 +235,7 @@ class Objects:
         """What no row holds, for a new segment of the log."""
         if not self._on:
             return []
-        records = [object_record(Configured(encode_config(self.config)))]
+        records = [object_record(Configured(encode_config(self._heard)))]
         end, _ = self.dots.reservation
         return records if end == 0 else [*records, object_record(Reserved(*self.dots.reservation))]
 
@@ -284,7 +325,7 @@ class Objects:
     ) -> None:
         """Commit the next configuration in the catalog; begin again with the newest where somebody was faster. Raises
         InvalidInput where the change itself is at fault."""
-        encoded = encode_config(change(self.config))
+        encoded = encode_config(change(self._heard))
 
         def answered(reply: Any) -> None:
             if not isinstance(reply, ObjectsSet):
@@ -293,7 +334,7 @@ class Objects:
             if reply.config:
                 self.configure(reply.config)
             if reply.config == encoded:
-                on_done(None)
+                self._when_in_effect(lambda: on_done(None))
             elif self._host.now() >= deadline:
                 on_done("the configuration is being changed by others")
             else:
@@ -305,13 +346,33 @@ class Objects:
         self._catalog(SetObjects(encoded), deadline, answered)
 
     def configure(self, encoded: bytes) -> None:
-        """The catalog, or a peer, has a configuration. An older one than this node's changes nothing."""
+        """The catalog, or a peer, has a configuration. An older one than this node's changes nothing.
+
+        It takes effect once it is durable here: what this node has said under new settings, a crash must not let it
+        take back (a bucket type that it knew and then calls unknown, two siblings where one value is kept)."""
         if not self._on:
             return
         config = decode_config(encoded)
-        if config.version > self.config.version:
-            self.config = config
-            self._host.execute(Effects(records=[object_record(Configured(encoded))]), self._coordinating)
+        if config.version > self._heard.version:
+            self._heard = config
+            effects = Effects(records=[object_record(Configured(encoded))], durable_events=[_InEffect(config)])
+            self._host.execute(effects, self._coordinating)
+
+    def _take_effect(self, config: ObjectConfig) -> None:
+        self.config = config
+        waiting, self._settling = self._settling, []
+        for version, done in waiting:
+            if version <= config.version:
+                done()
+            else:
+                self._settling.append((version, done))
+
+    def _when_in_effect(self, done: Callable[[], None]) -> None:
+        """Call `done` once the newest configuration that this node has heard of is in effect here."""
+        if self._heard.version == self.config.version:
+            done()
+        else:
+            self._settling.append((self._heard.version, done))
 
     def status(self) -> dict[str, Any]:
         """What `/cluster` shows of objects."""

@@ -211,7 +211,9 @@ class Coordinators:
 
     def _send_on(self, call: _Call, now: Instant, out: Effects) -> None:
         """To a primary that was not tried yet; without one, this node stands in."""
-        likely = [node for node in call.primaries if node not in call.tried and self._reachable(node)]
+        likely = self._untried(call, call.primaries)
+        if not likely and self._me in call.tried:
+            likely = self._untried(call, call.preference)  # a fallback may have the room that this node lacks
         if not likely and self._me in call.tried:
             self._answer(call, Busy("no node that could be asked has room for it"), out)
             return
@@ -224,6 +226,9 @@ class Coordinators:
         self.forwarded += 1
         message = Coordinate(call.id, call.request, max(0, call.deadline - now - SLOW_NS // 2))
         out.sends.append((node, message))
+
+    def _untried(self, call: _Call, nodes: tuple[NodeId, ...]) -> list[NodeId]:
+        return [node for node in nodes if node not in call.tried and self._reachable(node)]
 
     def _coordinate(self, call: _Call, now: Instant, out: Effects) -> None:
         request = call.request

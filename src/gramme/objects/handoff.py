@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from gramme.kernel.effects import Effects
+from gramme.kernel.errors import Stalled
 from gramme.kernel.ids import NodeId
 from gramme.kernel.ports import Randomness
 from gramme.kernel.time import SECOND, Instant
@@ -63,7 +64,10 @@ class HintedHandoff:
         if isinstance(message, HandedOff):
             flying = self._flying.pop(message.id, None)
             if flying is not None and flying.node == source and not message.refused:
-                self._replica.delivered(source, flying.name, flying.state, out)
+                try:
+                    self._replica.delivered(source, flying.name, flying.state, out)
+                except Stalled:
+                    return out  # the hint stays, and is sent again
                 self.delivered += 1
                 self._send(source, now, out)
         return out

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from gramme.kernel.errors import Stalled
 from gramme.kernel.ids import NodeId
 from gramme.objects.merkle import HASH_BYTES, Tree, bucket_of, item_hash, rebuilt
 from gramme.objects.state import Name, State, decode_name, decode_state, encode_name, encode_state, joined
@@ -197,7 +198,10 @@ class ObjectStore:
             return True
         batch = Batch()
         _put_leaf(batch, place, true)
-        self._engine.write(batch)
+        try:
+            self._engine.write(batch)
+        except Stalled:
+            return False  # the next look at it puts it right
         tree.change(place.bucket, stored_hash, true)
         return False
 

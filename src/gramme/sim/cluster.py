@@ -48,7 +48,8 @@ class Machine:
     id: NodeId
     clock: MachineClock
     log_disk: SimLogDisk
-    engine: MemoryEngine
+    new_engine: Callable[[], MemoryEngine]
+    engine: MemoryEngine = field(init=False)
     process: Process | None = None
     node: Node | None = None
     api: DynamoDbApi | None = None
@@ -57,7 +58,12 @@ class Machine:
     slow: bool = False
     damaged: bool = False
     beyond_repair: bool = False
+    short_of_room: bool = False
+    short_at_ns: int = -1 << 62
     open_requests: dict[int, Callable[[HttpResponse | None], None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.engine = self.new_engine()
 
 
 class SimCluster:
@@ -90,12 +96,13 @@ class SimCluster:
             self.world.after(delay_ns * factor, callback, machine.process)
 
         def engine_later(callback: Callable[[], None]) -> None:
-            self.world.after(disk_rng.randrange(20 * config.disk_delay_ns), callback, machine.process)
+            longest_ns = config.engine_flush_ns or 20 * config.disk_delay_ns
+            self.world.after(disk_rng.randrange(longest_ns), callback, machine.process)
 
         log_disk = SimLogDisk(
             disk_rng, later, partial(self._disk_failed, node), free=_FREE_BYTES, least_ns=config.disk_delay_ns
         )
-        machine = Machine(node, clock, log_disk, MemoryEngine(engine_later, crashable=True))
+        machine = Machine(node, clock, log_disk, lambda: MemoryEngine(engine_later, crashable=True))
         return machine
 
     # --- faults.Cluster -------------------------------------------------------------------------------------------
@@ -148,6 +155,7 @@ class SimCluster:
             segment_bytes=config.segment_bytes,
             flush_bytes=config.flush_bytes,
             flush_interval_ns=config.flush_interval_ns,
+            outcome_window_ns=config.outcome_window_ns,
             retain_log_bytes=config.retain_log_bytes,
             stream_retention_ns=config.stream_retention_ns,
             free_space_reserve_bytes=_RESERVE_BYTES,
@@ -269,6 +277,7 @@ class SimCluster:
     def fill_disk(self, node: NodeId, full: bool) -> None:
         """Free space falls below the reserve, or recovers."""
         self.machines[node].log_disk.free = _RESERVE_BYTES // 2 if full else _FREE_BYTES
+        self._look_for_room(self.machines[node])
 
     def fail_disk(self, node: NodeId) -> None:
         """The next fsync of the log fails."""
@@ -305,6 +314,13 @@ class SimCluster:
         else:
             machine.damaged = True
 
+    def lose_rows(self, node: NodeId) -> None:
+        """The engine's files are gone; the process that had them open is too."""
+        machine = self.machines[node]
+        assert machine.process is None, "the node falls first"
+        machine.engine = machine.new_engine()
+        machine.damaged = True
+
     def trip(self, node: NodeId, stage: int, count: int, lose: bool, action: Callable[[], None]) -> None:
         """See `Tripwires.lay`."""
         self._tripwires.lay(node, stage, count, lose, action)
@@ -312,6 +328,19 @@ class SimCluster:
     def stall_engine(self, node: NodeId, stalled: bool) -> None:
         """The engine asks for back-pressure, or not any more."""
         self.machines[node].engine.stalled = stalled
+        self._look_for_room(self.machines[node])
+
+    def _look_for_room(self, machine: Machine) -> None:
+        short = machine.engine.stalled or machine.log_disk.free < _RESERVE_BYTES
+        if short or machine.short_of_room:
+            machine.short_at_ns = self.world.now_ns
+        machine.short_of_room = short
+
+    def lacked_room(self, node: NodeId, since_ns: int) -> bool:
+        """Whether a process on the machine may have refused what is new at any time since then; the free space is
+        looked at once a second."""
+        machine = self.machines[node]
+        return machine.short_of_room or machine.short_at_ns >= since_ns - 2 * SECOND
 
     def step_wall(self, node: NodeId, by_ns: int) -> None:
         """Move the wall clock."""

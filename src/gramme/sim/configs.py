@@ -22,7 +22,7 @@ class SimConfig:
     write_units: int = 100
     safety_ns: int = 10 * SECOND
     think_ns: int = 15 * MILLISECOND
-    padding_bytes: int = 600  # items carry up to twice as much beside their value
+    padding_bytes: int = 600  # items carry up to twice as much beside their value, objects that in their metadata
     faults: dict[FaultKind, int] = field(default_factory=dict)
     fault_interval_ns: int = 900 * MILLISECOND
     fault_length_ns: int = 1_500 * MILLISECOND
@@ -34,6 +34,8 @@ class SimConfig:
     flush_bytes: int = 64 << 10
     flush_interval_ns: int = 1 * SECOND
     retain_log_bytes: int = 16 << 10
+    engine_flush_ns: int = 0  # a flush of the engine takes up to so long; 0: up to twenty times `disk_delay_ns`
+    outcome_window_ns: int = 10 * SECOND  # closed segments of the log are kept for one and a half of it
     request_deadline_ns: int = 5 * SECOND
     grant_ns: int = 1_500 * MILLISECOND
     renewal_ns: int = 400 * MILLISECOND
@@ -93,6 +95,7 @@ _OBJECTS: Final = replace(
     keys=2,
     think_ns=40 * MILLISECOND,
     safety_ns=4 * SECOND,
+    padding_bytes=0,
     faults={
         FaultKind.CRASH: 3,
         FaultKind.POWER: 3,
@@ -438,6 +441,57 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             fault_length_ns=150 * MILLISECOND,
             disk_delay_ns=8 * MILLISECOND,
             think_ns=30 * MILLISECOND,
+        ),
+        replace(
+            # The power of single nodes on slow disks is lost all the time, and soon back: others know what they wrote.
+            _OBJECTS,
+            name="objects-power",
+            nodes=3,
+            keys=1,
+            faults={FaultKind.POWER: 4, FaultKind.SLOW_DISK: 2},
+            fault_interval_ns=150 * MILLISECOND,
+            fault_length_ns=60 * MILLISECOND,
+            disk_delay_ns=8 * MILLISECOND,
+            think_ns=15 * MILLISECOND,
+            safety_ns=3 * SECOND,
+        ),
+        replace(
+            # Disks are full, slow and fail; engines stall, and flush for so long that the log is cut meanwhile.
+            _OBJECTS,
+            name="objects-disks",
+            faults={
+                FaultKind.SLOW_DISK: 3,
+                FaultKind.FULL_DISK: 3,
+                FaultKind.STALL_ENGINE: 3,
+                FaultKind.FAIL_DISK: 3,
+                FaultKind.POWER: 2,
+                FaultKind.BLACKOUT: 1,
+                FaultKind.CUT_NODE: 2,
+            },
+            disk_stall=0.05,
+            fault_interval_ns=250 * MILLISECOND,
+            segment_bytes=32 << 10,
+            flush_bytes=8 << 10,
+            flush_interval_ns=500 * MILLISECOND,
+            engine_flush_ns=3 * SECOND,
+            padding_bytes=2_000,
+            outcome_window_ns=500 * MILLISECOND,
+        ),
+        replace(
+            # One node loses part of its log, or all of its rows; what two disks had is never lost.
+            _OBJECTS,
+            name="objects-losses",
+            faults={
+                FaultKind.ROT: 4,
+                FaultKind.LOSE_ROWS: 2,
+                FaultKind.CRASH: 1,
+                FaultKind.POWER: 1,
+                FaultKind.CUT_NODE: 3,
+            },
+            fault_interval_ns=300 * MILLISECOND,
+            fault_length_ns=300 * MILLISECOND,
+            flush_interval_ns=300 * MILLISECOND,
+            outcome_window_ns=500 * MILLISECOND,
         ),
         replace(
             # Of writers whose clocks are seconds apart the last one wins, and they have one key of each kind.

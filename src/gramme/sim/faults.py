@@ -43,6 +43,7 @@ class FaultKind(StrEnum):
     FAIL_DISK = "fail-disk"  # an fsync fails: the node must stop; it is started again later
     FULL_DISK = "full-disk"  # free space below the reserve
     ROT = "rot"  # the power of one and the same node is lost, and part of its synced log with it
+    LOSE_ROWS = "lose-rows"  # the power of that same node is lost, and its engine's files with it
     STALL_ENGINE = "stall-engine"  # the engine asks for back-pressure
     WALL_STEP = "wall-step"  # the wall clock jumps, forward or back
     DRAIN = "drain"  # a graceful stop, then a restart
@@ -107,6 +108,8 @@ class Cluster(Protocol):
     def step_wall(self, node: NodeId, by_ns: int) -> None: ...
 
     def rot(self, node: NodeId, tail: bool) -> None: ...
+
+    def lose_rows(self, node: NodeId) -> None: ...
 
     def trip(self, node: NodeId, stage: int, count: int, lose: bool, action: Callable[[], None]) -> None: ...
 
@@ -191,6 +194,9 @@ class Nemesis:
                 self._later(fault.length_ns, lambda: self._cluster.fill_disk(fault.node, False))
             case FaultKind.ROT:
                 self._rot(fault.length_ns)
+            case FaultKind.LOSE_ROWS:
+                self._crash((self._victim,), fault.length_ns, power=True)
+                self._cluster.lose_rows(self._victim)
             case FaultKind.STALL_ENGINE:
                 self._cluster.stall_engine(fault.node, True)
                 self._later(fault.length_ns, lambda: self._cluster.stall_engine(fault.node, False))
@@ -222,14 +228,18 @@ class Nemesis:
                 down_ns + self._rng.randrange(1 + self._rng.randrange(4 * down_ns)), partial(self._cluster.start, node)
             )
 
+    @property
+    def _victim(self) -> NodeId:
+        """The one node of a run whose disks lose what they had."""
+        return self._cluster.nodes[self._world.seed % len(self._cluster.nodes)]
+
     def _rot(self, down_ns: int) -> None:
         """Damage strikes one node only: a majority with damaged logs cannot be expected to serve.
 
         Half the time it strikes where it hurts: what the leader and the victim alone hold is chosen, then the leader
         falls with the victim, and the victim is back first.
         """
-        nodes = self._cluster.nodes
-        victim = nodes[self._world.seed % len(nodes)]
+        nodes, victim = self._cluster.nodes, self._victim
         leader = self._cluster.leader()
         if leader is None or leader == victim or self._rng.random() < 0.5:
             self._crash((victim,), down_ns, power=True)

@@ -26,9 +26,6 @@ from gramme.sim.phases import FOUNDING_NS, RECOVERY_NS, Phases
 from gramme.sim.result import Violated
 from gramme.sim.shoppers import SET_TYPE, Shopper
 
-SETTLING_NS: Final = 2 * SECOND
-"""Within this time of hearing of them, a node has the settings of buckets on its disk."""
-
 CONVERGENCE_NS: Final = 60 * SECOND
 """Within this time of the end of all faults, replicas are identical without anyone reading: each pair compares every
 10 s, and what differs is passed on from one to the next."""
@@ -78,7 +75,6 @@ class ObjectRun(Phases):
             FOUNDING_NS,
             lambda: "nodes have not heard of the settings of buckets",
         )
-        self.world.run(self.world.now_ns + SETTLING_NS)
 
     def _start_clients(self) -> None:
         for shopper in self.shoppers:
@@ -91,7 +87,7 @@ class ObjectRun(Phases):
             lambda: all(each.idle for each in self.shoppers), RECOVERY_NS, lambda: "clients did not come to rest"
         )
         self._await(
-            lambda: len(list(self._objects())) == len(self.cluster.nodes) and all(o.ready for o in self._objects()),
+            lambda: self._all_run() and all(o.ready for o in self._objects()),
             RECOVERY_NS,
             lambda: "objects are not ready",
         )
@@ -107,16 +103,16 @@ class ObjectRun(Phases):
         }
 
     def _difference(self) -> str | None:
-        """What keeps the nodes from having converged."""
+        """What keeps the nodes that live from having converged."""
+        living = self._living
         kept: dict[Section, dict[NodeId, list[tuple[bytes, bytes]]]] = {}
-        objects: Objects
-        for node, objects in enumerate(self._objects()):
-            hinted = objects.store.hinted_nodes()
+        for node, objects in living.items():
+            hinted = [each for each in objects.store.hinted_nodes() if each in living]
             if hinted:
                 return f"node {node} keeps hints for {hinted}"
             for section in objects.store.sections():
                 rows = [(encode_name(name), encode_state(s)) for _, name, s in objects.store.of_section(section)]
-                kept.setdefault(section, {})[NodeId(node)] = rows
+                kept.setdefault(section, {})[node] = rows
                 leaves = rebuilt(
                     (position_of(n.place, n.key), encode_name(n), encode_state(s))
                     for _, n, s in objects.store.of_section(section)
@@ -126,16 +122,23 @@ class ObjectRun(Phases):
         ring = next(self._objects()).config.ring
         for section, copies in kept.items():
             primaries = ring.preference_list(section.partition, section.n)[: section.n]
-            if sorted(copies) != sorted(primaries):
-                return f"{section} is kept at {sorted(copies)} and belongs to {sorted(primaries)}"
-            if any(rows != copies[primaries[0]] for rows in copies.values()):
+            owners = sorted(node for node in primaries if node in living)
+            if sorted(copies) != owners:
+                return f"{section} is kept at {sorted(copies)} and belongs to {owners}"
+            if any(rows != copies[owners[0]] for rows in copies.values()):
                 return f"the replicas of {section} differ"
         return None
 
+    @property
+    def _living(self) -> dict[NodeId, Objects]:
+        """The objects of each node that runs; a node whose damaged disks it refused never does again."""
+        return {machine.id: machine.node.objects for machine in self.cluster.machines if machine.node is not None}
+
+    def _all_run(self) -> bool:
+        return all(machine.node is not None or machine.beyond_repair for machine in self.cluster.machines)
+
     def _objects(self) -> Iterator[Objects]:
-        for machine in self.cluster.machines:
-            if machine.node is not None:
-                yield machine.node.objects
+        yield from self._living.values()
 
     def sum_up(self) -> None:
         """Fill the result from whatever has happened."""

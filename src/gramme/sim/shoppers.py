@@ -26,6 +26,7 @@ SET_TYPE: Final = "sets"
 _PATIENCE_NS: Final = 5 * SECOND // 2
 _TIMEOUT: Final = "timeout=3000"  # longer than that, so that what is refused in time is not refused for being late
 _VALUE: Final = re.compile(rb"<([\w.]+)>")
+_UNKNOWN_TYPE: Final = b"Unknown bucket type: "
 _PATHS: Final = {
     SIBLINGS: "/buckets/carts/keys/", LAST_WRITE: "/buckets/latest/keys/", COUNTERS: "/buckets/counts/counters/",
     SETS: f"/types/{SET_TYPE}/buckets/sets/datatypes/",
@@ -41,6 +42,14 @@ def name_of(bucket: str, key: str) -> Name:
 
 class Refused(AssertionError):
     """An answer that a right request must never get."""
+
+
+class _Asked(NamedTuple):
+    """A request: of which node, for a quorum of how many, when."""
+
+    node: NodeId
+    needed: int
+    at_ns: int
 
 
 class _Seen(NamedTuple):
@@ -65,6 +74,8 @@ class Shopper(ClientLoop):
         self._count = 0
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._must_answer = FaultKind.DRAIN not in config.faults  # a node that stops may refuse
+        self._room_runs_out = bool({FaultKind.FULL_DISK, FaultKind.STALL_ENGINE} & config.faults.keys())
+        self._disks_lose = bool({FaultKind.ROT, FaultKind.LOSE_ROWS} & config.faults.keys())
 
     def _operate(self) -> None:
         rng = self._rng
@@ -79,21 +90,25 @@ class Shopper(ClientLoop):
     # --- reads --------------------------------------------------------------------------------------------------------
 
     def _read(self, bucket: str, key: str, node: NodeId) -> None:
-        r = (1, 1, 2, 3)[self._rng.randrange(4)]
+        asked = _Asked(node, (1, 1, 2, 3)[self._rng.randrange(4)], self._world.now_ns)
         self._history.reads += 1
 
         def answered(response: HttpResponse | None) -> None:
-            if response is not None and self._fits(response, r, (200, 300, 304, 404)):
+            if response is not None and self._fits(response, asked, (200, 300, 304, 404)):
                 seen = self._what_was_read(bucket, key, response)
                 if seen is not None:
                     self._seen[bucket, key] = seen
             self._rest()
 
         headers = {b"accept": b"multipart/mixed"}
-        self._ask(node, HttpRequest("GET", _PATHS[bucket] + key, f"r={r}&{_TIMEOUT}", headers, b""), answered)
+        self._ask(
+            node, HttpRequest("GET", _PATHS[bucket] + key, f"r={asked.needed}&{_TIMEOUT}", headers, b""), answered
+        )
 
     def _what_was_read(self, bucket: str, key: str, response: HttpResponse) -> _Seen | None:
         body = response.whole_body()
+        if response.status == 404 and body.startswith(_UNKNOWN_TYPE):
+            return None
         if bucket == SETS:
             document: dict[str, Any] = msgspec.json.decode(body)
             context = document.get("context")
@@ -111,9 +126,11 @@ class Shopper(ClientLoop):
     def _write(self, bucket: str, key: str, node: NodeId) -> None:
         self._count += 1
         rng = self._rng
-        write = Write(bucket, key, f"c{self._number}.{self._count}", "put", once=self._is_primary(bucket, key, node))
+        write = Write(bucket, key, f"c{self._number}.{self._count}", "put", once=self._is_done_here(bucket, key, node))
         seen = self._seen.get((bucket, key))
         headers: dict[bytes, bytes] = {b"content-type": b"text/plain"}
+        if self._config.padding_bytes:
+            headers[b"x-riak-meta-padding"] = b"p" * rng.randrange(2 * self._config.padding_bytes)
         method, body = "PUT", b"<" + write.id.encode() + b">"
         match bucket:
             case "counts":
@@ -132,19 +149,22 @@ class Shopper(ClientLoop):
                 write.seen, write.maybe_seen = seen.values, seen.deletions
                 if rng.random() < 0.15:
                     write.kind, method, body = "delete", "DELETE", b""
-        w = (1, 1, 2, 3)[rng.randrange(4)]
-        request = HttpRequest(method, _PATHS[bucket] + key, f"w={w}&{_TIMEOUT}", headers, body)
+        asked = _Asked(node, (1, 1, 2, 3)[rng.randrange(4)], self._world.now_ns)
+        request = HttpRequest(method, _PATHS[bucket] + key, f"w={asked.needed}&{_TIMEOUT}", headers, body)
         self._history.writes.append(write)
-        self._ask(node, request, lambda response: self._written(write, w, response))
 
-    def _written(self, write: Write, w: int, response: HttpResponse | None) -> None:
-        write.acknowledged = response is not None and self._fits(response, w, (204,))
-        self._rest()
+        def written(response: HttpResponse | None) -> None:
+            done = response is not None and self._fits(response, asked, (204,))
+            write.acknowledged = done and (asked.needed > 1 or not self._disks_lose)
+            self._rest()
 
-    def _is_primary(self, bucket: str, key: str, node: NodeId) -> bool:
-        """Whether `node` coordinates a write of this object itself, so that it is done once or not at all."""
+        self._ask(node, request, written)
+
+    def _is_done_here(self, bucket: str, key: str, node: NodeId) -> bool:
+        """Whether `node` coordinates a write of this object itself, so that it is done once or not at all: it is a
+        primary, and will not run out of room."""
         production = self._cluster.machines[node].node
-        if production is None or not production.objects.ready:
+        if production is None or not production.objects.ready or self._room_runs_out:
             return False
         objects = production.objects
         section = objects.store.place(name_of(bucket, key)).section
@@ -152,12 +172,17 @@ class Shopper(ClientLoop):
 
     # --- both ---------------------------------------------------------------------------------------------------------
 
-    def _fits(self, response: HttpResponse, count: int, good: tuple[int, ...]) -> bool:
-        """Whether the request was done. Only quorums of more than one may fail (row A21)."""
+    def _fits(self, response: HttpResponse, asked: _Asked, good: tuple[int, ...]) -> bool:
+        """Whether the request was done. Only quorums of more than one may fail, or where the node itself has no room
+        (row A21); and a node that has lost its settings may call a type unknown until it hears of them again."""
         if response.status in good:
             return True
-        if response.status != 503 or (count == 1 and self._must_answer):
-            raise Refused(f"with a quorum of {count} the answer was {response.status} {response.whole_body().decode()}")
+        body = response.whole_body()
+        if response.status == 404 and body.startswith(_UNKNOWN_TYPE) and self._cluster.machines[asked.node].damaged:
+            return False
+        must_answer = self._must_answer and not self._cluster.lacked_room(asked.node, asked.at_ns)
+        if response.status != 503 or (asked.needed == 1 and must_answer):
+            raise Refused(f"with a quorum of {asked.needed} the answer was {response.status} {body.decode()}")
         return False
 
     def _ask(self, node: NodeId, request: HttpRequest, on_response: _OnResponse) -> None:

@@ -23,8 +23,8 @@ from gramme.objects.merge_types import Typed, value_of
 from gramme.objects.state import State
 from gramme.objects.versions import MAX_ACTORS, Versions
 
-TRIES: Final = 4
-"""How often a write may be done that a node sends on: to three primaries in turn, then it does it itself."""
+TRIES: Final = 5
+"""How often a write may be done that a node sends on: by each of five nodes, itself included."""
 
 
 @dataclass(slots=True)
