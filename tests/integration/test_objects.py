@@ -59,6 +59,13 @@ def hinted_nodes(cluster: Cluster, node: int) -> int:
     return found
 
 
+def metrics(cluster: Cluster, node: int) -> dict[str, float]:
+    """What `node` tells Prometheus, by name and labels."""
+    lines = call(f"http://127.0.0.1:{cluster.admin_port(node)}", "GET", "/metrics").body.decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(number) for name, _, number in pairs}
+
+
 def vclock(answer: RawAnswer) -> dict[str, str]:
     """The header with which a client says what it has seen."""
     return {"X-Riak-Vclock": answer.headers["X-Riak-Vclock"]}
@@ -125,6 +132,21 @@ def test_a_write_with_the_context_replaces_and_one_without_makes_a_sibling(url: 
     assert {part.get_payload(decode=True) for part in parts} == {b"two", b"three"}  # type: ignore[union-attr]
     resolved = bucket.put("k", b"resolved", "?returnbody=true", **vclock(multipart))
     assert (resolved.status, resolved.body) == (200, b"resolved")
+
+
+def test_reads_and_their_siblings_are_counted(url: str) -> None:
+    bucket = Bucket(url, "counted")
+    before = call(url, "GET", "/stats").json
+    for n in range(7):
+        bucket.put("k", b"%d" % n)
+    bucket.get("k")
+    bucket.get("k", "?r=9")  # refused: nothing was read
+    after = call(url, "GET", "/stats").json
+    assert after["node_puts_total"] - before["node_puts_total"] == 7
+    assert after["node_gets_total"] - before["node_gets_total"] == 1
+    assert after["node_get_fsm_siblings_100"] >= 7
+    assert 0 < after["node_put_fsm_time_median"] <= after["node_put_fsm_time_100"]
+    assert after["vnode_puts_total"] > before["vnode_puts_total"]
 
 
 def test_a_deletion_leaves_word_of_itself_and_spares_what_it_has_not_seen(url: str) -> None:
@@ -260,6 +282,7 @@ def test_every_node_serves_every_object(three: Cluster) -> None:
 def test_writes_go_on_while_nodes_are_down_and_reach_them_when_they_are_back(three: Cluster) -> None:
     """Rows A21 and A22: with w=1 one node is enough; nobody reads, and all the same every replica gets it."""
     three.kill(1, 2)
+    before = metrics(three, 0)
     alone = Bucket(three.objects_url(0), "alone")
     for n in range(20):
         assert alone.put(f"k{n}", b"written alone", "?w=1").status == 204
@@ -269,9 +292,18 @@ def test_writes_go_on_while_nodes_are_down_and_reach_them_when_they_are_back(thr
     assert alone.get("k0", "?pr=2&timeout=1500").body == b"PR-value unsatisfied: 1/2\n"
     eventually("hints are kept", lambda: hinted_nodes(three, 0) == 2)
     time.sleep(1.5)  # the last write lingers for a second before its hints are kept
+    kept = metrics(three, 0)
+    assert kept["gramme_objects_hints"] == 42  # each write's, of both nodes; that of the refused one too
+    for status, count in (("204", 20), ("503", 1)):
+        name = f'gramme_objects_responses_total{{operation="put",status="{status}"}}'
+        assert kept[name] - before.get(name, 0) == count
     three.start_all()
     others = [Bucket(three.objects_url(n), "alone") for n in (1, 2)]
     eventually("hints are delivered", lambda: sum(hinted_nodes(three, n) for n in range(3)) == 0)
+    delivered = metrics(three, 0)
+    assert delivered["gramme_objects_hints"] == 0
+    assert delivered["gramme_objects_hints_delivered_total"] >= 42
+    assert delivered["gramme_objects_handed_off_bytes_total"] > 42 * len("written alone")
     three.kill(0)
     for bucket in others:
         assert all(bucket.get(f"k{n}", "?r=2").body == b"written alone" for n in range(20))

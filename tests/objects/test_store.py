@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,6 +117,24 @@ def test_a_damaged_leaf_is_noticed_and_made_right() -> None:
     assert not damaged.check_bucket(place)
     assert damaged.check_bucket(place)
     assert damaged.tree(place.section).root() == true_root
+
+
+@pytest.mark.parametrize("counted_before", [True, False])
+def test_hints_are_counted(counted_before: bool) -> None:
+    """From the rows when they are first asked for, and from then on as they come and go."""
+    store = _store()
+    names = [_name(b"%d" % n) for n in range(5)]
+    if counted_before:
+        assert store.hints_kept == 0
+    for name in names:
+        store.keep_hint(_B, name, _value(0, 1, b"x"))
+        store.keep_hint(_B, name, _value(1, 1, b"y"))
+    store.keep_hint(NodeId(9), names[0], _value(0, 1, b"x"))
+    assert store.hints_kept == 6
+    assert store.drop_hint(NodeId(9), names[0], _value(0, 1, b"x"))
+    assert store.drop_hint(NodeId(9), names[0], _value(0, 1, b"x"))  # again: there is none
+    assert not store.drop_hint(_B, names[0], _value(0, 1, b"x"))
+    assert store.hints_kept == 5
 
 
 def test_a_hint_stays_until_all_that_it_holds_is_delivered() -> None:

@@ -26,6 +26,7 @@ from gramme.objects.versions import (
     make_actor,
     merge,
     merge_all,
+    truncated,
     without_context,
     write,
 )
@@ -137,7 +138,8 @@ def test_truncation_may_bring_back_a_sibling_but_loses_none() -> None:
     """Row A31: a replica that missed everything since meets a vector that has forgotten it."""
     stale = known = write(NOTHING, NO_VECTOR, Dot(Actor(1), 1), _value("replaced"), Timestamp(1))
     for n in range(2, MAX_ACTORS + 2):
-        known = write(known, known.seen, Dot(Actor(n), 1), _value(f"v{n}"), Timestamp(n))
+        before, known = known, write(known, known.seen, Dot(Actor(n), 1), _value(f"v{n}"), Timestamp(n))
+        assert truncated(known.seen, before.seen) == (n > MAX_ACTORS)
     assert len(known.seen) == MAX_ACTORS
     assert _texts(merge(known, stale)) == ["replaced", f"v{MAX_ACTORS + 1}"]
     assert merge(known, stale) == merge(stale, known)

@@ -386,10 +386,16 @@ class Objects:
             "forwarded": self.coordinators.forwarded,
             "hinted": self.coordinators.hinted,
             "hinted_nodes": len(self.store.hinted_nodes()),
+            "hints": self.store.hints_kept,
             "hints_delivered": self.handoff.delivered,
+            "handed_off_bytes": self.handoff.bytes_sent,
+            "replica_reads": self.replica.read,
+            "replica_writes": self.replica.kept,
+            "truncated_vectors": self.coordinators.truncated + self.replica.truncated,
             "repaired_by_reads": self.coordinators.repaired,
             "exchange_rounds": self.anti_entropy.rounds,
             "exchanged_states": self.anti_entropy.states_sent,
+            "exchanged_bytes": self.anti_entropy.bytes_sent,
         }
 
     def _full(self) -> bool:

@@ -42,7 +42,7 @@ from gramme.objects.quorums import ReadQuorum
 from gramme.objects.reading import ReadCore
 from gramme.objects.replica import ObjectReplica
 from gramme.objects.state import Name, State, decode_state, encode_state, joined, seen
-from gramme.objects.versions import NOTHING, Dot, without_context, write
+from gramme.objects.versions import NOTHING, Dot, truncated, without_context, write
 from gramme.objects.writing import Target, Unsatisfied, WriteCore
 from gramme.placement.ring import Ring
 
@@ -124,6 +124,7 @@ class Coordinators:
         self.forwarded = 0
         self.repaired = 0
         self.hinted = 0
+        self.truncated = 0  # vectors of which a write has dropped something
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -319,8 +320,11 @@ class Coordinators:
         assert request.value is not None
         versions = NOTHING if known is None else known
         if request.blind:
-            return without_context(versions, dot, request.value, now)
-        return write(versions, request.context, dot, request.value, now)
+            after = without_context(versions, dot, request.value, now)
+        else:
+            after = write(versions, request.context, dot, request.value, now)
+        self.truncated += truncated(after.seen, versions.seen, request.context)
+        return after
 
     def _ask_to_keep(self, call: _Call, targets: list[Target], out: Effects) -> None:
         request = call.request

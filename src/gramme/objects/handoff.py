@@ -41,6 +41,7 @@ class HintedHandoff:
         self._next_id = rng.randrange(1 << 48)
         self._scan_at = Instant(0)
         self.delivered = 0
+        self.bytes_sent = 0
 
     def next_deadline(self) -> Instant:
         """When to look for hints again."""
@@ -78,4 +79,6 @@ class HintedHandoff:
         for hint in islice(waiting, max(0, WINDOW - len(under_way))):
             self._next_id += 1
             self._flying[self._next_id] = _Flying(node, hint.name, hint.state, now)
-            out.sends.append((node, HandOff(self._next_id, hint.name, encode_state(hint.state))))
+            state = encode_state(hint.state)
+            self.bytes_sent += len(state)
+            out.sends.append((node, HandOff(self._next_id, hint.name, state)))

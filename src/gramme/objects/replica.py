@@ -18,9 +18,9 @@ from gramme.kernel.ids import NO_NODE, Ballot, GroupId, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
 from gramme.objects.dots import DotSource
 from gramme.objects.messages import Fetch, Fetched, HandedOff, HandOff, Keep, Kept, NotKept
-from gramme.objects.state import Name, State, decode_state, encode_state, joined
+from gramme.objects.state import Name, State, decode_state, encode_state, joined, seen
 from gramme.objects.store import ObjectStore, Section
-from gramme.objects.versions import Actor
+from gramme.objects.versions import Actor, Versions, truncated
 
 
 class _Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -114,9 +114,12 @@ class ObjectReplica:
         self.store = store
         self.kept = 0
         self.refused = 0
+        self.read = 0
+        self.truncated = 0  # vectors of which something was dropped when another was joined to them
 
     def known(self, name: Name) -> State | None:
         """What this node can tell a reader: its own copy, and what it keeps for others."""
+        self.read += 1
         state = self.store.get(name)
         for node in self.store.hinted_nodes():
             hint = self.store.hint(node, name)
@@ -146,6 +149,7 @@ class ObjectReplica:
         merged = self.store.join(name, state)
         if merged is not None:
             self.store.put(name, merged)
+            self.truncated += isinstance(merged, Versions) and truncated(merged.seen, seen(state))
         return merged is not None
 
     def own_actor(self, stands_for: NodeId, name: Name) -> Actor | None:

@@ -77,6 +77,7 @@ class ObjectStore:
         self._partitions = partitions
         self._keeping = keeping
         self._trees: dict[Section, Tree] = {}
+        self._hints_kept: int | None = None  # None: not counted yet
 
     # --- objects ------------------------------------------------------------------------------------------------------
 
@@ -214,9 +215,12 @@ class ObjectStore:
 
     def keep_hint(self, node: NodeId, name: Name, state: State) -> None:
         """Keep `state` for `node`, joined with what is kept already."""
+        kept = self.hint(node, name)
         batch = Batch()
-        batch.put(self._hint_row(node, name), encode_state(joined(self.hint(node, name), state)))
+        batch.put(self._hint_row(node, name), encode_state(joined(kept, state)))
         self._engine.write(batch)
+        if kept is None and self._hints_kept is not None:
+            self._hints_kept += 1
 
     def drop_hint(self, node: NodeId, name: Name, delivered: State) -> bool:
         """`node` has durably confirmed `delivered`. False (and nothing is done) if more was kept since."""
@@ -226,7 +230,16 @@ class ObjectStore:
         batch = Batch()
         batch.delete(self._hint_row(node, name))
         self._engine.write(batch)
+        if kept is not None and self._hints_kept is not None:
+            self._hints_kept -= 1
         return True
+
+    @property
+    def hints_kept(self) -> int:
+        """How many hints this node keeps, for all nodes together. Counted when it is first asked for."""
+        if self._hints_kept is None:
+            self._hints_kept = sum(1 for _ in self._engine.scan(_HINTS, _end(_HINTS)))
+        return self._hints_kept
 
     def hints(self, node: NodeId) -> Iterator[Hint]:
         """What is kept for `node`, by partition and name."""

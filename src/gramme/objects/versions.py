@@ -164,6 +164,14 @@ def bounded(seen: Vector, siblings: tuple[Sibling, ...], limit: int = MAX_ACTORS
     return Versions(tuple(entry for entry in seen if entry.actor in keep), siblings)
 
 
+def truncated(after: Vector, *before: Vector) -> bool:
+    """Whether `after`, made of `before`, lacks an entry of them: what may bring a replaced value back (row A31)."""
+    if len(after) < MAX_ACTORS:
+        return False
+    kept = {entry.actor for entry in after}
+    return any(entry.actor not in kept for vector in before for entry in vector)
+
+
 def merge_all(versions: Iterable[Versions]) -> Versions:
     """The merge of any number of replicas' knowledge."""
     merged = NOTHING

@@ -14,9 +14,10 @@ from gramme.api.backend import Backend
 from gramme.api.dynamodb.service import DynamoDbApi
 from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import Handler, HttpRequest, HttpResponse, Respond
-from gramme.api.objects.service import RIAK_VERSION, ObjectsApi
+from gramme.api.objects.service import ObjectsApi
 from gramme.runtime.garbage import GarbagePause
 from gramme.runtime.metrics import CONTENT_TYPE, Counter, Histogram, Metrics
+from gramme.runtime.object_metrics import ObjectMetrics
 from gramme.runtime.test_controls import NodeTestControls
 from gramme.runtime.throttles import ThrottledBackend
 
@@ -61,9 +62,10 @@ def tables_handler(process: NodeProcess) -> Handler:
 
 
 def objects_handler(process: NodeProcess) -> Handler:
-    """Objects in Riak's manner."""
-    rng = process.node.ports.rng
-    return ObjectsApi(process.node.objects, process.clock, rng, RIAK_VERSION, process.log_error).handle
+    """Objects in Riak's manner, measured per operation."""
+    node = process.node
+    observers = ObjectMetrics(process.metrics, node)
+    return ObjectsApi(node.objects, process.clock, node.ports.rng, process.log_error, observers).handle
 
 
 class _Bound:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from gramme.api.dynamodb.service import DynamoDbApi
 from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import Handler, HttpRequest, HttpResponse
-from gramme.api.objects.service import RIAK_VERSION, ObjectsApi
+from gramme.api.objects.service import ObjectsApi
 from gramme.kernel.errors import Corruption, Incompatible
 from gramme.kernel.ids import BootId, ClusterId, NodeId, ballot_node
 from gramme.kernel.record import RecordKind
@@ -141,7 +141,7 @@ class SimCluster:
         api_settings = ApiSettings(request_deadline_ms=self.config.request_deadline_ns // MILLISECOND)
         machine.api = DynamoDbApi(machine.node.router, machine.clock, rng, api_settings, defer=process.call_soon)
         if self.config.objects:
-            machine.objects_api = ObjectsApi(machine.node.objects, machine.clock, rng, RIAK_VERSION, _broken)
+            machine.objects_api = ObjectsApi(machine.node.objects, machine.clock, rng, _broken)
 
     def _settings(self, node: NodeId, boot: BootId) -> NodeSettings:
         config = self.config

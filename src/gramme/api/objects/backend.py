@@ -7,7 +7,7 @@ loop, and no later than shortly after the deadline.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import Instant
@@ -33,6 +33,9 @@ class ObjectBackend(Protocol):
 
     def addresses(self) -> Mapping[NodeId, str]:
         """Where clients reach the objects of each node, "host:port", as this node has heard; "" where it has not."""
+
+    def status(self) -> Mapping[str, Any]:
+        """What the node counts of its objects, as `/cluster` shows it."""
 
     def submit(self, request: Request, deadline: Instant, on_outcome: Callable[[Outcome], None]) -> None:
         """Serve a read or a write of one object."""

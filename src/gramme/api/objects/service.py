@@ -22,6 +22,7 @@ from gramme.api.objects.exchange import Exchange
 from gramme.api.objects.parameters import Query, location, metadata, read_quorum, segments, write_quorum
 from gramme.api.objects.props import Props
 from gramme.api.objects.ring import RingApi, coordinator
+from gramme.api.objects.statistics import NoObservers, Observers, Statistics
 from gramme.kernel.errors import InvalidInput
 from gramme.kernel.ports import Clock, Randomness
 from gramme.kernel.time import MILLISECOND, Instant
@@ -29,9 +30,6 @@ from gramme.objects.context import NO_CONTEXT, Context, seal, unseal
 from gramme.objects.messages import Get, Got, Outcome, Put, Stored
 from gramme.objects.state import DEFAULT_TYPE, Name, check_name, decode_state
 from gramme.objects.versions import Value, Versions
-
-RIAK_VERSION: Final = "2.9.10"
-"""What clients ask for to learn which parts of the HTTP API there are; this is the one that ours follows."""
 
 MAX_OBJECT_BYTES: Final = 8 << 20
 DEFAULT_TIMEOUT_MS: Final = 10_000
@@ -53,35 +51,38 @@ class ObjectsApi:
         backend: ObjectBackend,
         clock: Clock,
         rng: Randomness,
-        version: str,
         log: Callable[[str, Exception | None], None],
+        observers: Observers = NoObservers(),  # noqa: B008 - it holds nothing
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._rng = rng
-        self._version = version
         self._log = log
         self._props = Props(backend)
         self._datatypes = Datatypes(backend, clock)
         self._ring = RingApi(backend)
+        self._statistics = Statistics(backend, clock, observers)
 
     def handle(self, request: HttpRequest, respond: Respond) -> None:
         """Serve one request (`gramme.api.http.Handler`)."""
+        started = self._clock.instant()
+        parts = segments(request.path)
+        operation = _operation(request.method, parts)
 
-        def stamped(response: HttpResponse) -> None:
+        def answer(response: HttpResponse) -> None:
             self._ring.stamp(response)
+            self._statistics.answered(operation, response.status, self._clock.instant() - started)
             respond(response)
 
         try:
-            self._route(request, stamped)
+            self._route(request, parts, answer)
         except InvalidInput as error:
-            stamped(answers.text(400, str(error)))
+            answer(answers.text(400, str(error)))
         except Exception as error:  # noqa: BLE001 - the boundary of a request: every error gets an answer
             self._log(f"{request.method} {request.path} failed", error)
-            stamped(answers.text(500, "internal error"))
+            answer(answers.text(500, "internal error"))
 
-    def _route(self, request: HttpRequest, respond: Respond) -> None:
-        parts = segments(request.path)
+    def _route(self, request: HttpRequest, parts: list[bytes], respond: Respond) -> None:
         query = Query(request.query)
         type_ = DEFAULT_TYPE
         if len(parts) >= 3 and parts[0] == b"types" and parts[2] in (b"buckets", b"props"):
@@ -98,10 +99,7 @@ class ObjectsApi:
             case [b"ping"]:
                 respond(HttpResponse(200, [answers.TEXT], b"OK"))
             case [b"stats"]:
-                partitions = self._backend.config.ring.partitions
-                respond(
-                    answers.json(200, _encode({"riak_kv_version": self._version, "ring_num_partitions": partitions}))
-                )
+                respond(answers.json(200, _encode(self._statistics.document())))
             case [b"ring"]:
                 self._ring.show(self._exchange(request, respond, query, Name(type_, b"", b"")))
             case [b"buckets"]:
@@ -166,6 +164,8 @@ class ObjectsApi:
             exchange.respond(answers.failed(outcome))
             return
         versions = _versions(outcome.state)
+        if versions is not None:
+            self._statistics.found(len(versions.siblings))
         status = conditions.refused(exchange.request.headers, versions, reading=True)
         if status is not None:
             exchange.respond(HttpResponse(status, []))
@@ -318,3 +318,21 @@ def _versions(state: bytes | None) -> Versions | None:
     if not isinstance(decoded, Versions):
         raise InvalidInput("the key holds a value of a merge type; use /datatypes/")
     return decoded
+
+
+def _operation(method: str, parts: list[bytes]) -> str:
+    """What a request is counted as: of the paths below a bucket's kind of thing and the method, else `other`."""
+    below = parts[2:] if len(parts) > 4 and parts[0] == b"types" else parts
+    if len(below) < 3 or below[0] != b"buckets":
+        return "list" if parts[-1] == b"buckets" else "other"
+    reads = method in ("GET", "HEAD")
+    match below[2]:
+        case b"keys" if len(below) == 3 and reads:
+            return "list"
+        case b"keys":
+            return "get" if reads else "delete" if method == "DELETE" else "put"
+        case b"datatypes" | b"counters":
+            return "get_type" if reads else "change"
+        case b"props":
+            return "props"
+    return "other"
