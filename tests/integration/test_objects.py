@@ -436,3 +436,17 @@ def test_counters_on_their_own(url: str) -> None:
         assert call(url, "POST", path, refused).status == 400
     assert call(url, "POST", f"{path}?returnvalue=maybe", b"1").status == 400
     assert call(url, "GET", path).body == b"3"  # what is refused changes nothing
+
+
+def test_a_bucket_may_be_buffered_with_one_durable_copy(url: str) -> None:
+    bucket = Bucket(url, "buffered")
+    assert "buffered" not in bucket.props()
+    refused = bucket.set_props(buffered=True)
+    assert (refused.status, refused.body) == (400, b"a buffered bucket has one durable copy: its dw must be 0 or 1\n")
+    assert bucket.set_props(buffered="yes", dw=0).status == 400
+    assert bucket.set_props(buffered=True, dw=0).status == 204
+    assert bucket.props()["buffered"] is True
+    assert bucket.put("k", b"v").status == 204
+    assert bucket.get("k").body == b"v"
+    assert bucket.set_props(buffered=False, dw="quorum").status == 204
+    assert "buffered" not in bucket.props()

@@ -17,6 +17,7 @@ import msgspec
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
+from gramme.node.host import HOLD_NS
 from gramme.objects.anti_entropy import AntiEntropy
 from gramme.objects.coordinator import Answered, Coordinators
 from gramme.objects.dots import BLOCK, DotSource
@@ -54,7 +55,7 @@ class Machine:
         self.starts += 1
         self.up = True
         self.engine = MemoryEngine(lambda done: done())
-        store = ObjectStore(self.engine, PARTITIONS, lambda _name: Keeping())
+        store = ObjectStore(self.engine, PARTITIONS, self._keeping)
         self.dots = DotSource(self.node, BLOCK * (self.starts - 1), clean)
         self.replica = ObjectReplica(self.node, store, self.dots, lambda: self.full)
         self.replica.replay(decode_entry(body) for body in self.log)
@@ -77,6 +78,9 @@ class Machine:
                     shared.setdefault(peer, []).append(Section(partition, 3))
         return shared
 
+    def _keeping(self, name: Name) -> Keeping:
+        return Keeping(buffered=name.bucket in self.cluster.buffered)
+
     def _reachable(self, node: NodeId) -> bool:
         return node in self.cluster.believed_up
 
@@ -95,7 +99,9 @@ class Machine:
             self.cluster.answers[(self.node, output.id)] = output.outcome
         if effects.sends_durable or effects.durable_events or effects.records:
             life, end = self.starts, len(self.log)
-            self.cluster.after(_FSYNC_NS, lambda: self._fsynced(life, end, effects))
+            # As the host does: what is not hurried waits for company, or so long.
+            delay = HOLD_NS if effects.unhurried else _FSYNC_NS
+            self.cluster.after(delay, lambda: self._fsynced(life, end, effects))
 
     def _fsynced(self, life: int, end: int, effects: Effects) -> None:
         if not self.up or life != self.starts:
@@ -136,6 +142,7 @@ class Cluster:
         self.loss = loss
         self.background = background  # hinted handoff and anti-entropy
         self.cut: set[tuple[NodeId, NodeId]] = set()
+        self.buffered: tuple[bytes, ...] = ()  # names of buckets
         self.answers: dict[tuple[NodeId, int], Outcome] = {}
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0

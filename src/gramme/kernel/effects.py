@@ -18,7 +18,8 @@ from gramme.kernel.record import Record
 class Effects:
     """The outcome of one step, carried out in this order.
 
-    1. `records` are appended to the node's log, in order, as one atomic hand-over to the log's buffer.
+    1. `records` are appended to the node's log, in order, as one atomic hand-over to the log's buffer. If they are
+       `unhurried`, nobody waits for them: they are written with the next that somebody does wait for, or a while later.
     2. `sends` leave at once: nothing in them speaks of `records`.
     3. When every record of this and all earlier Effects is durable, `sends_durable` leave, and each of
        `durable_events` is stepped into the machine that returned it.
@@ -31,6 +32,7 @@ class Effects:
     sends_durable: list[tuple[NodeId, Any]] = field(default_factory=list)
     durable_events: list[Any] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
+    unhurried: bool = False
 
     def merge(self, other: Effects) -> None:
         """Append `other`'s work behind this one's, keeping each list's order."""
@@ -39,6 +41,7 @@ class Effects:
         self.sends_durable += other.sends_durable
         self.durable_events += other.durable_events
         self.outputs += other.outputs
+        self.unhurried = False
 
     def __bool__(self) -> bool:
         return bool(self.records or self.sends or self.sends_durable or self.durable_events or self.outputs)

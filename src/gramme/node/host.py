@@ -3,6 +3,8 @@
 It owns the shared log's pipeline, the outbox, and the order between them: what a machine puts in `sends_durable` or
 `durable_events` waits until every record appended so far is durable. Work is gathered during a turn of the event loop
 and flushed once at its end, so one frame per peer and one fsync serve all that happened in the turn (group commit).
+Records that nobody waits for (`Effects.unhurried`) are held until somebody waits for others, and no longer than
+`HOLD_NS`: they stand in the log in their place, so whatever is told to be durable later includes them.
 Source: DESIGN.md §3 "One executor", REPLICATION.md §1 and §5.
 """
 
@@ -50,6 +52,9 @@ class Host:
         self._waiting: deque[tuple[Lsn, Effects, Owner]] = deque()
         self._in_flight: LogJob | None = None
         self._armed = False
+        self._log_due = False  # there are records that should not wait
+        self._held = 0
+        self._hold_timer: Timer | None = None
         self._mark_timer: Timer | None = None
 
     def now(self) -> Instant:
@@ -60,7 +65,11 @@ class Host:
         """Carry out `effects` in the order that `Effects` states."""
         if effects.records:
             self.log.append(effects.records)
-            self._arm()
+            if effects.unhurried:
+                self._hold(len(effects.records))
+            else:
+                self._log_due = True
+                self._arm()
         for node, message in effects.sends:
             self.send(node, message)
         if effects.sends_durable or effects.durable_events:
@@ -68,6 +77,9 @@ class Host:
                 self._release(effects, owner)
             else:
                 self._waiting.append((self.log.last_lsn, effects, owner))
+                if self._held:
+                    self._log_due = True
+                    self._arm()
         for output in effects.outputs:
             owner.output(output)
 
@@ -112,8 +124,25 @@ class Host:
                 self.ports.transport.send(node, messages)
         self._write_log()
 
+    def _hold(self, records: int) -> None:
+        """Let what was just appended wait for company, unless enough of it has gathered."""
+        self._held += records
+        if self._held >= HELD_RECORDS or self.log.unwritten_bytes >= HELD_BYTES:
+            self._log_due = True
+            self._arm()
+        elif self._hold_timer is None:
+            self._hold_timer = self.ports.scheduler.call_at(Instant(self.now() + HOLD_NS), self._end_hold)
+
+    def _end_hold(self) -> None:
+        self._hold_timer = None
+        if self._held:
+            self._log_due = True
+            self._arm()
+
     def _write_log(self) -> None:
-        if self._in_flight is None:
+        if self._in_flight is None and self._log_due:
+            self._log_due = False
+            self._held = 0
             job = self.log.take()
             if job is not None:
                 self._in_flight = job
@@ -156,6 +185,12 @@ class Host:
         if mark is not None:
             self.ports.log_disk.submit([mark], _nothing)
 
+
+HOLD_NS = 1_000_000_000
+HELD_RECORDS = 1_000
+HELD_BYTES = 4 << 20
+"""Held records are written after so long, or as soon as there are so many or so much of them: what a crash of this node
+can take with it (Dynamo's buffer had a thousand objects, SOSP 2007, §6.1)."""
 
 _MARK_DELAY_NS = 20_000_000
 

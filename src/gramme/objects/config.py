@@ -38,6 +38,9 @@ class BucketSettings(msgspec.Struct, frozen=True, kw_only=True):
     notfound_ok: bool = True
     basic_quorum: bool = False
     datatype: Kind | None = None  # of all its values; None: opaque objects
+    # One copy of a write is made durable soon, the others a while later (row A42). Not encoded where it was never set:
+    # what nodes of before have written stays as it is, byte for byte.
+    buffered: bool | msgspec.UnsetType = msgspec.UNSET
     former_n: tuple[int, ...] = ()
 
 
@@ -58,6 +61,8 @@ def check_settings(settings: BucketSettings) -> None:
         if count == "default":
             raise InvalidInput(f"{name} of a bucket cannot be 'default': that is what it defines")
         resolve(name, count, count, settings.n)
+    if settings.buffered is True and resolve("dw", settings.dw, settings.dw, settings.n) > 1:
+        raise InvalidInput("a buffered bucket has one durable copy: its dw must be 0 or 1")
     if settings.datatype is not None and settings.datatype not in KINDS:
         raise InvalidInput(f"datatype '{settings.datatype}' is unknown: {', '.join(KINDS)}")
     if settings.datatype is not None and (settings.last_write_wins or not settings.allow_mult):
@@ -84,7 +89,8 @@ class ObjectConfig(msgspec.Struct, frozen=True):
     def keeping(self, name: Name) -> Keeping:
         """What a replica must know of them."""
         settings = self.settings(name)
-        return Keeping(settings.n, settings.last_write_wins or not settings.allow_mult, settings.former_n)
+        last_write_wins = settings.last_write_wins or not settings.allow_mult
+        return Keeping(settings.n, last_write_wins, settings.former_n, settings.buffered is True)
 
     def replica_counts(self) -> tuple[int, ...]:
         """Every n that any object may be kept with, ascending."""

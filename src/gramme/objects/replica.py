@@ -193,6 +193,7 @@ class ObjectReplica:
             out.sends_durable.append((source, Kept(message.id, durable=True)))
         else:
             out.sends.append((source, Kept(message.id, durable=False)))
+            out.unhurried = self.store.is_buffered(message.name)
         return out
 
     def on_hand_off(self, source: NodeId, message: HandOff) -> Effects:

@@ -34,11 +34,12 @@ _PART: Final = 2
 
 class Keeping(NamedTuple):
     """How an object is kept: replicas, and whether only the last write is. `former`: other numbers of replicas under
-    which the bucket's objects may still stand."""
+    which the bucket's objects may still stand. `buffered`: what nobody wants fsynced may be written later (row A42)."""
 
     n: int = 3
     last_write_wins: bool = False
     former: tuple[int, ...] = ()
+    buffered: bool = False
 
 
 class Section(NamedTuple):
@@ -140,6 +141,10 @@ class ObjectStore:
         _put_leaf(batch, place, leaf)
         self._engine.write(batch)
         tree.change(place.bucket, old_hash, new_hash)  # only now: a stalled engine has changed nothing
+
+    def is_buffered(self, name: Name) -> bool:
+        """Whether copies of `name` that nobody waits for need not be written soon."""
+        return self._keeping(name).buffered
 
     def sections(self) -> list[Section]:
         """The sections of which anything is kept, ascending."""

@@ -23,6 +23,9 @@ from gramme.objects.quorums import Count, parse_count
 
 _COUNTS: Final = ("r", "w", "pr", "pw", "dw")
 _FLAGS: Final = ("allow_mult", "last_write_wins", "notfound_ok", "basic_quorum")
+_OURS: Final = "buffered"
+"""Riak has no such property: it is shown where it is set."""
+
 _SHOWN_ONLY: Final = (
     "name",
     "rw",
@@ -43,6 +46,8 @@ def shown(bucket: bytes, settings: BucketSettings) -> dict[str, Any]:
     props: dict[str, Any] = {"name": bucket.decode("utf-8", "replace"), "n_val": settings.n}
     props |= {name: getattr(settings, name) for name in (*_FLAGS, *_COUNTS)}
     props["rw"] = settings.w
+    if settings.buffered is True:
+        props[_OURS] = True
     if settings.datatype is not None:
         props["datatype"] = settings.datatype
     return props
@@ -58,7 +63,7 @@ def changed(settings: BucketSettings, given: dict[str, Any]) -> BucketSettings:
             changes["n"] = value
         elif name in _COUNTS:
             changes[name] = _count(name, value)
-        elif name in _FLAGS:
+        elif name in _FLAGS or name == _OURS:
             if type(value) is not bool:
                 raise InvalidInput(f"{name} must be true or false")
             changes[name] = value
