@@ -134,9 +134,20 @@ class Three:
             lambda router, deadline, done: router.submit(table, key, request, command_id, deadline, done, repeated),
         )
 
-    def _call(self, node: NodeId, send: Callable[[Any, Instant, Callable[[Any], None]], None]) -> Any:
+    def begin(self, node: NodeId, table: TableDescriptor, request: Request) -> list[Any]:
+        """As `submit`, without waiting: the reply will be in the list."""
+        key = request.key if isinstance(request, GetItem | PutItem | DeleteItem) else KEY
+        return self._begin(
+            node, lambda router, deadline, done: router.submit(table, key, request, None, deadline, done, False)
+        )
+
+    def _begin(self, node: NodeId, send: Callable[[Any, Instant, Callable[[Any], None]], None]) -> list[Any]:
         replies: list[Any] = []
         router, now = self.node(node).router, self.node(node).host.now()
         send(router, Instant(now + self.cluster.config.request_deadline_ns), replies.append)
+        return replies
+
+    def _call(self, node: NodeId, send: Callable[[Any, Instant, Callable[[Any], None]], None]) -> Any:
+        replies = self._begin(node, send)
         self.until(lambda: bool(replies), "an answer")
         return replies[0]

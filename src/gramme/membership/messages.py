@@ -32,7 +32,8 @@ class MemberInfo(_Wire, frozen=True):
     `address` is where clients reach it (no port), `peer_address` is "host:port" for peers ("": as the founding list
     says). `host` and `zone` name what fails together. `load` is the bytes of log and engine; `catalog_version` and
     `release` tell who is behind. `objects_address` is "host:port" where clients reach its objects ("": not served, or
-    the node is older than the field), `objects_load` what it did as a replica of objects in the last 30 minutes.
+    the node is older than the field), `objects_load` what it did as a replica of objects in the last 30 minutes,
+    `leads` how many groups it leads (-1: the node is older than the field).
     """
 
     address: str
@@ -46,6 +47,7 @@ class MemberInfo(_Wire, frozen=True):
     release: str = ""
     objects_address: str = ""
     objects_load: int = 0
+    leads: int = -1
 
 
 class MemberRecord(_Wire, frozen=True):

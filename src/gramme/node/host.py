@@ -61,6 +61,11 @@ class Host:
         """The node's monotonic time."""
         return self.ports.clock.instant()
 
+    @property
+    def log_job(self) -> object:
+        """What the log disk is at, None if it is idle: the same object for as long as it does not answer."""
+        return self._in_flight
+
     def execute(self, effects: Effects, owner: Owner) -> None:
         """Carry out `effects` in the order that `Effects` states."""
         if effects.records:

@@ -148,6 +148,22 @@ class WhoAreYou(_Wire, tag="WhoAreYou", frozen=True):
     """A frame came from a boot that the sender of this message has not accepted yet."""
 
 
+class LeadershipOffer(_Wire, tag="LeadershipOffer", frozen=True):
+    """From the leader of `groups`, which leads `leads` in all: would the receiver lead (some of) them? `urgent`: the
+    sender should lead nothing, whoever leads how much."""
+
+    groups: tuple[GroupId, ...]
+    leads: int
+    urgent: bool = False
+
+
+class LeadershipTaken(_Wire, tag="LeadershipTaken", frozen=True):
+    """The sender would lead these; it leads, or expects to lead, `leads` others."""
+
+    groups: tuple[GroupId, ...]
+    leads: int
+
+
 MESSAGES = (
     Forward,
     Forwarded,
@@ -163,4 +179,6 @@ MESSAGES = (
     Hello,
     HelloAck,
     WhoAreYou,
+    LeadershipOffer,
+    LeadershipTaken,
 )

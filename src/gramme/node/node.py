@@ -28,6 +28,7 @@ from gramme.node.flushing import Flusher
 from gramme.node.groups import Groups
 from gramme.node.host import Host
 from gramme.node.introductions import Introductions
+from gramme.node.leadership import Leadership
 from gramme.node.memory import MAX_BOOTS, NodeMemory
 from gramme.node.messages import (
     CreateGroups,
@@ -39,6 +40,8 @@ from gramme.node.messages import (
     GroupsReady,
     Hello,
     HelloAck,
+    LeadershipOffer,
+    LeadershipTaken,
     Misdirected,
     Reconcile,
     Reconciled,
@@ -67,9 +70,6 @@ _RECONCILE_NS: Final = 2 * SECOND
 _FIRST_RECONCILE_NS: Final = 100 * MILLISECOND
 _SPACE_CHECK_NS: Final = SECOND
 _DOUBT_NS: Final = 300 * MILLISECOND
-_DRAIN_POLL_NS: Final = 5 * MILLISECOND
-_DRAIN_LIMIT_NS: Final = 2 * SECOND
-_DRAIN_LINGER_NS: Final = 100 * MILLISECOND
 STATUS_VERSION: Final = 1
 
 
@@ -168,6 +168,7 @@ class Node:
             lambda: {record.node: record.info.objects_address for record in self.gossip.view()},
         )  # fmt: skip
         self.flusher = Flusher(self.host, settings, self.groups, lambda: self.objects.replaying)
+        self.leadership = Leadership(self.host, settings, self.groups.partitions, _Neighbourhood(self))
         self._lease_driver = Driver(self.host, self.leases, self._lease_output)
         self._gossip_driver = Driver(self.host, self.gossip, lambda _output: None)
         self._register()
@@ -188,6 +189,7 @@ class Node:
         self._lease_driver.carry_out(self.leases.set_peers(self.settings.peers, self.host.now()))
         self._gossip_driver.start()
         self.objects.start()
+        self.leadership.start()
         self._maybe_found()
 
     def _known(self, peer: NodeId) -> None:
@@ -238,6 +240,8 @@ class Node:
         handlers[SnapshotAck] = self.snapshots_out.on_ack
         handlers[Hello] = lambda source, message: self.introductions.on_hello(source, message.boots[-1], message)
         handlers[HelloAck] = self.introductions.on_hello_ack
+        handlers[LeadershipOffer] = self.leadership.on_offer
+        handlers[LeadershipTaken] = self.leadership.on_taken
         handlers[WhoAreYou] = lambda source, _message: self.introductions.on_who_are_you(source)
 
     def on_messages(self, source: NodeId, boot: BootId, messages: list[Any]) -> None:
@@ -265,6 +269,7 @@ class Node:
 
     def _role_changed(self, partition: PartitionReplica) -> None:
         group = partition.spec.group
+        self.leadership.role_changed(partition)
         if partition.leading:
             self.router.hint(group, self.me)
             partition.refusing = self._low_space
@@ -387,49 +392,23 @@ class Node:
             self.ports.log_event("free space", {"below_reserve": low})
             for partition in self.groups.partitions.values():
                 partition.refusing = low
-        if low and self.settings.peers:
-            self._hand_over_all()
+        if low:
+            self.leadership.give_away()
         self.ports.scheduler.call_at(Instant(self.host.now() + _SPACE_CHECK_NS), self._space_tick)
 
     # --- hand-over and end ----------------------------------------------------------------------------------------
 
-    def _led(self) -> list[PartitionReplica]:
-        return [partition for partition in self.groups.partitions.values() if partition.leading]
-
-    def _hand_over_all(self) -> None:
-        for partition in self._led():
-            partition.execute(partition.replica.hand_over(None, self.host.now()))
-
     def fail_over(self, groups: list[GroupId]) -> None:
         """Hand over those of `groups` that this node leads."""
-        for partition in self._led():
-            if partition.spec.group in groups:
-                partition.execute(partition.replica.hand_over(None, self.host.now()))
+        self.leadership.hand_over(groups)
 
     def drain(self, on_done: Callable[[], None]) -> None:
-        """Give up every leadership first, so that a stop costs the cluster no lease wait (row F14); then `on_done`."""
+        """Hand every leadership over and answer who waits; then `on_done`. This node takes nothing on any more."""
         self.draining = True
         self.ready = False
-        now = self.host.now()
-        self._await_drain(on_done, Instant(now + _DRAIN_LIMIT_NS), now)
-
-    def _await_drain(self, on_done: Callable[[], None], limit: Instant, earliest: Instant) -> None:
-        """Look again and again: a hand-over is given up when its target is slow for a moment (its disk, say), and
-        somebody may hand a group over to this node meanwhile. Asking during a hand-over changes nothing.
-
-        Not before `earliest`: after its last hand-over this node stays for a moment, to vote for its successor's
-        barrier where a third replica is not up to it, and to tell late requests where the leader is now."""
-        now = self.host.now()
-        led = bool(self.settings.peers) and bool(self._led())
-        if led:
-            earliest = min(limit, Instant(now + _DRAIN_LINGER_NS))
-        if (not (led or self.router.waiting or self.objects.waiting) and now >= earliest) or now >= limit:
-            self.objects.stop(on_done)
-            return
-        if led:
-            self._hand_over_all()
-        when = Instant(now + _DRAIN_POLL_NS)
-        self.ports.scheduler.call_at(when, lambda: self._await_drain(on_done, limit, earliest))
+        self.leadership.drain(
+            lambda: not (self.router.waiting or self.objects.waiting), lambda: self.objects.stop(on_done)
+        )
 
     def stop(self) -> None:
         """Nothing is done or answered after this. What was not durable may be lost, as in a crash."""
@@ -520,6 +499,26 @@ class Node:
             "engine_durable_slot": self.flusher.durable_slot(partition.spec.group),
             **_plain(partition.replica.status()),
         }
+
+
+class _Neighbourhood:
+    """`leadership.Neighbourhood` of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def alive(self, node: NodeId) -> bool:
+        return self._node._alive(node)
+
+    def leads(self, node: NodeId) -> int:
+        record = self._node.gossip.record(node)
+        return -1 if record is None else record.info.leads
+
+    def tell_leads(self, leads: int) -> None:
+        self._node.gossip.update(leads=leads)
+
+    def fit(self) -> bool:
+        return not self._node._low_space and not self._node.unready()
 
 
 def _evaluator(spec: GroupSpec) -> Evaluator:

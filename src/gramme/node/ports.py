@@ -70,6 +70,7 @@ class NodeSettings:
     objects: bool = True  # whether the node keeps objects beside tables; simulated runs of tables alone do not
     stream_retention_ns: int = RETENTION_S * SECOND
     transaction_limit: int = 1_000  # that a node coordinates at a time
+    balance_ns: int = 5 * SECOND  # between two offers of groups to a node that leads fewer
 
     def __post_init__(self) -> None:
         if all(member.node != self.me for member in self.members):

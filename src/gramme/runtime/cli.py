@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gramme.kernel.errors import GrammeError, InvalidInput
-from gramme.runtime import cli_bench, cli_objects, cli_streams
+from gramme.runtime import cli_bench, cli_objects, cli_restart, cli_streams
 from gramme.runtime.local_arguments import translate
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ app = typer.Typer(
 cluster_app = typer.Typer(help="A local cluster: real node processes on this machine.", no_args_is_help=True)
 data_app = typer.Typer(help="Look at the data directory of a stopped node.", no_args_is_help=True)
 app.add_typer(cluster_app, name="cluster")
+cluster_app.command()(cli_restart.restart)
 app.add_typer(data_app, name="data")
 app.add_typer(cli_streams.app, name="streams")
 app.add_typer(cli_objects.app, name="objects")

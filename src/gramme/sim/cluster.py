@@ -160,6 +160,7 @@ class SimCluster:
             stream_retention_ns=config.stream_retention_ns,
             free_space_reserve_bytes=_RESERVE_BYTES,
             objects=config.objects,
+            balance_ns=config.balance_ns,
         )
 
     def crash(self, node: NodeId, power: bool) -> None:
@@ -234,6 +235,10 @@ class SimCluster:
         """Frames from `source` to `target` take so much longer."""
         self.network.slow(source, target, extra_ns)
 
+    def lose(self, source: NodeId, target: NodeId, share: float) -> None:
+        """Lose such a share of the frames from `source` to `target`."""
+        self.network.lose(source, target, share)
+
     def hold(self, source: NodeId, target: NodeId) -> None:
         """Keep back what goes from `source` to `target`."""
         self.network.hold(source, target)
@@ -273,6 +278,10 @@ class SimCluster:
     def slow_disk(self, node: NodeId, slow: bool) -> None:
         """Every log job takes up to a hundred times as long, or not any more."""
         self.machines[node].slow = slow
+
+    def hang_disk(self, node: NodeId, hangs: bool) -> None:
+        """No fsync of the log comes back, or they do again."""
+        self.machines[node].log_disk.hang(hangs)
 
     def fill_disk(self, node: NodeId, full: bool) -> None:
         """Free space falls below the reserve, or recovers."""
@@ -353,6 +362,7 @@ class SimCluster:
         self.network.heal_all()
         for node in self.nodes:
             self.slow_disk(node, False)
+            self.hang_disk(node, False)
             self.fill_disk(node, False)
             self.stall_engine(node, False)
             self.resume(node)

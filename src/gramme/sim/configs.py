@@ -39,6 +39,7 @@ class SimConfig:
     request_deadline_ns: int = 5 * SECOND
     grant_ns: int = 1_500 * MILLISECOND
     renewal_ns: int = 400 * MILLISECOND
+    balance_ns: int = 5 * SECOND
     table_churn: bool = False
     indexes: bool = False  # the table has local and global indexes; one more comes and goes
     streams: bool = False  # tables have streams, which somebody reads
@@ -178,6 +179,34 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             padding_bytes=60,
             faults={FaultKind.ROT: 4, FaultKind.CRASH: 2, FaultKind.POWER: 1, FaultKind.CUT_WAY: 1},
             fault_length_ns=600 * MILLISECOND,
+        ),
+        replace(
+            # Links that fail in part: one way, for some frames, or again and again.
+            _BASE,
+            name="links",
+            safety_ns=20 * SECOND,
+            network=NORMAL,
+            faults={
+                FaultKind.CUT_WAY: 2,
+                FaultKind.MUTE: 1,
+                FaultKind.DEAF: 1,
+                FaultKind.FLAP: 3,
+                FaultKind.BAD_LINK: 3,
+                FaultKind.CRASH: 1,
+            },
+            fault_interval_ns=2_000 * MILLISECOND,
+            fault_length_ns=1_800 * MILLISECOND,
+            balance_ns=SECOND,
+        ),
+        replace(
+            # Disks that do not answer for seconds beneath processes that do; leaders come and go by hand-over.
+            _BASE,
+            name="gray-disks",
+            safety_ns=15 * SECOND,
+            faults={FaultKind.HANG_DISK: 5, FaultKind.DRAIN: 2, FaultKind.CRASH: 1, FaultKind.CUT_WAY: 1},
+            fault_interval_ns=1_800 * MILLISECOND,
+            fault_length_ns=2_500 * MILLISECOND,
+            balance_ns=500 * MILLISECOND,
         ),
         SimConfig(
             # Short leases and short faults: as many changes of leader, with as much in flight, as fit into a run.

@@ -56,6 +56,7 @@ class SimLogDisk:
         self._life = 0
         self._failed = False
         self._fail_next = False
+        self._hangs = self._withheld = False
         self._submitted = False
         self._newest = (0, 0)
         self._first: dict[int, int] = {}
@@ -105,6 +106,9 @@ class SimLogDisk:
     def _done(self, life: int) -> None:
         if life != self._life:
             return  # the process that waited for this fsync is gone
+        self._withheld = self._hangs
+        if self._hangs:
+            return
         refused = self._refused()
         if refused:
             self._failed = True
@@ -149,7 +153,7 @@ class SimLogDisk:
     def crash(self) -> None:
         """The node and its machine stop. Unsynced writes are lost, kept, or torn sector by sector."""
         pending = [*self._syncing, *self._waiting]
-        self._syncing, self._failed, self._fail_next = [], False, False
+        self._syncing, self._failed, self._fail_next, self._withheld = [], False, False, False
         self._waiting.clear()
         self._life += 1
         keep = self._rng.randrange(4)  # 0: nothing, 1: all, else: each sector by itself
@@ -162,7 +166,7 @@ class SimLogDisk:
         """Only the process stops (`kill -9`): its log writer still finishes all that was submitted."""
         pending = [*self._syncing, *self._waiting]
         refused = self._failed or bool(self._refused())
-        self._syncing, self._failed, self._fail_next = [], False, False
+        self._syncing, self._failed, self._fail_next, self._withheld = [], False, False, False
         self._waiting.clear()
         self._life += 1
         if not refused:
@@ -212,6 +216,15 @@ class SimLogDisk:
     def stored(self) -> list[int]:
         """Numbers of the segments on the disk now, ascending; for faults and checks."""
         return sorted(self._durable)
+
+    def hang(self, hangs: bool) -> None:
+        """No fsync comes back from now on, or all go on. A process that is killed meanwhile has written what it gave to
+        the disk: what hung was the answer."""
+        self._hangs = hangs
+        if self._withheld and not hangs:
+            self._withheld = False
+            life = self._life
+            self._schedule(self.least_ns, lambda: self._done(life))
 
     def fail_next(self) -> None:
         """The fsync under way, or the next one, fails."""

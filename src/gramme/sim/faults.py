@@ -34,12 +34,17 @@ class FaultKind(StrEnum):
     PAUSE = "pause"  # SIGSTOP; the clock goes on
     CUT_NODE = "cut-node"  # one node from all others, both ways
     CUT_WAY = "cut-way"  # one node to one other, one way
+    MUTE = "mute"  # nobody hears one node, which hears all
+    DEAF = "deaf"  # one node hears nobody, and is heard by all
+    FLAP = "flap"  # the link between two nodes comes and goes, every time for about as long as a lease lasts
+    BAD_LINK = "bad-link"  # the link between two nodes loses a good part of the frames and delays the others
     SLOW_NODE = "slow-node"  # all that one node sends takes longer than a lease
     COUP = "coup"  # a leader is cut off or slow; as soon as another one leads, that one falls and the first is back
     STALE = "stale"  # a leader's frames are held back until another candidate has a promise, and arrive just then
     LAG = "lag"  # the engines of all but the leader stall, then the leader falls
     ORPHAN = "orphan"  # a leader is left with one follower, which then restarts and hears it no more
     SLOW_DISK = "slow-disk"
+    HANG_DISK = "hang-disk"  # no fsync comes back; the process goes on, and its leases with it
     FAIL_DISK = "fail-disk"  # an fsync fails: the node must stop; it is started again later
     FULL_DISK = "full-disk"  # free space below the reserve
     ROT = "rot"  # the power of one and the same node is lost, and part of its synced log with it
@@ -87,6 +92,8 @@ class Cluster(Protocol):
 
     def slow_link(self, source: NodeId, target: NodeId, extra_ns: int) -> None: ...
 
+    def lose(self, source: NodeId, target: NodeId, share: float) -> None: ...
+
     def hold(self, source: NodeId, target: NodeId) -> None: ...
 
     def release(self, source: NodeId, target: NodeId) -> None: ...
@@ -98,6 +105,8 @@ class Cluster(Protocol):
     def log_holder(self, node: NodeId) -> NodeId | None: ...
 
     def slow_disk(self, node: NodeId, slow: bool) -> None: ...
+
+    def hang_disk(self, node: NodeId, hangs: bool) -> None: ...
 
     def fill_disk(self, node: NodeId, full: bool) -> None: ...
 
@@ -173,6 +182,16 @@ class Nemesis:
                     self._cut(peer, fault.node, fault.length_ns)
             case FaultKind.CUT_WAY:
                 self._cut(fault.node, fault.peer, fault.length_ns)
+            case FaultKind.MUTE:
+                for peer in self._cluster.nodes:
+                    self._cut(fault.node, peer, fault.length_ns)
+            case FaultKind.DEAF:
+                for peer in self._cluster.nodes:
+                    self._cut(peer, fault.node, fault.length_ns)
+            case FaultKind.FLAP:
+                self._flap(fault.node, fault.peer, self._world.now_ns + 4 * fault.length_ns, fault.length_ns)
+            case FaultKind.BAD_LINK:
+                self._spoil(fault.node, fault.peer, 3 * fault.length_ns)
             case FaultKind.SLOW_NODE:
                 self._slow(fault.node, fault.length_ns)
             case FaultKind.COUP:
@@ -186,6 +205,9 @@ class Nemesis:
             case FaultKind.SLOW_DISK:
                 self._cluster.slow_disk(fault.node, True)
                 self._later(fault.length_ns, lambda: self._cluster.slow_disk(fault.node, False))
+            case FaultKind.HANG_DISK:
+                self._cluster.hang_disk(fault.node, True)
+                self._later(fault.length_ns, lambda: self._cluster.hang_disk(fault.node, False))
             case FaultKind.FAIL_DISK:
                 self._cluster.fail_disk(fault.node)
                 self._later(fault.length_ns, lambda: self._cluster.start(fault.node))
@@ -375,6 +397,28 @@ class Nemesis:
                         self._cluster.cut(source, target)
                     else:
                         self._cluster.heal(source, target)
+
+    def _flap(self, node: NodeId, peer: NodeId, until_ns: int, length_ns: int) -> None:
+        """See `FaultKind.FLAP`; half the links that flap do so one way only."""
+        both = self._rng.random() < 0.5
+
+        def down() -> None:
+            if self._world.now_ns < until_ns:
+                lasting_ns = 1 + self._rng.randrange(2 * length_ns)
+                self._cut(node, peer, lasting_ns)
+                if both:
+                    self._cut(peer, node, lasting_ns)
+                self._later(lasting_ns + self._rng.randrange(length_ns), down)
+
+        down()
+
+    def _spoil(self, node: NodeId, peer: NodeId, length_ns: int) -> None:
+        share, extra_ns = 0.3 + 0.6 * self._rng.random(), self._rng.randrange(length_ns // 8 + 1)
+        for source, target in ((node, peer), (peer, node)):
+            self._cluster.lose(source, target, share)
+            self._cluster.slow_link(source, target, extra_ns)
+            self._later(length_ns, partial(self._cluster.lose, source, target, 0.0))
+            self._later(length_ns, partial(self._cluster.slow_link, source, target, 0))
 
     def _slow(self, node: NodeId, length_ns: int) -> None:
         extra_ns = length_ns // 4 + self._rng.randrange(length_ns)

@@ -57,6 +57,7 @@ class Network:
         self._cuts: dict[tuple[NodeId, NodeId], int] = {}
         self._last_ns: dict[tuple[NodeId, NodeId], int] = {}
         self._slow_ns: dict[tuple[NodeId, NodeId], int] = {}
+        self._lossy: dict[tuple[NodeId, NodeId], float] = {}
         self._held: dict[tuple[NodeId, NodeId], list[bytes]] = {}
 
     def cut(self, source: NodeId, target: NodeId) -> None:
@@ -75,6 +76,10 @@ class Network:
         """Every frame from `source` to `target` takes so much longer; 0 ends it."""
         self._slow_ns[source, target] = extra_ns
 
+    def lose(self, source: NodeId, target: NodeId, share: float) -> None:
+        """Lose such a share of the frames from `source` to `target`, whatever the profile loses; 0 ends it."""
+        self._lossy[source, target] = share
+
     def hold(self, source: NodeId, target: NodeId) -> None:
         """Keep back what goes from `source` to `target`, as a connection does that retransmits, until `release`."""
         self._held.setdefault((source, target), [])
@@ -89,6 +94,7 @@ class Network:
         for source, target in list(self._held):
             self.release(source, target)
         self._slow_ns.clear()
+        self._lossy.clear()
         self._cuts.clear()
         self.profile = QUIET
 
@@ -105,6 +111,9 @@ class Network:
                 held.append(frame)
             return
         profile, rng = self.profile, self._rng
+        share = self._lossy.get((source, target))
+        if share and rng.random() < share:
+            return
         copies = 0 if rng.random() < profile.loss else 2 if rng.random() < profile.duplication else 1
         for copy in range(copies):
             self._world.after(self._delay_ns(source, target, copy > 0), lambda: self._arrive(source, target, frame))
