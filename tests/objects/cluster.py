@@ -5,6 +5,7 @@ The whole node runs in the simulator (`gramme sim`); this is for tests of the ma
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -15,18 +16,25 @@ from typing import Any
 import msgspec
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.ids import NodeId
+from gramme.kernel.errors import InvalidInput
+from gramme.kernel.ids import NO_NODE, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
 from gramme.node.host import HOLD_NS
 from gramme.objects.anti_entropy import AntiEntropy
+from gramme.objects.config import FOUNDED_VERSION, ObjectConfig, decode_config, encode_config
 from gramme.objects.coordinator import Answered, Coordinators
 from gramme.objects.dots import BLOCK, DotSource
 from gramme.objects.handoff import HintedHandoff
 from gramme.objects.messages import BACKGROUND_MESSAGES, HANDOFF_MESSAGES, MESSAGES, Listed, Outcome, Request
-from gramme.objects.replica import ObjectReplica, decode_entry
+from gramme.objects.pace import Pace
+from gramme.objects.replica import Configured, ObjectReplica, decode_entry, object_record
+from gramme.objects.ring_change import Advance, Newer, RingChange
+from gramme.objects.ring_phases import advanced, next_version, with_change
 from gramme.objects.state import Name, State
 from gramme.objects.store import Keeping, ObjectStore, Section
-from gramme.placement.ring import Ring, founded
+from gramme.objects.transfer import Transfers
+from gramme.objects.transfer_messages import TRANSFER_MESSAGES, ConfigurationIs, RingReport
+from gramme.placement.ring import Ring, founded, planned
 from gramme.placement.zones import NodePlace
 from gramme.storage.engine.memory import MemoryEngine
 
@@ -48,6 +56,7 @@ class Machine:
         self.starts = 0
         self.up = False
         self.full = False  # no room on its disk
+        self.compares = True  # by anti-entropy
         self.start(clean=True)
 
     def start(self, clean: bool) -> None:
@@ -58,19 +67,36 @@ class Machine:
         store = ObjectStore(self.engine, PARTITIONS, self._keeping)
         self.dots = DotSource(self.node, BLOCK * (self.starts - 1), clean)
         self.replica = ObjectReplica(self.node, store, self.dots, lambda: self.full)
-        self.replica.replay(decode_entry(body) for body in self.log)
+        entries = [decode_entry(body) for body in self.log]
+        self.replica.replay(entries)
+        heard = [decode_config(entry.config) for entry in entries if isinstance(entry, Configured)]
+        self.config = heard[-1] if heard else self.cluster.founded
         end = self.dots.wanted()
         assert end is not None
         self.dots.reserved(end)
         self.coordinators = Coordinators(
-            self.node, self.replica, self.dots, lambda: self.cluster.ring, self._reachable,
-            lambda: Timestamp(self.cluster.now), Random(self.node),
+            self.node, self.replica, self.dots, lambda: self.config.ring, self._reachable,
+            lambda: Timestamp(self.cluster.now), Random(self.node), lambda: self.config.other,
         )  # fmt: skip
         self.handoff = HintedHandoff(self.replica, self._reachable, Random(self.node))
         self.anti_entropy = AntiEntropy(self.replica, self._shared, self._reachable)
+        peers = [NodeId(node) for node in range(self.cluster.size) if node != self.node]
+        self.change = RingChange(self.node, peers, lambda: self.config, self._reachable)
+        self.transfers = Transfers(
+            self.node, self.replica, lambda: self.config, self.change.known, self._reachable, Pace(0), Random(self.node)
+        )
+        self.change.transfers = self.transfers
+
+    def configure(self, config: ObjectConfig) -> None:
+        """The catalog, or a peer, has `config`."""
+        if config.version > self.config.version:
+            self.config = config
+            self.transfers.wake()
+            self.change.wake()
+            self.execute(Effects(records=[object_record(Configured(encode_config(config)))]))
 
     def _shared(self) -> dict[NodeId, list[Section]]:
-        ring, shared = self.cluster.ring, dict[NodeId, list[Section]]()
+        ring, shared = self.config.ring, dict[NodeId, list[Section]]()
         for partition in range(ring.partitions):
             primaries = ring.preference_list(partition, 3)[:3]
             for peer in primaries if self.node in primaries else ():
@@ -94,6 +120,12 @@ class Machine:
         for target, message in effects.sends:
             self.cluster.send(self.node, target, message)
         for output in effects.outputs:
+            if isinstance(output, Advance):
+                self.cluster.advance(self, output)
+                continue
+            if isinstance(output, Newer):
+                self.configure(decode_config(output.config))
+                continue
             assert isinstance(output, Answered)
             assert not isinstance(output.outcome, Listed)
             self.cluster.answers[(self.node, output.id)] = output.outcome
@@ -119,12 +151,24 @@ class Machine:
     def _machine(self, message: Any) -> Any:
         if isinstance(message, HANDOFF_MESSAGES):
             return self.handoff
+        if isinstance(message, RingReport | ConfigurationIs):
+            return self.change
+        if isinstance(message, TRANSFER_MESSAGES):
+            return self.transfers
         return self.anti_entropy if isinstance(message, BACKGROUND_MESSAGES) else self.coordinators
 
     @property
     def machines(self) -> tuple[Any, ...]:
-        background = (self.handoff, self.anti_entropy) if self.cluster.background else ()
-        return (self.coordinators, *background)
+        if not self.cluster.background:
+            return (self.coordinators,)
+        comparing = (self.anti_entropy,) if self.compares else ()
+        return (self.coordinators, self.handoff, *comparing, self.change, self.transfers)
+
+    def write_here(self, name: Name, state: State) -> None:
+        """Have this node alone keep `state`, whoever should."""
+        out = Effects()
+        self.replica.keep(name, state, NO_NODE, out)
+        self.execute(out)
 
     def tick(self, now: Instant) -> None:
         for machine in self.machines:
@@ -143,14 +187,40 @@ class Cluster:
         self.background = background  # hinted handoff and anti-entropy
         self.cut: set[tuple[NodeId, NodeId]] = set()
         self.buffered: tuple[bytes, ...] = ()  # names of buckets
+        self.swallowed: Callable[[NodeId, Any], bool] = lambda _target, _message: False
         self.answers: dict[tuple[NodeId, int], Outcome] = {}
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self.sent: list[Any] = []
         places = [NodePlace(NodeId(n), f"host{n}", f"zone{n % 3}") for n in range(nodes)]
-        self.ring: Ring = founded(places, PARTITIONS)
+        self.size = nodes
+        self.founded = ObjectConfig(FOUNDED_VERSION, founded(places, PARTITIONS))
+        self.config = self.founded  # as the catalog has it
         self.believed_up: set[NodeId] = {place.node for place in places}
         self.machines = [Machine(self, place.node) for place in places]
+
+    @property
+    def ring(self) -> Ring:
+        """The ring that is read."""
+        return self.config.ring
+
+    def commit(self, config: ObjectConfig, *nodes: int) -> None:
+        """The catalog takes `config`, and these nodes hear of it there; the others from their peers."""
+        self.config = config
+        for node in nodes:
+            self.machines[node].configure(config)
+
+    def change_ring(self, *nodes: int) -> None:
+        """Commit a plan for a ring of these nodes, of which the first one hears."""
+        places = [NodePlace(NodeId(n), f"host{n}", f"zone{n % 3}") for n in nodes]
+        ring = msgspec.structs.replace(planned(self.config.ring, places).ring, version=next_version(self.config))
+        self.commit(with_change(self.config, ring), nodes[0])
+
+    def advance(self, machine: Machine, output: Advance) -> None:
+        """A node proposes the next step; the catalog takes it if it is the next."""
+        with contextlib.suppress(InvalidInput):
+            self.commit(advanced(self.config, output.step))
+        machine.configure(self.config)
 
     def after(self, delay_ns: int, action: Callable[[], None]) -> None:
         self._count += 1
@@ -158,7 +228,7 @@ class Cluster:
 
     def send(self, source: NodeId, target: NodeId, message: Any) -> None:
         self.sent.append(message)
-        if (source, target) in self.cut or self.rng.random() < self.loss:
+        if (source, target) in self.cut or self.swallowed(target, message) or self.rng.random() < self.loss:
             return
         message = _decode(_encode(message))  # as it arrives on another node
         delay = self.rng.randrange(MILLISECOND // 2, 3 * MILLISECOND)

@@ -28,11 +28,11 @@ PLANTED: list[tuple[Plant, str, int]] = [
     (planted.reuse_a_dot_after_a_restart, "objects", 5),
     (planted.trust_what_a_crash_has_left, "objects-power", 30),
     (acknowledge_before_fsync, "objects-blackouts", 5),
-    (planted.claim_what_was_handed_off, "objects-power", 15),
+    (planted.claim_what_was_handed_off, "objects-power", 40),
     (planted.skip_merkle_buckets, "objects", 15),
     (planted.leave_the_tree_behind, "objects", 5),
     (planted.replace_by_arrival, "objects-clocks", 20),
-    (planted.count_by_the_highest_sum, "objects", 5),
+    (planted.count_by_the_highest_sum, "objects", 15),
     (planted.let_removals_win, "objects", 5),
 ]
 """(fault, configuration, within how many seeds it is found)."""

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.errors import InvalidInput, Stalled
+from gramme.kernel.errors import GrammeError, InvalidInput, Stalled
 from gramme.kernel.ids import ClusterId, Lsn, NodeId
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import MILLISECOND, Instant
@@ -22,6 +22,7 @@ from gramme.node.catalog_commands import ObjectsSet, SetObjects
 from gramme.node.deadline import DeadlineTimer
 from gramme.node.driver import Machine
 from gramme.node.host import Host
+from gramme.node.object_ring import ObjectRing
 from gramme.node.ports import NodeSettings
 from gramme.objects.anti_entropy import AntiEntropy
 from gramme.objects.config import (
@@ -42,6 +43,7 @@ from gramme.objects.messages import (
     COORDINATOR_MESSAGES,
     HANDOFF_MESSAGES,
     LISTING_MESSAGES,
+    Get,
     Request,
 )
 from gramme.objects.replica import (
@@ -120,6 +122,7 @@ class Objects:
         addresses: Callable[[], Mapping[NodeId, str]],
     ) -> None:
         self._host = host
+        self._settings = settings
         self._on = settings.objects
         self._catalog = catalog
         self._cluster_key = blake2b(cluster, person=b"contexts").digest()
@@ -134,6 +137,7 @@ class Objects:
         self._owed: deque[ObjectEntry] = deque()  # records of the log that the rows may lack
         self.low_space = False  # the node sets it: below the reserve nothing new is taken
         self._waiting: dict[int, OnOutcome] = {}
+        self._reading: dict[int, Instant] = {}  # when reads began
         self._shared_of = 0
         self._shared: dict[NodeId, list[Section]] = {}
         self._on_stopped: Callable[[], None] = _nothing
@@ -161,7 +165,7 @@ class Objects:
         rng = self._host.ports.rng
         self.coordinators = Coordinators(
             self.me, self.replica, self.dots, lambda: self.config.ring, self._reachable,
-            self._host.ports.clock.timestamp, rng,
+            self._host.ports.clock.timestamp, rng, lambda: self.config.other,
         )  # fmt: skip
         self.handoff = HintedHandoff(self.replica, self._reachable, rng)
         self.anti_entropy = AntiEntropy(self.replica, self._shared_sections, self._reachable)
@@ -170,6 +174,7 @@ class Objects:
         self._listing = _Owner(self._host, self.listing, self)
         self._handing_off = _Owner(self._host, self.handoff, self)
         self._comparing = _Owner(self._host, self.anti_entropy, self)
+        self.ring = ObjectRing(self._host, self._settings, self, self._reachable)
         self._replay()
 
     @property
@@ -200,6 +205,7 @@ class Objects:
         self._reserve()
         self._handing_off.carry_out(Effects())
         self._comparing.carry_out(Effects())
+        self.ring.start()
 
     def handlers(self) -> dict[type, Callable[[NodeId, Any], None]]:
         """Who takes which message."""
@@ -210,7 +216,11 @@ class Objects:
             | dict.fromkeys(HANDOFF_MESSAGES, self._handing_off.step)
             | dict.fromkeys(BACKGROUND_MESSAGES, self._comparing.step)
             | dict.fromkeys(LISTING_MESSAGES, self._listing.step)
+            | {kind: self._unless_replaying(step) for kind, step in self.ring.handlers().items()}
         )
+
+    def _unless_replaying(self, step: Callable[[NodeId, Any], None]) -> Callable[[NodeId, Any], None]:
+        return lambda source, message: None if self._owed else step(source, message)
 
     def _reserve(self) -> None:
         """Have the next block of dots made durable, if it is time."""
@@ -255,8 +265,11 @@ class Objects:
 
     def submit(self, request: Request, deadline: Instant, on_outcome: OnOutcome) -> None:
         """Serve a client's request; `on_outcome` is called once, not long after `deadline`."""
-        id_, effects = self.coordinators.submit(request, deadline, self._host.now())
+        now = self._host.now()
+        id_, effects = self.coordinators.submit(request, deadline, now)
         self._waiting[id_] = on_outcome
+        if isinstance(request, Get):
+            self._reading[id_] = now
         self._coordinating.carry_out(effects)
         self._reserve()
 
@@ -282,6 +295,10 @@ class Objects:
 
     def answered(self, answered: Answered) -> None:
         """The outcome of a request of this node's clients."""
+        began = self._reading.pop(answered.id, None)
+        if began is not None:
+            now = self._host.now()
+            self.ring.pace.observe(now - began, now)
         on_outcome = self._waiting.pop(answered.id, None)
         if on_outcome is not None:
             on_outcome(answered.outcome)
@@ -309,39 +326,40 @@ class Objects:
         self, bucket: Name, settings: BucketSettings | None, deadline: Instant, on_done: Callable[[str | None], None]
     ) -> None:
         """See `api.objects.backend.ObjectBackend`."""
-        self._change(lambda config: with_bucket(config, bucket, settings), deadline, on_done)
+        self.change(lambda config: with_bucket(config, bucket, settings), deadline, _as_text(on_done))
 
     def make_type(
         self, type_: bytes, settings: BucketSettings, deadline: Instant, on_done: Callable[[str | None], None]
     ) -> None:
         """See `api.objects.backend.ObjectBackend`."""
-        self._change(lambda config: with_type(config, type_, settings), deadline, on_done)
+        self.change(lambda config: with_type(config, type_, settings), deadline, _as_text(on_done))
 
-    def _change(
+    def change(
         self,
         change: Callable[[ObjectConfig], ObjectConfig],
         deadline: Instant,
-        on_done: Callable[[str | None], None],
+        on_done: Callable[[GrammeError | None], None],
     ) -> None:
-        """Commit the next configuration in the catalog; begin again with the newest where somebody was faster. Raises
+        """Commit the next configuration in the catalog; begin again with the newest where somebody was faster.
+        `on_done` hears None, or Stalled where the catalog takes nothing now, or InvalidInput of a later attempt. Raises
         InvalidInput where the change itself is at fault."""
         encoded = encode_config(change(self._heard))
 
         def answered(reply: Any) -> None:
             if not isinstance(reply, ObjectsSet):
-                on_done("the catalog cannot be reached: settings of buckets cannot be changed now")
+                on_done(Stalled("the catalog cannot be reached: ring and buckets cannot be changed now"))
                 return
             if reply.config:
                 self.configure(reply.config)
             if reply.config == encoded:
                 self._when_in_effect(lambda: on_done(None))
             elif self._host.now() >= deadline:
-                on_done("the configuration is being changed by others")
+                on_done(Stalled("the configuration is being changed by others"))
             else:
                 try:
-                    self._change(change, deadline, on_done)
+                    self.change(change, deadline, on_done)
                 except InvalidInput as error:
-                    on_done(str(error))
+                    on_done(error)
 
         self._catalog(SetObjects(encoded), deadline, answered)
 
@@ -360,6 +378,8 @@ class Objects:
 
     def _take_effect(self, config: ObjectConfig) -> None:
         self.config = config
+        if not self._owed:
+            self.ring.configured()
         waiting, self._settling = self._settling, []
         for version, done in waiting:
             if version <= config.version:
@@ -382,6 +402,7 @@ class Objects:
             "ready": self.ready,
             "ring_version": self.config.ring.version,
             "partitions": self.config.ring.partitions,
+            "ring": self.ring.view(),
             "waiting": self.waiting,
             "forwarded": self.coordinators.forwarded,
             "hinted": self.coordinators.hinted,
@@ -422,6 +443,10 @@ def _shared(me: NodeId, config: ObjectConfig) -> dict[NodeId, list[Section]]:
                     if peer != me:
                         shared.setdefault(peer, []).append(Section(partition, n))
     return shared
+
+
+def _as_text(on_done: Callable[[str | None], None]) -> Callable[[GrammeError | None], None]:
+    return lambda failure: on_done(None if failure is None else str(failure))
 
 
 def _nothing() -> None:

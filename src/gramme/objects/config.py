@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from gramme.kernel.errors import Corruption, InvalidInput
+from gramme.kernel.ids import NodeId
 from gramme.objects.merge_types import KINDS, Kind
 from gramme.objects.quorums import MAX_N, Count, resolve
 from gramme.objects.state import DEFAULT_TYPE, Name
@@ -70,12 +71,19 @@ def check_settings(settings: BucketSettings) -> None:
 
 
 class ObjectConfig(msgspec.Struct, frozen=True):
-    """One version of all of it. `types` by name, `buckets` by `Name.place`."""
+    """One version of all of it. `types` by name, `buckets` by `Name.place`.
+
+    While the ring changes there is an `other` one beside it, which is written too (`gramme.objects.ring_phases`).
+    `joining` and `leaving` are staged: nothing follows from them until a plan is committed.
+    """
 
     version: int
     ring: Ring
     types: dict[bytes, BucketSettings] = {}
     buckets: dict[bytes, BucketSettings] = {}
+    other: Ring | None = None
+    joining: tuple[NodeId, ...] = ()
+    leaving: tuple[NodeId, ...] = ()
 
     def knows(self, type_: bytes) -> bool:
         """Whether there is such a bucket type."""
@@ -131,13 +139,6 @@ def with_type(config: ObjectConfig, type_: bytes, settings: BucketSettings) -> O
     former = () if settings.n == DEFAULT_N else (DEFAULT_N,)
     made = msgspec.structs.replace(settings, former_n=former)
     return msgspec.structs.replace(config, version=config.version + 1, types={**config.types, type_: made})
-
-
-def with_ring(config: ObjectConfig, ring: Ring) -> ObjectConfig:
-    """The next version, with the next ring. Raises InvalidInput if the plan was made for another ring than this one."""
-    if ring.version != config.ring.version + 1:
-        raise InvalidInput(f"the plan is for ring {ring.version}, the ring is at {config.ring.version}")
-    return msgspec.structs.replace(config, version=config.version + 1, ring=ring)
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

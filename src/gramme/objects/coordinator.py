@@ -41,6 +41,7 @@ from gramme.objects.messages import (
 from gramme.objects.quorums import ReadQuorum
 from gramme.objects.reading import ReadCore
 from gramme.objects.replica import ObjectReplica
+from gramme.objects.ring_phases import written_too
 from gramme.objects.state import Name, State, decode_state, encode_state, joined, seen
 from gramme.objects.versions import NOTHING, Dot, truncated, without_context, write
 from gramme.objects.writing import Target, Unsatisfied, WriteCore
@@ -54,6 +55,11 @@ LINGER_NS: Final = SECOND
 
 MOST_CALLS: Final = 10_000
 _BUSY: Final = Busy("too many requests are waiting")
+
+
+def _alone() -> Ring | None:
+    """No ring beside."""
+    return None
 
 
 class Answered(NamedTuple):
@@ -112,11 +118,14 @@ class Coordinators:
         reachable: Callable[[NodeId], bool],
         wall: Callable[[], Timestamp],
         rng: Randomness,
+        beside: Callable[[], Ring | None] = _alone,
     ) -> None:
+        """`ring` is read and written; while it changes, the one `beside` it is written too."""
         self._me = me
         self._replica = replica
         self._dots = dots
         self._ring = ring
+        self._ring_beside = beside
         self._guess = reachable
         self._wall = wall
         self._calls: dict[int, _Call] = {}
@@ -247,8 +256,12 @@ class Coordinators:
         if not self._dots.ready:
             self._answer(call, Busy("this node cannot number writes yet"), out)
             return
+        preference, beside = self._me_first(call), self._beside(call)
+        if beside:
+            extra = [node for node in beside if node != self._me and node not in call.primaries]
+            preference = tuple(node for node in preference if node not in extra)
         core = WriteCore(
-            request.quorum, self._me_first(call), lambda node: node not in call.tried and self._reachable(node)
+            request.quorum, preference, lambda node: node not in call.tried and self._reachable(node), beside
         )
         targets = core.begin()
         mine = next((target for target in targets if target.node == self._me), None)
@@ -290,6 +303,14 @@ class Coordinators:
         n = call.request.quorum.n
         others = tuple(node for node in call.preference[n:] if node != self._me)
         return (*call.preference[:n], self._me, *others)
+
+    def _beside(self, call: _Call) -> tuple[NodeId, ...]:
+        """Who has to have a write besides: the primaries of the ring to be, or of the one that was."""
+        ring = self._ring_beside()
+        if ring is None:
+            return ()
+        n = call.request.quorum.n
+        return written_too(ring, self._replica.store.place(call.name).section.partition, n)
 
     def _known(self, name: Name, mine: Target) -> State | None:
         store = self._replica.store
@@ -347,9 +368,7 @@ class Coordinators:
 
     def _settle_write(self, call: _Call, core: WriteCore, now: Instant, out: Effects) -> None:
         if not call.answered and core.enough():
-            assert call.state is not None
-            missing = core.response()
-            self._answer(call, Stored(encode_state(call.state)) if missing is None else _unmet(missing), out)
+            self._answer(call, _written(call, core), out)
             call.deadline = Instant(now + LINGER_NS)
         if call.answered and not call.asked:
             self._finish_write(call, core, out)
@@ -486,11 +505,15 @@ def _got(core: ReadCore) -> Outcome:
     return Got(None if answer.state is None else encode_state(answer.state), answer.fastest)
 
 
+def _written(call: _Call, core: WriteCore) -> Outcome:
+    assert call.state is not None
+    missing = core.response()
+    return Stored(encode_state(call.state)) if missing is None else _unmet(missing)
+
+
 def _late(call: _Call, core: ReadCore | WriteCore | None) -> Outcome:
     if isinstance(core, WriteCore):
-        missing = core.response()
-        assert missing is not None
-        return _unmet(missing)
+        return _written(call, core)
     if isinstance(core, ReadCore) and isinstance(call.request, Get):
         return _got(core)
     assert isinstance(call.request, Put)

@@ -12,6 +12,7 @@ from gramme.objects.merge_types import Kind, Operation
 from gramme.objects.quorums import ReadQuorum, WriteQuorum
 from gramme.objects.state import Name
 from gramme.objects.store import Section
+from gramme.objects.transfer_messages import RING_MESSAGES, TRANSFER_MESSAGES
 from gramme.objects.versions import NO_VECTOR, Value, Vector
 
 
@@ -231,4 +232,7 @@ LISTING_MESSAGES = (ListNames, NamesListed)
 COORDINATOR_MESSAGES = (Coordinate, Coordinated, Fetch, Fetched, Keep, Kept, NotKept)
 HANDOFF_MESSAGES = (HandOff, HandedOff)
 BACKGROUND_MESSAGES = (CompareRoots, RootsDiffer, CompareLeaves, LeavesDiffer, CompareBucket, Exchange)
-MESSAGES = (*COORDINATOR_MESSAGES, *HANDOFF_MESSAGES, *BACKGROUND_MESSAGES, *LISTING_MESSAGES)
+MESSAGES = (
+    *COORDINATOR_MESSAGES, *HANDOFF_MESSAGES, *BACKGROUND_MESSAGES, *LISTING_MESSAGES, *TRANSFER_MESSAGES,
+    *RING_MESSAGES,
+)  # fmt: skip

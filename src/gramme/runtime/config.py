@@ -37,6 +37,8 @@ _BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "eventual_read_max_lag_ms": (0, 3_600_000),
     "expiry_period_ms": (100, 3_600_000),
     "expiry_rows_per_s": (100, 1_000_000),
+    "objects_weight": (1, 1_000),
+    "objects_read_p99_ms": (0, 60_000),
     "control_plane_delay_ms": (0, 600_000),
     "gossip_interval_ms": (10, 60_000),
     "ping_timeout_ms": (10, 60_000),
@@ -111,6 +113,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     eventual_read_max_lag_ms: int = 1_000
     expiry_period_ms: int = 60_000
     expiry_rows_per_s: int = 5_000
+    objects_weight: int = 1
+    objects_read_p99_ms: int = 50
     control_plane_delay_ms: int = 0
     gossip_interval_ms: int = 1_000
     ping_timeout_ms: int = 500

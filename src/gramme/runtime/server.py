@@ -307,6 +307,8 @@ def node_settings(settings: Settings, boot: BootId) -> NodeSettings:
         free_space_reserve_bytes=settings.free_space_reserve_bytes,
         retain_log_bytes=settings.retain_log_bytes,
         request_limit=settings.max_queued_requests,
+        objects_weight=settings.objects_weight,
+        objects_read_p99_ns=settings.objects_read_p99_ms * MILLISECOND,
     )
 
 
