@@ -87,6 +87,32 @@ def test_what_clients_ask_first(url: str) -> None:
     assert (ping.status, ping.body) == (200, b"OK")
     assert call(url, "GET", "/stats").json["riak_kv_version"]
     assert call(url, "GET", "/nothing/here").status == 404
+    for path in ("/", "/ping", "/stats", "/ring", "/buckets"):
+        refused = call(url, "DELETE", path)
+        assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_who_keeps_a_key_is_shown_as_riak_does(three: Cluster) -> None:
+    for path in ("/buckets/b/keys/k", "/types/default/buckets/b/keys/k"):
+        listed = call(three.objects_url(1), "GET", f"{path}/preflist").json["preflist"]
+        assert sorted(each["node"] for each in listed) == ["0", "1", "2"]
+        assert {(each["partition"], each["primary"]) for each in listed} == {(listed[0]["partition"], True)}
+    assert call(three.objects_url(1), "PUT", "/buckets/b/keys/k/preflist", b"x", TEXT).status == 404
+
+
+def test_a_counter_on_its_own_needs_siblings(url: str) -> None:
+    bucket = Bucket(url, "no-siblings")
+    assert bucket.set_props(allow_mult=False).status == 204
+    refused = call(url, "POST", f"{bucket.path}/counters/k", b"1")
+    assert (refused.status, refused.body) == (409, b"Counters require bucket property 'allow_mult=true'\n")
+    assert call(url, "GET", f"{bucket.path}/counters/k").status == 404
+
+
+def test_rw_of_old_clients_is_not_dropped_silently(url: str) -> None:
+    bucket = Bucket(url, "rw")
+    assert bucket.set_props(rw="one").status == 400
+    assert bucket.set_props(**{**bucket.props(), "w": "one", "rw": "one"}).status == 204
+    assert bucket.props()["rw"] == "one"
 
 
 def test_an_object_comes_back_with_its_type_and_metadata(url: str) -> None:

@@ -1,4 +1,4 @@
-"""Programs written for DynamoDB, unmodified, each in its own process against a real server.
+"""Programs written for DynamoDB, and Riak's own client, unmodified, each in its own process against a real server.
 
 Each program creates its table, works with it, checks what it reads and prints `ok`.
 """
@@ -41,6 +41,12 @@ def _run(gramme: Server, command: list[str], **variables: str) -> None:
 @pytest.mark.parametrize("program", ["with_aiobotocore.py", "with_pynamodb.py"])
 def test_python(gramme: Server, program: str) -> None:
     _run(gramme, [str(_CLIENTS / "bin" / "python"), str(_HERE / program)])
+
+
+@pytest.mark.skipif(not list(_CLIENTS.glob("lib/python*/site-packages/riak")), reason="it needs Python 3.11")
+def test_riak(gramme: Server) -> None:
+    program = str(_HERE / "with_riak_client.py")
+    _run(gramme, [str(_CLIENTS / "bin" / "python"), program], OBJECTS_ENDPOINT=gramme.objects_url)
 
 
 @pytest.mark.parametrize("program", ["with_sdk_v3.cjs", "with_toolbox.cjs", "with_electrodb.cjs"])

@@ -167,8 +167,12 @@ class Datatypes:
             case "GET" | "HEAD":
                 self._read(exchange, self._show_number)
             case "PUT" | "POST":
-                if self._backend.config.settings(exchange.name).datatype not in (None, "counter"):
+                settings = self._backend.config.settings(exchange.name)
+                if settings.datatype not in (None, "counter"):
                     raise InvalidInput("the bucket's type is another than counter")
+                if not settings.allow_mult or settings.last_write_wins:
+                    exchange.respond(answers.text(409, "Counters require bucket property 'allow_mult=true'"))
+                    return
                 amount = _number(exchange.request.body.strip())
                 self._change(exchange, "counter", Increment(amount), self._counted)
             case _:

@@ -74,6 +74,8 @@ def changed(settings: BucketSettings, given: dict[str, Any]) -> BucketSettings:
         elif name not in _SHOWN_ONLY:
             raise InvalidInput(f"the property {name[:80]} is not supported")
     after = msgspec.structs.replace(settings, **changes)
+    if "rw" in given and _count("rw", given["rw"]) != after.w:
+        raise InvalidInput("rw, of old clients, is what w is: set w")
     check_settings(after)
     return after
 

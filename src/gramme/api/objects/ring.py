@@ -42,9 +42,6 @@ class RingApi:
     def show(self, exchange: Exchange) -> None:
         """The ring as this node knows it; 304 where the client has just that. The tag covers addresses too: they change
         without the ring."""
-        if exchange.request.method not in ("GET", "HEAD"):
-            exchange.respond(answers.text(405, "method not allowed", [(b"Allow", b"GET, HEAD")]))
-            return
         body = self._document()
         tag = b'"%d.%08x"' % (self._backend.config.ring.version, crc32(body))
         if exchange.request.headers.get(b"if-none-match") == tag:
@@ -62,6 +59,14 @@ class RingApi:
         return _encode(
             {"version": ring.version, "hash": "md5", "n_val": DEFAULTS.n, "owners": ring.owners, "nodes": nodes}
         )
+
+    def preference(self, exchange: Exchange) -> None:
+        """Who keeps the key, in the order of its preference list, as Riak shows it."""
+        ring, name = self._backend.config.ring, exchange.name
+        partition = ring.partition_of(position_of(name.place, name.key))
+        keepers = _primaries(ring, name, self._backend.config.settings(name).n)
+        shown = [{"partition": partition, "node": str(node), "primary": True} for node in keepers]
+        exchange.respond(answers.json(200, _encode({"preflist": shown})))
 
     def stamp(self, response: HttpResponse) -> None:
         """Say which ring this node works with."""

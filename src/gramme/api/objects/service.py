@@ -38,8 +38,10 @@ _ANSWER_FLAGS: Final = ("returnbody", "returnvalue", "include_context")
 _RESOURCES: Final = {
     "riak_kv_wm_bucket_type": "/types", "riak_kv_wm_buckets": "/buckets", "riak_kv_wm_counter": "/buckets",
     "riak_kv_wm_crdt": "/types", "riak_kv_wm_keylist": "/buckets", "riak_kv_wm_object": "/buckets",
-    "riak_kv_wm_ping": "/ping", "riak_kv_wm_props": "/buckets", "riak_kv_wm_stats": "/stats",
+    "riak_kv_wm_ping": "/ping", "riak_kv_wm_preflist": "/buckets", "riak_kv_wm_props": "/buckets",
+    "riak_kv_wm_stats": "/stats",
 }  # fmt: skip
+_READ_ONLY: Final = (b"", b"ping", b"stats", b"ring", b"buckets")
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -93,6 +95,9 @@ class ObjectsApi:
             if not self._backend.config.knows(type_):
                 respond(answers.unknown_type(type_))
                 return
+        if len(parts) == 1 and parts[0] in _READ_ONLY and request.method not in ("GET", "HEAD"):
+            respond(answers.text(405, "method not allowed", [(b"Allow", b"GET, HEAD")]))
+            return
         match parts:
             case [b""]:
                 respond(answers.json(200, _encode(_RESOURCES)))
@@ -110,6 +115,8 @@ class ObjectsApi:
                 self._put(self._exchange(request, respond, query, Name(type_, bucket, self._draw_key())), made=True)
             case [b"buckets", bucket, b"keys", key] if key:
                 self._object(self._exchange(request, respond, query, Name(type_, bucket, key)))
+            case [b"buckets", bucket, b"keys", key, b"preflist"] if key and request.method in ("GET", "HEAD"):
+                self._ring.preference(self._exchange(request, respond, query, Name(type_, bucket, key)))
             case [b"buckets", bucket] if bucket and query.get("keys") is not None:
                 self._list(self._exchange(request, respond, query, Name(type_, bucket, b"")), "keys")
             case [b"buckets", bucket, b"props"]:
