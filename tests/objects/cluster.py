@@ -25,15 +25,25 @@ from gramme.objects.config import FOUNDED_VERSION, ObjectConfig, decode_config, 
 from gramme.objects.coordinator import Answered, Coordinators
 from gramme.objects.dots import BLOCK, DotSource
 from gramme.objects.handoff import HintedHandoff
-from gramme.objects.messages import BACKGROUND_MESSAGES, HANDOFF_MESSAGES, MESSAGES, Listed, Outcome, Request
+from gramme.objects.messages import (
+    BACKGROUND_MESSAGES,
+    HANDOFF_MESSAGES,
+    MESSAGES,
+    REAPING_MESSAGES,
+    Listed,
+    Outcome,
+    Request,
+)
 from gramme.objects.pace import Pace
+from gramme.objects.reaping import Reaper, View
 from gramme.objects.replica import Configured, ObjectReplica, decode_entry, object_record
 from gramme.objects.ring_change import Advance, Newer, RingChange
 from gramme.objects.ring_phases import advanced, next_version, with_change
-from gramme.objects.state import Name, State
+from gramme.objects.state import Name, State, decode_state
 from gramme.objects.store import Keeping, ObjectStore, Section
 from gramme.objects.transfer import Transfers
 from gramme.objects.transfer_messages import TRANSFER_MESSAGES, ConfigurationIs, RingReport
+from gramme.objects.versions import Versions
 from gramme.placement.ring import Ring, founded, planned
 from gramme.placement.zones import NodePlace
 from gramme.storage.engine.memory import MemoryEngine
@@ -43,6 +53,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _message: Any = reduce(or_, MESSAGES)
 _decode = msgspec.msgpack.Decoder(_message).decode
 _FSYNC_NS = MILLISECOND
+AGE_NS = 5 * SECOND
+"""Of deletions that are buried, between two agreements, and of values past their time that are swept."""
 
 
 class Machine:
@@ -66,7 +78,7 @@ class Machine:
         self.engine = MemoryEngine(lambda done: done())
         store = ObjectStore(self.engine, PARTITIONS, self._keeping)
         self.dots = DotSource(self.node, BLOCK * (self.starts - 1), clean)
-        self.replica = ObjectReplica(self.node, store, self.dots, lambda: self.full)
+        self.replica = ObjectReplica(self.node, store, self.dots, lambda: self.full, lambda: Timestamp(self.cluster.now - AGE_NS))
         entries = [decode_entry(body) for body in self.log]
         self.replica.replay(entries)
         heard = [decode_config(entry.config) for entry in entries if isinstance(entry, Configured)]
@@ -76,14 +88,18 @@ class Machine:
         self.dots.reserved(end)
         self.coordinators = Coordinators(
             self.node, self.replica, self.dots, lambda: self.config.ring, self._reachable,
-            lambda: Timestamp(self.cluster.now), Random(self.node), lambda: self.config.other,
+            lambda: Timestamp(self.cluster.now), Random(self.node + 1000 * self.starts), lambda: self.config.other,
         )  # fmt: skip
-        self.handoff = HintedHandoff(self.replica, self._reachable, Random(self.node))
+        self.handoff = HintedHandoff(self.replica, self._reachable, Random(self.node + 1000 * self.starts))
         self.anti_entropy = AntiEntropy(self.replica, self._shared, self._reachable)
+        self.reaper = Reaper(
+            self.node, self.replica, self._view, self._reachable, self.coordinators.names,
+            lambda: Timestamp(self.cluster.now), Random(self.node + 1000 * self.starts), AGE_NS,
+        )  # fmt: skip
         peers = [NodeId(node) for node in range(self.cluster.size) if node != self.node]
         self.change = RingChange(self.node, peers, lambda: self.config, self._reachable)
         self.transfers = Transfers(
-            self.node, self.replica, lambda: self.config, self.change.known, self._reachable, Pace(0), Random(self.node)
+            self.node, self.replica, lambda: self.config, self.change.known, self._reachable, Pace(0), Random(self.node + 1000 * self.starts)
         )
         self.change.transfers = self.transfers
 
@@ -94,6 +110,10 @@ class Machine:
             self.transfers.wake()
             self.change.wake()
             self.execute(Effects(records=[object_record(Configured(encode_config(config)))]))
+
+    def _view(self) -> View:
+        nodes = [machine.node for machine in self.cluster.machines]
+        return View(self.config.version, self.config.ring, nodes, self.config.other is not None)
 
     def _shared(self) -> dict[NodeId, list[Section]]:
         ring, shared = self.config.ring, dict[NodeId, list[Section]]()
@@ -155,6 +175,8 @@ class Machine:
             return self.change
         if isinstance(message, TRANSFER_MESSAGES):
             return self.transfers
+        if isinstance(message, REAPING_MESSAGES):
+            return self.reaper
         return self.anti_entropy if isinstance(message, BACKGROUND_MESSAGES) else self.coordinators
 
     @property
@@ -162,7 +184,8 @@ class Machine:
         if not self.cluster.background:
             return (self.coordinators,)
         comparing = (self.anti_entropy,) if self.compares else ()
-        return (self.coordinators, self.handoff, *comparing, self.change, self.transfers)
+        reaping = (self.reaper,) if self.cluster.reaping else ()
+        return (self.coordinators, self.handoff, *comparing, *reaping, self.change, self.transfers)
 
     def write_here(self, name: Name, state: State) -> None:
         """Have this node alone keep `state`, whoever should."""
@@ -185,6 +208,7 @@ class Cluster:
         self.rng = Random(seed)
         self.loss = loss
         self.background = background  # hinted handoff and anti-entropy
+        self.reaping = False
         self.cut: set[tuple[NodeId, NodeId]] = set()
         self.buffered: tuple[bytes, ...] = ()  # names of buckets
         self.swallowed: Callable[[NodeId, Any], bool] = lambda _target, _message: False
@@ -279,6 +303,20 @@ class Cluster:
     def primaries(self, name: Name, n: int = 3) -> Sequence[NodeId]:
         place = self.machines[0].replica.store.place(name)
         return self.ring.preference_list(place.section.partition, n)[:n]
+
+    @property
+    def wall(self) -> Timestamp:
+        """What every node's clock says."""
+        return Timestamp(self.now)
+
+    def decoded(self, state: bytes) -> State:
+        """As it is in an answer."""
+        return decode_state(state)
+
+    def texts(self, state: State) -> list[str]:
+        """The values of an opaque object."""
+        assert isinstance(state, Versions)
+        return [sibling.value.body.decode() for sibling in state.siblings if not sibling.value.deleted]
 
     def known(self, name: Name) -> list[State | None]:
         """What each node has of its own."""

@@ -10,10 +10,12 @@ from typing import Any
 from tests.patched import patched
 
 from gramme.kernel.ids import NO_NODE, NodeId
+from gramme.node.objects import Objects
 from gramme.objects import anti_entropy, merge_types, merkle, state, store, versions
 from gramme.objects.dots import DotSource
 from gramme.objects.merge_types import Counter, Set
 from gramme.objects.merkle import Tree
+from gramme.objects.reaping import View
 from gramme.objects.replica import Joined, ObjectReplica
 from gramme.objects.store import ObjectStore
 from gramme.objects.versions import Actor, Dot, Versions, make_actor
@@ -113,6 +115,27 @@ def leave_the_tree_behind() -> AbstractContextManager[None]:
         return self.buckets.get(bucket, 0) if before else original(self, bucket, before, after)
 
     return patched(Tree, "change", lazy)
+
+
+def reap_before_all_have_confirmed() -> AbstractContextManager[None]:
+    """Who buries or forgets a deletion asks nobody but itself."""
+    original = Objects._view
+
+    def alone(self: Objects) -> View:
+        return original(self)._replace(members=(self.me,))
+
+    return patched(Objects, "_view", alone)
+
+
+def reap_without_those_who_are_away() -> AbstractContextManager[None]:
+    """Who buries or forgets a deletion asks only the nodes that it can reach."""
+    original = Objects._view
+
+    def near(self: Objects) -> View:
+        view = original(self)
+        return view._replace(members=[node for node in view.members if node == self.me or self._reachable(node)])
+
+    return patched(Objects, "_view", near)
 
 
 def replace_by_arrival() -> AbstractContextManager[None]:

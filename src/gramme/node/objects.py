@@ -17,7 +17,7 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.errors import GrammeError, InvalidInput, Stalled
 from gramme.kernel.ids import ClusterId, Lsn, NodeId
 from gramme.kernel.record import Record, RecordKind
-from gramme.kernel.time import MILLISECOND, Instant
+from gramme.kernel.time import MILLISECOND, Instant, Timestamp
 from gramme.node.catalog_commands import ObjectsSet, SetObjects
 from gramme.node.deadline import DeadlineTimer
 from gramme.node.driver import Machine
@@ -36,6 +36,7 @@ from gramme.objects.config import (
 )
 from gramme.objects.coordinator import Answered, Coordinators
 from gramme.objects.dots import DotSource
+from gramme.objects.expiry import GRACE_NS
 from gramme.objects.handoff import HintedHandoff
 from gramme.objects.listing import Listing
 from gramme.objects.messages import (
@@ -44,8 +45,10 @@ from gramme.objects.messages import (
     HANDOFF_MESSAGES,
     LISTING_MESSAGES,
     Get,
+    REAPING_MESSAGES,
     Request,
 )
+from gramme.objects.reaping import Reaper, View
 from gramme.objects.replica import (
     Configured,
     ObjectEntry,
@@ -122,8 +125,8 @@ class Objects:
         addresses: Callable[[], Mapping[NodeId, str]],
     ) -> None:
         self._host = host
-        self._settings = settings
         self._on = settings.objects
+        self._settings = settings
         self._catalog = catalog
         self._cluster_key = blake2b(cluster, person=b"contexts").digest()
         self.me = settings.me
@@ -160,7 +163,7 @@ class Objects:
                 reserved = entry
         self.store = ObjectStore(self._host.ports.engine, self.config.ring.partitions, self._keeping)
         self.dots = DotSource(self.me, reserved.end, clean, reserved.trusted_from)
-        self.replica = ObjectReplica(self.me, self.store, self.dots, self._full)
+        self.replica = ObjectReplica(self.me, self.store, self.dots, self._full, self._over)
         self._owed = deque(entries)
         rng = self._host.ports.rng
         self.coordinators = Coordinators(
@@ -169,11 +172,17 @@ class Objects:
         )  # fmt: skip
         self.handoff = HintedHandoff(self.replica, self._reachable, rng)
         self.anti_entropy = AntiEntropy(self.replica, self._shared_sections, self._reachable)
-        self.listing = Listing(self.store, self._walk, rng)
+        wall = self._host.ports.clock.timestamp
+        self.reaper = Reaper(
+            self.me, self.replica, self._view, self._reachable, self.coordinators.names, wall, rng,
+            self._settings.tombstone_age_ns,
+        )  # fmt: skip
+        self.listing = Listing(self.store, self._walk, rng, wall)
         self._coordinating = _Owner(self._host, self.coordinators, self)
         self._listing = _Owner(self._host, self.listing, self)
         self._handing_off = _Owner(self._host, self.handoff, self)
         self._comparing = _Owner(self._host, self.anti_entropy, self)
+        self._reaping = _Owner(self._host, self.reaper, self)
         self.ring = ObjectRing(self._host, self._settings, self, self._reachable)
         self._replay()
 
@@ -206,6 +215,7 @@ class Objects:
         self._handing_off.carry_out(Effects())
         self._comparing.carry_out(Effects())
         self.ring.start()
+        self._reaping.carry_out(Effects())
 
     def handlers(self) -> dict[type, Callable[[NodeId, Any], None]]:
         """Who takes which message."""
@@ -215,6 +225,7 @@ class Objects:
             dict.fromkeys(COORDINATOR_MESSAGES, self._coordinating.step)
             | dict.fromkeys(HANDOFF_MESSAGES, self._handing_off.step)
             | dict.fromkeys(BACKGROUND_MESSAGES, self._comparing.step)
+            | dict.fromkeys(REAPING_MESSAGES, self._reaping.step)
             | dict.fromkeys(LISTING_MESSAGES, self._listing.step)
             | {kind: self._unless_replaying(step) for kind, step in self.ring.handlers().items()}
         )
@@ -417,7 +428,24 @@ class Objects:
             "exchange_rounds": self.anti_entropy.rounds,
             "exchanged_states": self.anti_entropy.states_sent,
             "exchanged_bytes": self.anti_entropy.bytes_sent,
+            "swept": self.reaper.swept,
+            "expired": self.replica.lapsed,
+            "deletions_waiting": self.reaper.waiting,
+            "deletions_buried": self.reaper.buried,
+            "deletions_forgotten": self.reaper.forgotten,
+            "deletions_disagreed": self.reaper.disagreed,
         }
+
+    def _over(self) -> Timestamp:
+        """What expired before this has expired by everybody's clock."""
+        grace = min(GRACE_NS, self._settings.tombstone_age_ns)
+        return Timestamp(self._host.ports.clock.timestamp() - grace)
+
+    def _view(self) -> View:
+        """Whoever may hold anything of an object: founders, and those that the ring names."""
+        ring = self.config.ring
+        nodes = [*(member.node for member in self._settings.members), *(place.node for place in ring.members)]
+        return View(self.config.version, ring, tuple(dict.fromkeys(nodes)), self.config.other is not None)
 
     def _full(self) -> bool:
         return self.low_space or self._host.log.full

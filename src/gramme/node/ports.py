@@ -70,6 +70,7 @@ class NodeSettings:
     objects: bool = True  # whether the node keeps objects beside tables; simulated runs of tables alone do not
     objects_weight: int = 1  # share of the ring beside others', from the next plan on
     objects_read_p99_ns: int = 50 * MILLISECOND  # of reads, above which transfers slow down; 0: they never do
+    tombstone_age_ns: int = 3_600 * SECOND  # `objects.reaping`: longer than any request may take
     stream_retention_ns: int = RETENTION_S * SECOND
     transaction_limit: int = 1_000  # that a node coordinates at a time
     balance_ns: int = 5 * SECOND  # between two offers of groups to a node that leads fewer

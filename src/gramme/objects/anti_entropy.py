@@ -27,7 +27,7 @@ from gramme.objects.messages import (
     RootsDiffer,
 )
 from gramme.objects.replica import ObjectReplica
-from gramme.objects.state import Name, decode_state, encode_name, encode_state
+from gramme.objects.state import Name, decode_state, encode_name, encode_state, is_bare
 from gramme.objects.store import Place, Section
 
 ROUND_NS: Final = SECOND
@@ -103,9 +103,12 @@ class AntiEntropy:
                 out.sends.append((source, LeavesDiffer(section, buckets[:_BUCKETS])))
             case LeavesDiffer(section, buckets):
                 for bucket in buckets:
-                    store.check_bucket(Place(section, bucket))
-                    known = store.of_bucket(Place(section, bucket))
-                    items = [(name, pack_hash(item_hash(encode_name(name), state))) for name, state in known]
+                    known = self._checked(Place(section, bucket), out).items()
+                    items = [
+                        (name, pack_hash(item_hash(encode_name(name), state)))
+                        for name, state in known
+                        if not is_bare(state)
+                    ]
                     out.sends.append((source, CompareBucket(section, bucket, items)))
             case CompareBucket(section, bucket, items):
                 self._compare_bucket(source, Place(section, bucket), items, out)
@@ -122,14 +125,25 @@ class AntiEntropy:
             out.sends.append((source, RootsDiffer(section, pack(tree.branches()))))
 
     def _compare_bucket(self, source: NodeId, place: Place, items: Sequence[tuple[Name, bytes]], out: Effects) -> None:
-        store = self._replica.store
-        store.check_bucket(place)
         theirs = {name: unpack_hash(hashed) for name, hashed in items}
-        mine = dict(store.of_bucket(place))
-        differs = [name for name, state in mine.items() if theirs.get(name) != item_hash(encode_name(name), state)]
+        mine = self._checked(place, out)
+        differs = [
+            name
+            for name, state in mine.items()
+            if theirs.get(name) != item_hash(encode_name(name), state) and (name in theirs or not is_bare(state))
+        ]
         lacking = [name for name in theirs if name not in mine]
         wanted = lacking + [name for name in differs if name in theirs]
         self._send_states(source, [(name, mine[name]) for name in differs], wanted, out)
+
+    def _checked(self, place: Place, out: Effects) -> dict[Name, bytes]:
+        """What stands in a bucket: its leaf is right, and no value is left in it whose time is over, so that two
+        replicas of which one has swept it are equal, and it is sent to nobody."""
+        store = self._replica.store
+        for name, stored in list(store.of_bucket(place)):
+            self._replica.lapse(name, decode_state(stored), out)
+        store.check_bucket(place)
+        return dict(store.of_bucket(place))
 
     def _tell(self, source: NodeId, names: Sequence[Name], out: Effects) -> None:
         known = [(name, self._replica.store.get(name)) for name in names]

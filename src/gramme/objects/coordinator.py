@@ -193,6 +193,10 @@ class Coordinators:
                         self._fail_over(call, node, now, out)
         return out
 
+    def names(self) -> dict[Name, None]:
+        """What is being read or written here: states of these may be on their way, and in no row yet."""
+        return {call.name: None for call in self._calls.values()}
+
     def _begin(
         self, request: Request, deadline: Instant, now: Instant, origin: NodeId, origin_id: int, out: Effects
     ) -> int:

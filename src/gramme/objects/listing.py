@@ -13,8 +13,9 @@ from typing import Any, Final
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import NodeId
 from gramme.kernel.ports import Randomness
-from gramme.kernel.time import Instant
+from gramme.kernel.time import Instant, Timestamp
 from gramme.objects.coordinator import Answered
+from gramme.objects.expiry import shown
 from gramme.objects.messages import Listed, ListNames, NamesListed
 from gramme.objects.store import ObjectStore, Section
 from gramme.objects.versions import Versions
@@ -43,8 +44,10 @@ class Listing:
         store: ObjectStore,
         plan: Callable[[], Sequence[tuple[Section, NodeId]] | None],
         rng: Randomness,
+        wall: Callable[[], Timestamp],
     ) -> None:
         self._store = store
+        self._wall = wall
         self._plan = plan
         self._walks: dict[int, _Walk] = {}
         self._next_id = rng.randrange(1 << 48)
@@ -111,7 +114,7 @@ class Listing:
         """Names of one section behind a cursor: of objects that exist, or of buckets that hold any."""
         found: dict[bytes, None] = {}
         for rows, (cursor, name, state) in enumerate(self._store.of_section(message.section, message.after), 1):
-            gone = isinstance(state, Versions) and state.deleted
+            gone = isinstance(state, Versions) and shown(state, self._wall()).deleted
             if name.type == message.bucket_type and not gone and message.bucket in (None, name.bucket):
                 found[name.bucket if message.bucket is None else name.key] = None
             if len(found) == PAGE_NAMES or rows == PAGE_ROWS:

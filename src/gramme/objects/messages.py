@@ -200,6 +200,21 @@ class Exchange(_Wire, tag="ObjExchange", frozen=True):
     wanted: list[Name] = []
 
 
+class AskHeld(_Wire, tag="ObjAskHeld", frozen=True):
+    """What do you hold of these names? With each a digest of the sender's row. `version`: of its configuration."""
+
+    id: int
+    version: int
+    items: list[tuple[Name, bytes]]
+
+
+class Held(_Wire, tag="ObjHeld", frozen=True):
+    """The answer, durable: one `reaping.Holding` for each name."""
+
+    id: int
+    holdings: bytes
+
+
 # --- lists
 
 
@@ -228,11 +243,12 @@ class Listed(_Wire, tag="ObjListed", frozen=True):
     names: list[bytes] | None
 
 
+REAPING_MESSAGES = (AskHeld, Held)
 LISTING_MESSAGES = (ListNames, NamesListed)
 COORDINATOR_MESSAGES = (Coordinate, Coordinated, Fetch, Fetched, Keep, Kept, NotKept)
 HANDOFF_MESSAGES = (HandOff, HandedOff)
 BACKGROUND_MESSAGES = (CompareRoots, RootsDiffer, CompareLeaves, LeavesDiffer, CompareBucket, Exchange)
 MESSAGES = (
-    *COORDINATOR_MESSAGES, *HANDOFF_MESSAGES, *BACKGROUND_MESSAGES, *LISTING_MESSAGES, *TRANSFER_MESSAGES,
-    *RING_MESSAGES,
+    *COORDINATOR_MESSAGES, *HANDOFF_MESSAGES, *BACKGROUND_MESSAGES, *REAPING_MESSAGES, *LISTING_MESSAGES,
+    *TRANSFER_MESSAGES, *RING_MESSAGES,
 )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gramme.kernel.ids import NO_NODE, NodeId
 from gramme.objects.quorums import ReadQuorum
-from gramme.objects.state import State, joined
+from gramme.objects.state import State, is_news, joined
 from gramme.objects.writing import Unsatisfied
 
 
@@ -87,9 +87,7 @@ class ReadCore:
         if newest is None:
             return None, []
         answers = self._answers
-        behind = [
-            node for node in self._primaries if node in answers and joined(answers[node], newest) != answers[node]
-        ]
+        behind = [node for node in self._primaries if node in answers and is_news(answers[node], newest)]
         return newest, behind
 
     def _together(self) -> State | None:

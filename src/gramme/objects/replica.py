@@ -16,7 +16,9 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.errors import Corruption, Stalled
 from gramme.kernel.ids import NO_NODE, Ballot, GroupId, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
+from gramme.kernel.time import Timestamp
 from gramme.objects.dots import DotSource
+from gramme.objects.expiry import without_expired
 from gramme.objects.messages import Fetch, Fetched, HandedOff, HandOff, Keep, Kept, NotKept
 from gramme.objects.state import Name, State, decode_state, encode_state, joined, seen
 from gramme.objects.store import ObjectStore, Section
@@ -44,7 +46,7 @@ class Delivered(_Entry, tag="Delivered", frozen=True):
 
 
 class Reaped(_Entry, tag="Reaped", frozen=True):
-    """The last trace of a deletion is gone from every replica, and from this one."""
+    """Nothing was known of `name` but a bare vector, and now not even that."""
 
     name: Name
 
@@ -97,25 +99,29 @@ MOST_ACTORS: Final = 100_000
 """Of how many hints a node remembers which actor numbers their writes."""
 
 
-def _roomy() -> bool:
-    return False
-
-
 class ObjectReplica:
-    """See the module. `full` says that there is no room for more, on the disk or in the log's queue."""
+    """See the module. `full` says that there is no room for more, on the disk or in the log's queue; `over`: values
+    that expired before this time have expired by everybody's clock."""
 
     def __init__(
-        self, me: NodeId, store: ObjectStore, dots: DotSource, full: Callable[[], bool] = _roomy
-    ) -> None:  # fmt: skip
+        self,
+        me: NodeId,
+        store: ObjectStore,
+        dots: DotSource,
+        full: Callable[[], bool],
+        over: Callable[[], Timestamp],
+    ) -> None:
         self._me = me
         self._dots = dots
         self._full = full
+        self._over = over
         self._own: dict[tuple[NodeId, Name], Actor] = {}
         self.store = store
         self.kept = 0
         self.refused = 0
         self.read = 0
         self.truncated = 0  # vectors of which something was dropped when another was joined to them
+        self.lapsed = 0
 
     def known(self, name: Name) -> State | None:
         """What this node can tell a reader: its own copy, and what it keeps for others."""
@@ -169,8 +175,18 @@ class ObjectReplica:
             self._own.pop((node, name), None)
             out.records.append(object_record(Delivered(node, name, encode_state(state))))
 
+    def lapse(self, name: Name, state: State, out: Effects) -> None:
+        """Of values in `state`, this node's row, whose time is over, keep no more than a deletion."""
+        left = without_expired(state, self._over())
+        if left is not state:
+            try:
+                self.keep(name, left, NO_NODE, out)
+            except Stalled:
+                return  # the next sweep
+            self.lapsed += 1
+
     def reap(self, name: Name, out: Effects) -> None:
-        """Every replica has confirmed the same deletion: forget it."""
+        """Nobody knows more of `name` than a bare vector (`gramme.objects.reaping`): forget it."""
         self.store.reap(name)
         out.records.append(object_record(Reaped(name)))
 

@@ -82,6 +82,14 @@ def joined(one: State | None, other: State, last_write_wins: bool = False) -> St
     return last_write(other) if last_write_wins and isinstance(other, Versions) else other
 
 
+def is_news(known: State | None, heard: State) -> bool:
+    """Whether who knows `known` would know more after hearing `heard`. To who knows nothing it is none that nothing is
+    left of the key (`Versions.bare`)."""
+    if known is None and isinstance(heard, Versions) and heard.bare:
+        return False
+    return joined(known, heard) != known
+
+
 class _Stored(msgspec.Struct, frozen=True, array_like=True):
     """One of the two."""
 
@@ -91,16 +99,27 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Stored).decode
+_decode_vector: Final = msgspec.msgpack.Decoder(Vector).decode
+_BARE: Final = b"\0"  # begins no array
 
 
 def encode_state(state: State) -> bytes:
     """As it is stored and sent; equal states encode equally, so hashes may be compared."""
-    return _encode(_Stored(versions=state) if isinstance(state, Versions) else _Stored(typed=state))
+    if isinstance(state, Typed):
+        return _encode(_Stored(typed=state))
+    return _BARE + _encode(state.seen) if state.bare else _encode(_Stored(versions=state))
+
+
+def is_bare(stored: bytes) -> bool:
+    """Whether an encoded state is a vector without values, which nobody need hear of."""
+    return stored[:1] == _BARE
 
 
 def decode_state(stored: bytes) -> State:
     """The inverse of `encode_state`. Raises Corruption."""
     try:
+        if is_bare(stored):
+            return Versions(_decode_vector(stored[1:]))
         both = _decode(stored)
     except msgspec.DecodeError as error:
         raise Corruption(f"an object's state does not decode: {error}") from error

@@ -4,6 +4,9 @@ Owns the layout (extent `OBJECT_EXTENT`; spaces OBJECTS, HINTS, TREES) and the r
 one batch. Whoever changes a row first appends a record of the same content to the node's log: the engine may lose what
 it has not flushed, and a replay joins it again, as often as it likes.
 
+A row whose state is bare (a version vector, no value: `gramme.objects.reaping`) is in no tree: to have it, or to have
+nothing, is the same to everybody but the node itself.
+
 A *section* is (ring partition, n): the objects of one partition whose buckets keep n replicas. All of a section has the
 same replicas, so there is one tree for each. A bucket whose n has changed has objects in two sections until they are
 written again.
@@ -21,7 +24,8 @@ from typing import Final, NamedTuple
 from gramme.kernel.errors import Stalled
 from gramme.kernel.ids import NodeId
 from gramme.objects.merkle import HASH_BYTES, Tree, bucket_of, item_hash, rebuilt
-from gramme.objects.state import Name, State, decode_name, decode_state, encode_name, encode_state, joined
+from gramme.objects.state import Name, State, decode_name, decode_state, encode_name, encode_state, is_bare, joined
+from gramme.objects.versions import Versions
 from gramme.placement.ring import POSITION_BITS, position_of
 from gramme.storage.engine.contract import Batch, Engine
 from gramme.storage.engine.rows import OBJECT_EXTENT, Space, row_prefix
@@ -108,6 +112,8 @@ class ObjectStore:
         """What this node would know after hearing `state`; None if it knows all that already."""
         known = self.get(name)
         merged = joined(known, state, self._keeping(name).last_write_wins)
+        if known is None and isinstance(merged, Versions) and merged.bare:
+            return None  # of nothing, nothing is left
         return None if merged == known else merged
 
     def put(self, name: Name, state: State) -> None:
@@ -118,10 +124,20 @@ class ObjectStore:
             self._write(self._place(name, n), name, None)
 
     def reap(self, name: Name) -> None:
-        """Forget `name` altogether: the last trace of a deletion that every replica has."""
+        """Forget `name` altogether, unless more than a bare vector is known of it (again)."""
+        for place in self._places(name):
+            stored = self._engine.get(_row(place, name))
+            if stored is not None and is_bare(stored):
+                self._write(place, name, None)
+
+    def rows(self, name: Name) -> list[bytes]:
+        """The encoded states that stand here under `name`: more than one where the bucket's n has changed."""
+        found = (self._engine.get(_row(place, name)) for place in self._places(name))
+        return [stored for stored in found if stored is not None]
+
+    def _places(self, name: Name) -> list[Place]:
         keeping = self._keeping(name)
-        for n in (keeping.n, *keeping.former):
-            self._write(self._place(name, n), name, None)
+        return [self._place(name, n) for n in (keeping.n, *keeping.former)]
 
     def _write(self, place: Place, name: Name, after: bytes | None) -> None:
         row = _row(place, name)
@@ -130,8 +146,8 @@ class ObjectStore:
             return
         key = encode_name(name)
         tree = self.tree(place.section)
-        old_hash = 0 if before is None else item_hash(key, before)
-        new_hash = 0 if after is None else item_hash(key, after)
+        old_hash = 0 if before is None or is_bare(before) else item_hash(key, before)
+        new_hash = 0 if after is None or is_bare(after) else item_hash(key, after)
         leaf = tree.buckets.get(place.bucket, 0) ^ old_hash ^ new_hash
         batch = Batch()
         if after is None:
@@ -163,6 +179,14 @@ class ObjectStore:
         start = prefix + after + b"\0" if after else prefix
         for row, stored in self._engine.scan(start, _end(prefix)):
             yield row[len(prefix) :], decode_name(row[len(prefix) + _PART :]), decode_state(stored)
+
+    def all_rows(self, after: bytes = b"") -> Iterator[tuple[bytes, Section, Name, bytes]]:
+        """(cursor, section, name, encoded state) of everything kept here behind the cursor `after`."""
+        start = _OBJECTS + after + b"\0" if after else _OBJECTS
+        for row, stored in self._engine.scan(start, _end(_OBJECTS)):
+            cursor = row[len(_OBJECTS) :]
+            section = Section(int.from_bytes(cursor[:_PART], "big"), cursor[_PART])
+            yield cursor, section, decode_name(cursor[2 * _PART + 1 :]), stored
 
     def of_bucket(self, place: Place) -> Iterator[tuple[Name, bytes]]:
         """(name, encoded state) of each object of one bucket of a section's tree."""
@@ -196,7 +220,8 @@ class ObjectStore:
     def check_bucket(self, place: Place) -> bool:
         """Compare a stored leaf with the rows it speaks of; where they disagree, put it right and say False (row A23: a
         damaged tree never hides a difference for ever)."""
-        items = [(place.bucket, encode_name(name), stored) for name, stored in self.of_bucket(place)]
+        rows = self.of_bucket(place)
+        items = [(place.bucket, encode_name(name), stored) for name, stored in rows if not is_bare(stored)]
         true = rebuilt(items).get(place.bucket, 0)
         tree = self.tree(place.section)
         stored_hash = tree.buckets.get(place.bucket, 0)

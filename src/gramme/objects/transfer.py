@@ -32,7 +32,7 @@ from gramme.objects.pace import Pace
 from gramme.objects.replica import ObjectReplica
 from gramme.objects.ring_phases import Step, owed, spare, step_of
 from gramme.objects.sizes import size_of
-from gramme.objects.state import Name, decode_state, encode_name, encode_state
+from gramme.objects.state import Name, decode_state, encode_name, encode_state, is_bare
 from gramme.objects.store import ObjectStore, Place, Section
 from gramme.objects.transfer_messages import Deliver, Lacking, Offer, OfferLeaves, OfferNames, Progress
 
@@ -349,4 +349,5 @@ class Transfers:
 def _items(store: ObjectStore, place: Place) -> list[tuple[Name, bytes]]:
     """Names in one bucket, and the hash of what is known of each; the leaf above them is put right if it must be."""
     store.check_bucket(place)
-    return [(name, pack_hash(item_hash(encode_name(name), state))) for name, state in store.of_bucket(place)]
+    rows = store.of_bucket(place)
+    return [(name, pack_hash(item_hash(encode_name(name), state))) for name, state in rows if not is_bare(state)]

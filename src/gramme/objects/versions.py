@@ -77,7 +77,8 @@ NO_VECTOR: Final[Vector] = ()
 
 
 class Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a client stored: bytes, their type and its own metadata; or, `deleted`, the trace of a deletion."""
+    """What a client stored: bytes, their type and its own metadata; or, `deleted`, the trace of a deletion, which, if
+    it has an `expires`, is what is left of a value whose time is over (`gramme.objects.expiry`)."""
 
     body: bytes
     content_type: str = "application/octet-stream"
@@ -104,6 +105,12 @@ class Versions(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def deleted(self) -> bool:
         """Whether nothing but deletions is left: readers are told that there is no such key."""
         return all(sibling.value.deleted for sibling in self.siblings)
+
+    @property
+    def bare(self) -> bool:
+        """Whether only the vector is left: all that was ever written here is replaced, by nothing
+        (`gramme.objects.reaping`). To know that of a key, and to know nothing of it, counts as the same."""
+        return not self.siblings
 
 
 NOTHING: Final = Versions()
@@ -147,7 +154,9 @@ def merge(one: Versions, other: Versions) -> Versions:
     if not one.seen:
         return other
     kept = {sibling.dot: sibling for sibling in _surviving(one, other)}
-    kept |= {sibling.dot: sibling for sibling in _surviving(other, one)}
+    for sibling in _surviving(other, one):
+        if sibling.value.deleted or sibling.dot not in kept:  # of one write, what is left of it when its time is over
+            kept[sibling.dot] = sibling
     return bounded(union(one.seen, other.seen), tuple(kept[dot] for dot in sorted(kept)))
 
 

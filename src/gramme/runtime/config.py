@@ -39,6 +39,7 @@ _BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "expiry_rows_per_s": (100, 1_000_000),
     "objects_weight": (1, 1_000),
     "objects_read_p99_ms": (0, 60_000),
+    "object_tombstone_age_s": (900, 366 * 86_400),
     "control_plane_delay_ms": (0, 600_000),
     "gossip_interval_ms": (10, 60_000),
     "ping_timeout_ms": (10, 60_000),
@@ -115,6 +116,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     expiry_rows_per_s: int = 5_000
     objects_weight: int = 1
     objects_read_p99_ms: int = 50
+    object_tombstone_age_s: int = 3_600
     control_plane_delay_ms: int = 0
     gossip_interval_ms: int = 1_000
     ping_timeout_ms: int = 500

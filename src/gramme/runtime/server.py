@@ -23,7 +23,7 @@ from gramme.api.http import HttpRequest, Respond
 from gramme.kernel.errors import Corruption, GrammeError, InvalidInput
 from gramme.kernel.ids import BootId, ClusterId, NodeId
 from gramme.kernel.ports import LogDisk, Timer
-from gramme.kernel.time import MILLISECOND, Instant, Timestamp
+from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
 from gramme.node.node import Node
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.wire import decode_frame, encode_frame
@@ -298,6 +298,7 @@ def node_settings(settings: Settings, boot: BootId) -> NodeSettings:
         renewal_ns=settings.renewal_ms * MILLISECOND,
         expiry_period_ns=settings.expiry_period_ms * MILLISECOND,
         expiry_rows_per_s=settings.expiry_rows_per_s,
+        tombstone_age_ns=settings.object_tombstone_age_s * SECOND,
         eventual_read_max_lag_ns=settings.eventual_read_max_lag_ms * MILLISECOND,
         eventual_reads_any=settings.eventual_reads == "any",
         control_plane_delay_ns=settings.control_plane_delay_ms * MILLISECOND,

@@ -161,6 +161,7 @@ class SimCluster:
             free_space_reserve_bytes=_RESERVE_BYTES,
             objects=config.objects,
             balance_ns=config.balance_ns,
+            tombstone_age_ns=config.tombstone_age_ns,
         )
 
     def crash(self, node: NodeId, power: bool) -> None:

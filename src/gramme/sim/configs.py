@@ -47,6 +47,8 @@ class SimConfig:
     stream_retention_ns: int = 24 * 3_600 * SECOND
     tellers: int = 0  # clients of the bank (`accounts`, `tellers`): transactions
     accounts: int = 5  # of one generation of the bank
+    deletes_what_it_reads: bool = False  # a client of objects, at once
+    tombstone_age_ns: int = 3_600 * SECOND
     objects: bool = False  # the nodes keep objects, and clients use nothing else
     transacted: float = 0.0  # share of transactions among the operations of `clients`
     conditional: float = 0.35  # share of conditional writes among writes
@@ -529,6 +531,19 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             faults={FaultKind.WALL_STEP: 4, FaultKind.CUT_NODE: 3, FaultKind.CUT_WAY: 2, FaultKind.POWER: 1},
             fault_length_ns=300 * MILLISECOND,
             keys=1,
+        ),
+        replace(
+            # Deletions that are old before the next write, while nodes are away for longer than that.
+            _OBJECTS,
+            name="objects-deletions",
+            faults={FaultKind.CRASH: 2, FaultKind.POWER: 2, FaultKind.CUT_NODE: 3, FaultKind.CUT_WAY: 1},
+            fault_interval_ns=3000 * MILLISECOND,
+            fault_length_ns=2000 * MILLISECOND,
+            keys=5,
+            think_ns=150 * MILLISECOND,
+            deletes_what_it_reads=True,
+            tombstone_age_ns=400 * MILLISECOND,
+            safety_ns=15 * SECOND,
         ),
         replace(
             # Nodes stop gracefully too, and trust what they find when they are back.

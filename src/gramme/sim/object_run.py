@@ -19,6 +19,7 @@ from gramme.objects.config import BucketSettings
 from gramme.objects.merkle import rebuilt
 from gramme.objects.state import State, encode_name, encode_state
 from gramme.objects.store import Section
+from gramme.objects.versions import Versions
 from gramme.placement.ring import position_of
 from gramme.sim.checkers.objects import LAST_WRITE, ObjectHistory, wrong_object
 from gramme.sim.configs import SimConfig
@@ -100,6 +101,7 @@ class ObjectRun(Phases):
             for objects in self._objects()
             for section in objects.store.sections()
             for _, name, state in objects.store.of_section(section)
+            if not _is_bare(state)
         }
 
     def _difference(self) -> str | None:
@@ -111,12 +113,10 @@ class ObjectRun(Phases):
             if hinted:
                 return f"node {node} keeps hints for {hinted}"
             for section in objects.store.sections():
-                rows = [(encode_name(name), encode_state(s)) for _, name, s in objects.store.of_section(section)]
-                kept.setdefault(section, {})[node] = rows
-                leaves = rebuilt(
-                    (position_of(n.place, n.key), encode_name(n), encode_state(s))
-                    for _, n, s in objects.store.of_section(section)
-                )
+                states = [(n, s) for _, n, s in objects.store.of_section(section) if not _is_bare(s)]
+                if states:
+                    kept.setdefault(section, {})[node] = [(encode_name(n), encode_state(s)) for n, s in states]
+                leaves = rebuilt((position_of(n.place, n.key), encode_name(n), encode_state(s)) for n, s in states)
                 if objects.store.tree(section).buckets != leaves:
                     return f"the tree of {section} at node {node} is not what its rows say"
         ring = next(self._objects()).config.ring
@@ -146,3 +146,8 @@ class ObjectRun(Phases):
         unknown = sum(not write.acknowledged for write in writes)
         self._account(len(writes) + self.history.reads, unknown)
         self.result.stats["transactions"] = 0
+
+
+def _is_bare(state: State) -> bool:
+    """To have such a row and to have none is the same (`gramme.objects.reaping`)."""
+    return isinstance(state, Versions) and state.bare

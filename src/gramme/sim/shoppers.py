@@ -98,6 +98,9 @@ class Shopper(ClientLoop):
                 seen = self._what_was_read(bucket, key, response)
                 if seen is not None:
                     self._seen[bucket, key] = seen
+                    if self._config.deletes_what_it_reads and bucket == SIBLINGS and seen.values:
+                        self._write(bucket, key, node, delete=True)
+                        return
             self._rest()
 
         headers = {b"accept": b"multipart/mixed"}
@@ -123,7 +126,7 @@ class Shopper(ClientLoop):
 
     # --- writes -------------------------------------------------------------------------------------------------------
 
-    def _write(self, bucket: str, key: str, node: NodeId) -> None:
+    def _write(self, bucket: str, key: str, node: NodeId, delete: bool = False) -> None:
         self._count += 1
         rng = self._rng
         write = Write(bucket, key, f"c{self._number}.{self._count}", "put", once=self._is_done_here(bucket, key, node))
@@ -144,11 +147,12 @@ class Shopper(ClientLoop):
                     body = msgspec.json.encode({"remove": gone, "context": seen.context.decode()})
                 else:
                     write.kind = "add"
-            case "carts" if seen is not None and rng.random() < 0.7:
+            case "carts" if seen is not None and (delete or rng.random() < 0.7):
                 headers[b"x-riak-vclock"] = seen.context
                 write.seen, write.maybe_seen = seen.values, seen.deletions
-                if rng.random() < 0.15:
+                if delete or rng.random() < 0.15:
                     write.kind, method, body = "delete", "DELETE", b""
+                    write.forgettable = self._config.deletes_what_it_reads
         asked = _Asked(node, (1, 1, 2, 3)[rng.randrange(4)], self._world.now_ns)
         request = HttpRequest(method, _PATHS[bucket] + key, f"w={asked.needed}&{_TIMEOUT}", headers, body)
         self._history.writes.append(write)

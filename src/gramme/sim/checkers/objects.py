@@ -30,7 +30,8 @@ TRIES: Final = 5
 @dataclass(slots=True)
 class Write:
     """One attempt of a client. `id` names its value; `seen`: the writes whose values its context is known to cover,
-    `maybe_seen`: deletions that it may cover; `once`: it cannot have been done twice."""
+    `maybe_seen`: deletions that it may cover; `once`: it cannot have been done twice; `forgettable`: a deletion
+    that all may have forgotten by the end."""
 
     bucket: str
     key: str
@@ -40,6 +41,7 @@ class Write:
     maybe_seen: tuple[str, ...] = ()
     once: bool = False
     acknowledged: bool = False
+    forgettable: bool = False
 
 
 @dataclass(slots=True)
@@ -73,14 +75,15 @@ def wrong_object(history: ObjectHistory, final: Mapping[tuple[str, str], State])
 
 def _siblings(writes: list[Write], state: State | None) -> str | None:
     known = {write.id: write for write in writes}
-    left, deleted = _values(state)
+    left = _values(state)
     if any(value not in known for value in left):
         return f"nobody wrote one of {left}"
-    there = [*left, *(write.id for write in writes if write.kind == "delete" and deleted)]
+    stands = isinstance(state, Versions) and any(sibling.value.deleted for sibling in state.siblings)
+    there = [*left, *(write.id for write in writes if write.kind == "delete" and (stands or write.forgettable))]
     past = _past(there, known)
     for write in writes:
         if write.acknowledged and write.kind == "put" and write.id not in past:
-            return f"{write.id} was acknowledged and is lost; left are {left}{' and a deletion' if deleted else ''}"
+            return f"{write.id} was acknowledged and is lost; left are {left}"
     if isinstance(state, Versions) and len(state.seen) < MAX_ACTORS:
         for write in writes:
             back = [value for value in write.seen if value in left and known[value].once]
@@ -101,16 +104,15 @@ def _past(ids: Iterable[str], known: Mapping[str, Write]) -> dict[str, None]:
     return past
 
 
-def _values(state: State | None) -> tuple[list[str], bool]:
-    """The values that are left, and whether a deletion is."""
+def _values(state: State | None) -> list[str]:
+    """The values that are left."""
     if not isinstance(state, Versions):
-        return [], False
-    bodies = [sibling.value.body.decode()[1:-1] for sibling in state.siblings if not sibling.value.deleted]
-    return bodies, any(sibling.value.deleted for sibling in state.siblings)
+        return []
+    return [sibling.value.body.decode()[1:-1] for sibling in state.siblings if not sibling.value.deleted]
 
 
 def _last_write(writes: list[Write], state: State | None) -> str | None:
-    left, _ = _values(state)
+    left = _values(state)
     if isinstance(state, Versions) and len(state.siblings) > 1:
         return f"the last write wins, and {len(state.siblings)} are left"
     if any(value not in {write.id: None for write in writes} for value in left):
