@@ -78,7 +78,9 @@ class Machine:
         self.engine = MemoryEngine(lambda done: done())
         store = ObjectStore(self.engine, PARTITIONS, self._keeping)
         self.dots = DotSource(self.node, BLOCK * (self.starts - 1), clean)
-        self.replica = ObjectReplica(self.node, store, self.dots, lambda: self.full, lambda: Timestamp(self.cluster.now - AGE_NS))
+        self.replica = ObjectReplica(
+            self.node, store, self.dots, lambda: self.full, lambda: Timestamp(self.cluster.now - AGE_NS)
+        )
         entries = [decode_entry(body) for body in self.log]
         self.replica.replay(entries)
         heard = [decode_config(entry.config) for entry in entries if isinstance(entry, Configured)]
@@ -99,7 +101,13 @@ class Machine:
         peers = [NodeId(node) for node in range(self.cluster.size) if node != self.node]
         self.change = RingChange(self.node, peers, lambda: self.config, self._reachable)
         self.transfers = Transfers(
-            self.node, self.replica, lambda: self.config, self.change.known, self._reachable, Pace(0), Random(self.node + 1000 * self.starts)
+            self.node,
+            self.replica,
+            lambda: self.config,
+            self.change.known,
+            self._reachable,
+            Pace(0),
+            Random(self.node + 1000 * self.starts),
         )
         self.change.transfers = self.transfers
 

@@ -29,7 +29,7 @@ PLANTED: list[tuple[Plant, str, int]] = [
     (planted.trust_what_a_crash_has_left, "objects-power", 30),
     (acknowledge_before_fsync, "objects-blackouts", 5),
     (planted.claim_what_was_handed_off, "objects-power", 40),
-    (planted.reap_before_all_have_confirmed, "objects-deletions", 20),
+    (planted.reap_before_all_have_confirmed, "objects-deletions", 30),
     (planted.skip_merkle_buckets, "objects", 15),
     (planted.leave_the_tree_behind, "objects", 5),
     (planted.replace_by_arrival, "objects-clocks", 20),

@@ -44,8 +44,8 @@ from gramme.objects.messages import (
     COORDINATOR_MESSAGES,
     HANDOFF_MESSAGES,
     LISTING_MESSAGES,
-    Get,
     REAPING_MESSAGES,
+    Get,
     Request,
 )
 from gramme.objects.reaping import Reaper, View
