@@ -5,7 +5,8 @@ told in `test_lease.py`), so what is explored is the log protocol: campaigns, pr
 adversary, each with a budget. A step and the sync of its records are one move, unless the adversary makes the disk lag:
 then only what may leave before the sync leaves, until a sync or a crash. Losing a message is never delivering it.
 
-What is checked does not trust the replicas: `chosen` is worked out from what is durable on a quorum.
+What is checked does not trust the replicas: `chosen` is worked out from what is durable on a quorum, of the
+configurations that stand in what is chosen.
 """
 
 from __future__ import annotations
@@ -20,17 +21,18 @@ from typing import Any, NamedTuple
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import GrammeError
-from gramme.kernel.ids import BootId, CommandId, GroupId, Lsn, NodeId, Slot
+from gramme.kernel.ids import Ballot, BootId, CommandId, GroupId, Lsn, NodeId, Slot
 from gramme.kernel.record import Record
 from gramme.kernel.time import Instant, Stamp, Timestamp
+from gramme.paxos.configuration import Configuration, Replica, decode_configuration
 from gramme.paxos.entry import Command, CommandKind, Entry, decode_entry
 from gramme.paxos.lease import LeaseTable
-from gramme.paxos.messages import Accepted, Behind, Nack, NewerConfiguration, Promise, Release, Suffix
+from gramme.paxos.messages import Accepted, Amnesiac, Behind, Nack, Promise, Release, Suffix
 from gramme.paxos.outputs import Chosen
 from gramme.paxos.recovery import fold
 from gramme.paxos.replica import GroupReplica
 from gramme.paxos.settings import PaxosSettings
-from gramme.paxos.state import GroupState, create_record, founding_state
+from gramme.paxos.state import GroupState, create_record, founding_state, joining_state
 
 GROUP = GroupId(1)
 NOW = Instant(0)
@@ -68,7 +70,12 @@ class Budget:
     proposals: int = 2
     crashes: int = 1
     lags: int = 1
+    damages: int = 0
 
+
+Change = tuple[str, NodeId, NodeId]
+"""A planned change of the configuration: "swap" (to whom the vote goes, and from whom), or with one node named twice
+"renew" (it must be made anew), "promote" or "leave"."""
 
 Packet = tuple[NodeId, NodeId, Any]
 
@@ -90,6 +97,8 @@ class State(NamedTuple):
     network: tuple[Packet, ...]  # oldest first, without doubles
     budget: Budget
     chosen: tuple[bytes, ...]
+    founded: Configuration
+    plan: tuple[Change, ...] = ()  # what leaders may still change, in this order
 
     def spend(self, **spent: int) -> State:
         """The same world with less left of the budget."""
@@ -98,7 +107,8 @@ class State(NamedTuple):
 
     def key(self) -> Any:
         """Equal for worlds with the same future and the same past to answer for."""
-        return tuple(member.key for member in self.members), frozenset(self.network), self.budget, self.chosen
+        members = tuple(member.key for member in self.members)
+        return members, frozenset(self.network), self.budget, self.chosen, self.plan
 
 
 @dataclass(slots=True)
@@ -185,12 +195,49 @@ def _moves(state: State) -> Iterator[Move]:
             yield ("sync", node), partial(_step, state, node, None)
         if budget.crashes:
             yield ("crash", node), partial(_crash, state.spend(crashes=1), node)
+            if budget.damages:
+                yield ("damage", node), partial(_crash, state.spend(crashes=1, damages=1), node, damaged=True)
         if budget.campaigns and member.replica.leader is None:
             event = partial(GroupReplica.campaign_now, now=NOW)
             yield from _synced_or_not(("campaign", node), state.spend(campaigns=1), node, event)
         if budget.proposals and member.replica.serving:
             event = partial(_propose, left=budget.proposals)
             yield from _synced_or_not(("propose", node), state.spend(proposals=1), node, event)
+        if state.plan and member.replica.serving:
+            yield from _reconfigured(state, member.replica)
+
+
+def _reconfigured(state: State, replica: GroupReplica) -> Iterator[Move]:
+    """The next planned change, and what a leader does for a replica that must be made anew."""
+    leader, now = replica.leader, replica.configuration
+    assert leader is not None
+    after = _planned(now, state.plan[0])
+    if not leader.refusal(after):
+        event = partial(GroupReplica.reconfigure, after=after, wall=Timestamp(0), now=NOW)
+        rest = state._replace(plan=state.plan[1:])
+        yield from _synced_or_not(("reconfigure", replica.me, *state.plan[0]), rest, replica.me, event)
+    for mine in now.replicas:
+        node, held = mine.node, state.members[mine.node].replica
+        if held.amnesiac and held.configuration.number < mine.since:
+            yield ("host", replica.me, node), partial(_host, state, node, now, replica.ballot)
+
+
+def _planned(now: Configuration, change: Change) -> Configuration:
+    what, node, other = change
+    if what == "swap":
+        return now.swapped(node, other)
+    if what == "promote":
+        return now.promoted(node)
+    return now.left(node) if what == "leave" else now.demoted(node, renewed=True)
+
+
+def _host(state: State, node: NodeId, configuration: Configuration, ballot: Ballot) -> State | str:
+    """`node` follows the invitation of the leader of `ballot`: nothing of its former incarnation is left."""
+    invited = joining_state(GROUP, configuration, ballot, b"")
+    replica = GroupReplica(GROUP, node, invited, state.members[node].replica._leases, _SETTINGS, Fixed())
+    replica.start(NOW)
+    joined = _member(replica, (create_record(invited),), ())
+    return state._replace(members=(*state.members[:node], joined, *state.members[node + 1 :]))
 
 
 def _synced_or_not(what: tuple[Any, ...], state: State, node: NodeId, event: Any) -> Iterator[Move]:
@@ -260,16 +307,17 @@ def _still_matters(members: tuple[Member, ...], network: Sequence[Packet]) -> tu
     return tuple(kept)
 
 
-_HARMLESS = (Nack, Release, NewerConfiguration)
+_HARMLESS = (Nack, Release, Amnesiac)
 _TO_LEADERS = (Accepted, Behind)
 _TO_ROLES = (Accepted, Behind, Promise, Suffix)
 
 
-def _crash(state: State, node: NodeId) -> State | str:
-    """A new process on what is durable. What it would say first is lost."""
+def _crash(state: State, node: NodeId, damaged: bool = False) -> State | str:
+    """A new process on what is durable. What it would say first is lost. `damaged`: it may have forgotten a vote."""
     disk = state.members[node].disk
     recovered = fold((Lsn(index), record) for index, record in enumerate(disk))[GROUP]
     recovered.attach_engine(Slot(0), 0, Stamp(0))
+    recovered.amnesiac = damaged or state.members[node].replica.amnesiac
     replica = GroupReplica(GROUP, node, recovered, state.members[node].replica._leases, _SETTINGS, Fixed())
     replica.start(NOW)
     members = (*state.members[:node], _member(replica, disk, ()), *state.members[node + 1 :])
@@ -279,20 +327,41 @@ def _crash(state: State, node: NodeId) -> State | str:
 def _judge(state: State, reported: list[Entry]) -> State | str:
     """Extend the history by what a quorum durably holds in one ballot; nothing in it may ever change."""
     chosen = list(state.chosen)
-    quorum = len(state.members) // 2 + 1
-    for ballot in sorted({member.durable.log_ballot: True for member in state.members}):
-        logs = [member.durable.entries for member in state.members if member.durable.log_ballot == ballot]
-        if len(logs) < quorum:
-            continue
-        through = sorted((len(log) for log in logs), reverse=True)[quorum - 1]
-        for entry in max(logs, key=len)[:through]:
-            wrong = _disagrees(chosen, entry)
-            if wrong is not None:
-                return wrong
+    members = state.members  # a damaged one too: what it acknowledged before may be counted after
+    for ballot in sorted({member.durable.log_ballot: True for member in members}):
+        held = {member.replica.me: member.durable.entries for member in members if member.durable.log_ballot == ballot}
+        wrong = _agrees(state.founded, chosen, held)
+        if wrong is not None:
+            return wrong
+    for member in members:
+        if member.replica.serving and member.replica.acceptor.is_log:
+            return f"node {member.replica.me} leads with a log and no rows"
     for entry in reported:
         if entry.slot > len(chosen) or chosen[entry.slot - 1] != entry.encoded:
             return f"slot {entry.slot} is reported as chosen, and is not"
     return state._replace(chosen=tuple(chosen))
+
+
+def _agrees(founded: Configuration, chosen: list[bytes], held: dict[NodeId, list[Entry]]) -> str | None:
+    """Extend `chosen` by what the logs of one ballot show to be chosen: each slot by a quorum of the configuration
+    before it, that of a configuration by a quorum of this one too."""
+    electorate = founded
+    longest: list[Entry] = max(held.values(), key=lambda log: len(log))
+    for slot, entry in enumerate(longest, 1):
+        holders = [node for node, log in held.items() if len(log) >= slot]
+        after = decode_configuration(entry.command.body) if entry.command.kind == CommandKind.CONFIG else electorate
+        known = slot <= len(chosen) and chosen[slot - 1] == entry.encoded  # by an earlier ballot, perhaps
+        if not known and not (_is_quorum(electorate, holders) and _is_quorum(after, holders)):
+            return None
+        electorate = after
+        wrong = _disagrees(chosen, entry)
+        if wrong is not None:
+            return wrong
+    return None
+
+
+def _is_quorum(electorate: Configuration, holders: list[NodeId]) -> bool:
+    return sum(1 for node in electorate.voters if node in holders) >= electorate.quorum
 
 
 def _disagrees(chosen: list[bytes], entry: Entry) -> str | None:
@@ -310,14 +379,17 @@ def _disagrees(chosen: list[bytes], entry: Entry) -> str | None:
 # --- values of replicas -----------------------------------------------------------------------------------------------
 
 
-def founded(members: int, budget: Budget, proposals: int = 0) -> State:
+def founded(members: int, budget: Budget, proposals: int = 0, plan: tuple[Change, ...] = (), logs: int = 0) -> State:
     """A world whose founding leader serves and has chosen its barrier; followers have the barrier but not the mark.
-    `proposals` commands stand in the leader's log alone, their Accepts under way."""
-    nodes = [NodeId(number) for number in range(members)]
-    state = State((), (), budget, ())
+    `proposals` commands stand in the leader's log alone, their Accepts under way. Besides the `members`, which vote,
+    there are `logs` log replicas that do not; leaders may change the configuration by `plan`."""
+    nodes = [NodeId(number) for number in range(members + logs)]
+    replicas = tuple(Replica(node, log=node >= members, votes=node < members) for node in nodes)
+    state = State((), (), budget, (), Configuration(0, replicas), plan)
     for node in nodes:
         leases = LeaseTable(node, BootId(bytes(16)), (), _SETTINGS, NOW, Fixed())
         first = founding_state(GROUP, nodes)
+        first.configuration = state.founded
         replica = GroupReplica(GROUP, node, first, leases, _SETTINGS, Fixed())
         state = state._replace(members=(*state.members, _member(replica, (create_record(first),), ())))
     begun: State | str = state
@@ -362,14 +434,29 @@ def _key(replica: GroupReplica) -> Any:
         acceptor.durable_ballot,
         replica._highest_round,
         replica._founding,
+        replica.amnesiac,
+        acceptor.number,
+        tuple(acceptor.configurations),
     ]
     if leader is not None:
         key += [leader.ballot, leader.serving]
         for peer in leader.peers:
-            key += [peer.mode, peer.match, peer.next, peer.chosen, peer.joined, peer._last_rewind, peer._tried_mark]
+            key += [
+                peer.node,
+                peer.since,
+                peer.amnesiac,
+                peer.mode,
+                peer.match,
+                peer.next,
+                peer.chosen,
+                peer.joined,
+                peer._last_rewind,
+                peer._tried_mark,
+            ]
     if campaign is not None:
         key += [campaign.ballot, campaign.phase, campaign.best, campaign._fetched]
         key += sorted(campaign.promises)
+        key += [tuple(each.number for each in campaign._electorates), tuple(sorted(campaign._asked))]
     return tuple(key)
 
 

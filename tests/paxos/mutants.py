@@ -17,6 +17,7 @@ from gramme.kernel.ids import Ballot, NodeId, Slot
 from gramme.kernel.time import Instant
 from gramme.paxos.acceptor import Acceptor
 from gramme.paxos.campaign import Campaign
+from gramme.paxos.configuration import Configuration
 from gramme.paxos.entry import Entry, make_entry
 from gramme.paxos.leader import Leader
 from gramme.paxos.lease import LeaseTable
@@ -50,15 +51,10 @@ def adopt_per_slot() -> AbstractContextManager[None]:
 def adopt_the_longest() -> AbstractContextManager[None]:
     """The longest log wins phase 1, whatever its ballot."""
 
-    def adopt(self: Campaign, now: Instant, out: Effects) -> None:
-        longest = max(self.promises, key=lambda node: self.promises[node].last.slot)
-        kept = self.promises
-        self.promises = {longest: kept[longest]}
-        original(self, now, out)
-        self.promises = kept
+    def best(self: Campaign) -> NodeId:
+        return max(self.promises, key=lambda node: self.promises[node].last.slot)
 
-    original = Campaign._adopt_best
-    return patched(Campaign, "_adopt_best", adopt)
+    return patched(Campaign, "_best_of_all", best)
 
 
 def install_half_a_suffix() -> AbstractContextManager[None]:
@@ -197,6 +193,93 @@ def believe_any_prefix() -> AbstractContextManager[None]:
     return patched(Acceptor, "on_commit", gullible)
 
 
+def elect_by_one_configuration() -> AbstractContextManager[None]:
+    """A candidate asks the configuration that it acts in, and not the ones in the log that it adopts."""
+
+    def in_force(self: Campaign) -> list[Configuration]:
+        return [self._acceptor.configuration]
+
+    return patched(Campaign, "_in_force", in_force)
+
+
+def choose_by_the_old_configuration() -> AbstractContextManager[None]:
+    """A configuration counts as chosen without a quorum of its own: nobody in a quorum of it may know of it."""
+
+    def count(self: Leader, now: Instant) -> None:
+        acceptor = self._acceptor
+        acceptor.note_chosen(self._held_by_quorum(acceptor.configuration, self._voting))
+        self.after_chosen(now)
+
+    return patched(Leader, "count", count)
+
+
+def choose_by_the_new_configuration() -> AbstractContextManager[None]:
+    """A configuration is acted in as soon as it is proposed: quorums of the old one know nothing of it."""
+
+    def follow(self: Leader) -> None:
+        acceptor = self._acceptor
+        for _, configuration in acceptor.configurations:
+            acceptor.adopt(configuration)
+        original(self)
+
+    original = Leader._follow_configurations
+    return patched(Leader, "_follow_configurations", follow)
+
+
+def count_the_removed() -> AbstractContextManager[None]:
+    """What a replica acknowledges that does not vote any more counts towards a quorum."""
+
+    def held(self: Leader, configuration: Configuration, voting: list[Peer]) -> Slot:
+        matches = sorted([self.own_match(), *(peer.match for peer in self.peers)], reverse=True)
+        return matches[configuration.quorum - 1]
+
+    return patched(Leader, "_held_by_quorum", held)
+
+
+def change_two_voters_at_once() -> AbstractContextManager[None]:
+    """A configuration may follow one that is not chosen yet."""
+
+    def refusal(self: Leader, after: Configuration) -> str:
+        kept, self._acceptor.configurations = self._acceptor.configurations, []
+        try:
+            return original(self, after)
+        finally:
+            self._acceptor.configurations = kept
+
+    original = Leader.refusal
+    return patched(Leader, "refusal", refusal)
+
+
+def let_log_replicas_lead() -> AbstractContextManager[None]:
+    """A log replica campaigns as others do."""
+    return patched(Acceptor, "eligible", property(lambda self: self.me in self.configuration.voters))
+
+
+def believe_old_promises() -> AbstractContextManager[None]:
+    """A candidate counts what an earlier incarnation of a replica promised."""
+
+    def has_promised(self: Campaign, electorate: Configuration) -> bool:
+        return sum(1 for node in electorate.voters if node in self.promises) >= electorate.quorum
+
+    return patched(Campaign, "_has_promised", has_promised)
+
+
+def ignore_late_promises() -> AbstractContextManager[None]:
+    """A promise that comes while the best log is fetched completes a quorum of the configuration found there, but the
+    log that it tells of is not looked at."""
+
+    def have_best(self: Campaign, now: Instant, out: Effects) -> None:
+        best_of_all = self._best_of_all
+        self._best_of_all = lambda: self.best  # type: ignore[method-assign]
+        try:
+            original(self, now, out)
+        finally:
+            self._best_of_all = best_of_all  # type: ignore[method-assign]
+
+    original = Campaign._have_best
+    return patched(Campaign, "_have_best", have_best)
+
+
 LOG_MUTANTS: dict[str, Mutant] = {
     mutant.__name__: mutant
     for mutant in (
@@ -213,6 +296,21 @@ LOG_MUTANTS: dict[str, Mutant] = {
     )
 }
 """Break agreement: two entries in a slot, a lost acknowledged one, or one that stands behind another predecessor."""
+
+CONFIGURATION_MUTANTS: dict[str, Mutant] = {
+    mutant.__name__: mutant
+    for mutant in (
+        elect_by_one_configuration,
+        choose_by_the_old_configuration,
+        choose_by_the_new_configuration,
+        count_the_removed,
+        change_two_voters_at_once,
+        let_log_replicas_lead,
+        believe_old_promises,
+        ignore_late_promises,
+    )
+}
+"""Break agreement where configurations change."""
 
 LEASE_MUTANTS: dict[str, Mutant] = {
     mutant.__name__: mutant

@@ -143,11 +143,15 @@ class Campaign:
             for electorate in self._electorates
         )
 
-    def _adopt_best(self, now: Instant, out: Effects) -> None:
+    def _best_of_all(self) -> NodeId:
+        """Whose promise tells of the highest (log ballot, last slot)."""
         me = self._acceptor.me
-        self.best = max(
+        return max(
             self.promises, key=lambda node: (self.promises[node].log_ballot, self.promises[node].last.slot, node == me)
         )
+
+    def _adopt_best(self, now: Instant, out: Effects) -> None:
+        self.best = self._best_of_all()
         best = self.promises[self.best]
         after = self._common_slot(best)
         if after is not None and after > best.last.slot:
@@ -160,14 +164,18 @@ class Campaign:
             return
         self._fetched = after
         self.suffix = []
-        if self.best == me or after == best.last.slot:
+        if self.best == self._acceptor.me or after == best.last.slot:
             self._have_best(now, out)
         else:
             self.phase = Phase.FETCH
             self._fetch(now, out)
 
     def _have_best(self, now: Instant, out: Effects) -> None:
-        """The best log of those that promised is here: it wins, unless it holds a configuration that was not asked."""
+        """The best log of those that had promised is here: it wins, unless it holds a configuration that was not asked,
+        or a better one was told of since: that may be the only one with what the newer configuration has chosen."""
+        if self._best_of_all() != self.best:
+            self._adopt_best(now, out)
+            return
         electorates = self._in_force()
         if all(self._has_promised(electorate) for electorate in electorates):
             self.phase = Phase.WON
