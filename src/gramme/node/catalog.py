@@ -7,6 +7,7 @@ counters. Authority: REPLICATION.md §8.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -19,8 +20,11 @@ from gramme.node.catalog_commands import (
     CatalogAnswer,
     ForgetStreams,
     ObjectsSet,
+    Placed,
     RemoveTable,
+    ReplicasSet,
     SetObjects,
+    SetReplicas,
     SetStatus,
     SettleSchema,
 )
@@ -101,9 +105,11 @@ class CatalogEvaluator:
     def __init__(self, members: tuple[Member, ...], rng: Randomness) -> None:
         self._members = members
         self._rng = rng
+        self._scan: Scan | None = None
 
     def reset(self, scan: Scan) -> None:
-        """Nothing is remembered between requests."""
+        """Nothing is remembered between requests but how to find a table by its id."""
+        self._scan = scan
 
     def settled(self, get: Read) -> CatalogEvaluator:
         """The catalog is never sealed."""
@@ -131,6 +137,8 @@ class CatalogEvaluator:
                 return self._forget_streams(request, read, context)
             case SetObjects():
                 return _set_objects(request, read)
+            case SetReplicas():
+                return self._set_replicas(request, read)
         raise Invariant(f"not a catalog write: {type(request).__name__}")
 
     def read(self, request: Any, get: Read, scan: Scan) -> CatalogAnswer:
@@ -292,6 +300,31 @@ class CatalogEvaluator:
         settled = catalog_streams.settled(streams, table.table_id)
         return _with_streams(change, table.name, streams, settled, None)
 
+    def _set_replicas(self, request: SetReplicas, read: Read) -> Change | Answer:
+        """The rows of the groups, of their tables and of the streams that are read from them. The table of a group is
+        found among the applied rows: its name was settled before the group had a leader to report anything."""
+        version = counters_row(read).version + 1
+        news: dict[GroupId, Placed] = {}
+        puts: list[tuple[bytes, bytes]] = []
+        for placed in request.groups:
+            spec = group_row(read, placed.group)
+            if spec is not None and placed.number > spec.number:
+                news[placed.group] = placed
+                spec = msgspec.structs.replace(
+                    spec, number=placed.number, members=placed.members, others=placed.others, moved_at=version
+                )
+                puts.append((_group_row(placed.group), _pack(spec)))
+        if not news:
+            return Answer(ReplicasSet(), tuple(_group_row(placed.group) for placed in request.groups))
+        assert self._scan is not None, "a leader's evaluator was reset"
+        ids = {placed.table_id for placed in news.values()}
+        for name in [table.name for table in all_tables(self._scan) if table.table_id in ids]:
+            table = table_row(read, name)
+            if table is not None and table.table_id in ids:
+                puts.append((_TABLES + name.encode(), _pack(_moved(table, news))))
+        puts += catalog_streams.moved(self._scan, read, ids, lambda places: _places_now(places, news))
+        return Change([*puts, _bumped(read)], [], ReplicasSet())
+
     def _forget_streams(self, request: ForgetStreams, read: Read, context: Context) -> Change | Answer:
         streams = streams_row(read, request.name)
         now = None if request.at_once else context.wall
@@ -301,6 +334,22 @@ class CatalogEvaluator:
         change = Change([_bumped(read)], [], StreamList(kept))
         table = table_row(read, request.name)
         return _with_streams(change, request.name, streams, kept, None if table is None else table.table_id)
+
+
+def _moved(table: TableDescriptor, news: Mapping[GroupId, Placed]) -> TableDescriptor:
+    """`table` with the replicas where they are now."""
+    indexes = tuple(
+        msgspec.structs.replace(index, partitions=_places_now(index.partitions, news)) for index in table.indexes
+    )
+    partitions = _places_now(table.partitions, news)
+    return msgspec.structs.replace(table, partitions=partitions, indexes=indexes, version=table.version + 1)
+
+
+def _places_now(places: tuple[Partition, ...], news: Mapping[GroupId, Placed]) -> tuple[Partition, ...]:
+    return tuple(
+        msgspec.structs.replace(place, replicas=news[place.group].members) if place.group in news else place
+        for place in places
+    )
 
 
 def _with_streams(change: Change, name: str, before: Streams, after: Streams, live: str | None) -> Change:
@@ -340,6 +389,12 @@ def _set_objects(request: SetObjects, read: Read) -> Change | Answer:
 def objects_row(read: Read) -> bytes:
     """The configuration of objects, b"" as long as it is the founders' own."""
     return read(_OBJECTS) or b""
+
+
+def group_row(read: Read, group: GroupId) -> GroupSpec | None:
+    """What the catalog knows of a group that exists, or None."""
+    stored = read(_group_row(group))
+    return None if stored is None else _unpack_group(stored)
 
 
 def table_row(read: Read, name: str) -> TableDescriptor | None:

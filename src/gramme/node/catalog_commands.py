@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gramme.kernel.ids import GroupId, NodeId
 from gramme.tables.catalog import (
     CreateTable,
     DeleteTable,
@@ -62,6 +63,26 @@ class SetObjects(msgspec.Struct, frozen=True, tag=True, array_like=True):
     config: bytes
 
 
+class Placed(msgspec.Struct, frozen=True, array_like=True):
+    """Where a group is by its newest configuration, as its leader reports: `members` may lead, `others` may not."""
+
+    group: GroupId
+    table_id: str
+    number: int
+    members: tuple[NodeId, ...]
+    others: tuple[NodeId, ...]
+
+
+class SetReplicas(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Where groups are now. Of two reports the higher number wins; a group that is gone is passed over."""
+
+    groups: tuple[Placed, ...]
+
+
+class ReplicasSet(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The catalog knows."""
+
+
 class ObjectsSet(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The configuration that the catalog holds now (b"": the one that every founder works out), taken or not."""
 
@@ -69,8 +90,18 @@ class ObjectsSet(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 CatalogWrite = (
-    CreateTable | DeleteTable | TableChange | SetStatus | RemoveTable | SettleSchema | ForgetStreams | SetObjects
+    CreateTable
+    | DeleteTable
+    | TableChange
+    | SetStatus
+    | RemoveTable
+    | SettleSchema
+    | ForgetStreams
+    | SetObjects
+    | SetReplicas
 )
 CatalogRead = DescribeTable | ListTables | StreamRequest
 CatalogCommand = CatalogWrite | CatalogRead
-CatalogAnswer = TableReply | TableNames | StreamList | NoSuchTable | NoSuchIndex | TableInUse | Refused | ObjectsSet
+CatalogAnswer = (
+    TableReply | TableNames | StreamList | NoSuchTable | NoSuchIndex | TableInUse | Refused | ObjectsSet | ReplicasSet
+)

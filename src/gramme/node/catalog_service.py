@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from gramme.kernel.ids import CommandId, GroupId, NodeId
+from gramme.kernel.ids import NO_NODE, CommandId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, Instant
 from gramme.node.catalog import (
     all_groups,
@@ -25,7 +25,7 @@ from gramme.node.catalog import (
     leaving,
     objects_row,
 )
-from gramme.node.catalog_commands import RemoveTable, SetStatus
+from gramme.node.catalog_commands import Placed, RemoveTable, SetStatus
 from gramme.node.catalog_streams import streams_row
 from gramme.node.host import Host
 from gramme.node.messages import (
@@ -41,6 +41,7 @@ from gramme.node.partition import Elsewhere, PartitionReplica
 from gramme.node.ports import NodeSettings
 from gramme.node.schema_service import Push, SchemaService
 from gramme.node.stream_service import StreamService
+from gramme.paxos.configuration import Configuration
 from gramme.tables.catalog import CreateTable, DeleteTable, SetTimeToLive, TableReply, UpdateTable
 from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.indexes import schema_of
@@ -93,7 +94,7 @@ class CatalogService:
         """Serve one catalog command here, or answer `Elsewhere`."""
         partition = self._partition()
         if partition is None:
-            on_reply(Elsewhere(self._settings.members[0].node))
+            on_reply(Elsewhere(NO_NODE))
         elif isinstance(request, CreateTable):
             partition.submit(request, command_id, lambda reply: self._created(reply, on_reply), repeated)
         elif isinstance(request, DeleteTable):
@@ -300,7 +301,7 @@ class CatalogService:
             return
         version = counters_row(partition.get).version
         if version == message.version:
-            self._host.send(source, Reconciled(version, (), ()))
+            self._host.send(source, Reconciled(version, (), (), catalog=self._own_place()))
             return
         hosted = frozenset(message.groups)
         get = partition.get
@@ -309,13 +310,32 @@ class CatalogService:
             for table in all_tables(partition.scan)
             for place in leaving(table, streams_row(get, table.name) if table.status == "DELETING" else ())
         }
+        groups = all_groups(partition.scan)
         create = tuple(
-            spec
-            for spec in all_groups(partition.scan)
-            if source in spec.members and spec.group not in hosted and spec.group not in deleting
+            spec  # one that has moved is hosted on its leader's invitation only
+            for spec in groups
+            if source in spec.members and not spec.number and spec.group not in hosted and spec.group not in deleting
         )
         drop = tuple(group for group in message.groups if group in deleting or is_tombstoned(partition.get, group))
-        self._host.send(source, Reconciled(version, create, drop, objects_row(get)))
+        moved = tuple(
+            Placed(spec.group, spec.table_id, spec.number, spec.members, spec.others)
+            for spec in groups
+            if spec.moved_at > message.version
+        )
+        self._host.send(source, Reconciled(version, create, drop, objects_row(get), moved, self._own_place()))
+
+    def _own_place(self) -> Placed | None:
+        """Where the catalog's own group is, once that is not where it was founded."""
+        partition = self._partition()
+        if partition is None or not partition.replica.configuration.number:
+            return None
+        return placed(partition.spec, partition.replica.configuration)
+
+
+def placed(spec: GroupSpec, configuration: Configuration) -> Placed:
+    """Where a configuration says that a group is."""
+    others = tuple(node for node in configuration.nodes if node not in configuration.eligible)
+    return Placed(spec.group, spec.table_id, configuration.number, configuration.eligible, others)
 
 
 def _members(specs: tuple[GroupSpec, ...]) -> tuple[NodeId, ...]:

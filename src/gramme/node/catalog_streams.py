@@ -8,6 +8,7 @@ Source: API reference, DynamoDB Streams (a stream stays readable for 24 hours af
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container
 from typing import Final
 
 import msgspec
@@ -17,7 +18,7 @@ from gramme.kernel.ids import GroupId
 from gramme.kernel.time import SECOND, Timestamp
 from gramme.node.evaluator import Read, Scan
 from gramme.storage.engine.rows import Space
-from gramme.tables.descriptor import TableDescriptor
+from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.streams import MAX_STREAMS, RETENTION_S, DescribeStream, ListStreams, StreamDescriptor, StreamList
 
 FORGET_AFTER_NS: Final = (RETENTION_S + 300) * SECOND
@@ -25,6 +26,7 @@ FORGET_AFTER_NS: Final = (RETENTION_S + 300) * SECOND
 
 Row = tuple[bytes, bytes]
 Streams = tuple[StreamDescriptor, ...]
+Places = tuple[Partition, ...]
 
 _STREAMS: Final = bytes((Space.CATALOG,)) + b"s/"
 _STREAMS_END: Final = bytes((Space.CATALOG,)) + b"s0"
@@ -69,6 +71,19 @@ def let_go(before: Streams, after: Streams, live: str | None) -> list[GroupId]:
         if table_id not in kept and table_id != live
         for place in partitions
     ]
+
+
+def moved(scan: Scan, read: Read, table_ids: Container[str], now: Callable[[Places], Places]) -> list[Row]:
+    """The rows of streams of tables with these ids, whose partitions stand elsewhere `now`."""
+    names = dict.fromkeys(stream.table for stream in all_streams(scan) if stream.table_id in table_ids)
+    rows: list[Row] = []
+    for name in names:
+        streams = tuple(
+            replace(stream, partitions=now(stream.partitions)) if stream.table_id in table_ids else stream
+            for stream in streams_row(read, name)
+        )
+        rows += written(name, streams)[0]
+    return rows
 
 
 # --- what becomes of a name's row

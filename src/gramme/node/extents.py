@@ -26,6 +26,19 @@ def next_extent(extent: ExtentId) -> ExtentId:
     return ExtentId(extent + 1)
 
 
+class FreshExtents:
+    """Extents that nothing in this process has ever used: what a dropped replica still writes cannot get into them."""
+
+    def __init__(self) -> None:
+        self._latest: dict[GroupId, ExtentId] = {}
+
+    def take(self, view: View, group: GroupId) -> ExtentId:
+        """One for `group`; the caller clears it, for an earlier process may have left rows there."""
+        extent = next_extent(max(read_extent(view, group), self._latest.get(group, ExtentId(0))))
+        self._latest[group] = extent
+        return extent
+
+
 def read_extent(view: View, group: GroupId) -> ExtentId:
     """Where the rows of `group` stand."""
     stored = view.get(_mapping_row(group))
@@ -43,9 +56,9 @@ def clear_extent(batch: Batch, extent: ExtentId) -> None:
     batch.delete_range(start, end)
 
 
-def forget_group(batch: Batch, group: GroupId, extent: ExtentId) -> None:
-    """A dropped group leaves no rows."""
-    clear_extent(batch, extent)
+def forget_group(batch: Batch, group: GroupId) -> None:
+    """A dropped group leaves no rows, in no extent it ever had."""
+    batch.delete_range(extent_range(first_extent(group))[0], extent_range(first_extent(GroupId(group + 1)))[0])
     batch.delete(_mapping_row(group))
 
 

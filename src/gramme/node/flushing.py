@@ -13,10 +13,12 @@ from gramme.kernel.ids import GroupId, Lsn, Slot
 from gramme.kernel.time import SECOND, Instant
 from gramme.node.groups import Groups
 from gramme.node.host import Host
+from gramme.node.partition import PartitionReplica
 from gramme.node.ports import NodeSettings
 
 _PERIOD_NS: Final = SECOND
 _EVERY_SLOT: Final = Slot((1 << 64) - 1)
+_NOTHING: Final = (None, Slot(0))
 
 
 class Flusher:
@@ -28,7 +30,7 @@ class Flusher:
         self._objects_behind = objects_behind
         self._settings = settings
         self._groups = groups
-        self._durable: dict[GroupId, Slot] = {}
+        self._durable: dict[GroupId, tuple[PartitionReplica, Slot]] = {}
         self._flushing = False
         self._flushed_lsn = self._object_lsn = Lsn(0)
         self._flushed_bytes = 0
@@ -41,11 +43,16 @@ class Flusher:
         self._arm()
 
     def durable_slot(self, group: GroupId) -> Slot:
-        """The engine-durable slot of a group."""
-        return self._durable.get(group, Slot(0))
+        """The engine-durable slot of a group; of a log replica, up to where the node's log need not keep it. What an
+        earlier replica of the group had durable says nothing of the one that is here now."""
+        log = self._groups.logs.get(group)
+        if log is not None:
+            return log.kept_after
+        partition, slot = self._durable.get(group, _NOTHING)
+        return slot if partition is self._groups.partitions.get(group) else Slot(0)
 
-    def _applied(self) -> dict[GroupId, Slot]:
-        return {group: partition.applied.slot for group, partition in self._groups.partitions.items()}
+    def _applied(self) -> dict[GroupId, tuple[PartitionReplica, Slot]]:
+        return {group: (partition, partition.applied.slot) for group, partition in self._groups.partitions.items()}
 
     def _arm(self) -> None:
         self._host.ports.scheduler.call_at(Instant(self._host.now() + _PERIOD_NS), self._tick)
@@ -72,7 +79,7 @@ class Flusher:
         lsn = self._object_lsn if self._objects_behind() else self._flushed_lsn
         self._host.ports.engine.flush(lambda: self._done(applied, lsn))
 
-    def _done(self, applied: dict[GroupId, Slot], lsn: Lsn) -> None:
+    def _done(self, applied: dict[GroupId, tuple[PartitionReplica, Slot]], lsn: Lsn) -> None:
         if self._host.stopped:
             return
         self._flushing = False

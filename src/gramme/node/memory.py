@@ -34,6 +34,8 @@ class _Image(msgspec.Struct, frozen=True, array_like=True):
     node: NodeId
     boots: tuple[BootId, ...]
     peers: tuple[PeerBoot, ...]
+    catalog_number: int = 0
+    catalog_nodes: tuple[NodeId, ...] = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -50,6 +52,9 @@ class NodeMemory:
         self.boots: tuple[BootId, ...] = ()
         self.peers: dict[NodeId, PeerBoot] = {}
         self.founded = False
+        self.catalog_number = 0
+        self.catalog_nodes: tuple[NodeId, ...] = ()
+        """Where the catalog's group is by its configuration of that number; empty: where it was founded."""
 
     def recover(self, records: Iterable[tuple[Lsn, Record]]) -> None:
         """Fold the node's own records. Raises `Incompatible` for the directory of another cluster or node."""
@@ -73,6 +78,7 @@ class NodeMemory:
         self.founded = True
         self.boots = image.boots
         self.peers = {peer.node: peer for peer in image.peers}
+        self.catalog_number, self.catalog_nodes = image.catalog_number, image.catalog_nodes
 
     def found(self) -> Record:
         """The first record of an empty directory."""
@@ -89,12 +95,19 @@ class NodeMemory:
         self.peers[peer.node] = peer
         return _record(RecordKind.PEER_BOOT, _encode(peer))
 
+    def catalog_moved(self, number: int, nodes: tuple[NodeId, ...]) -> Record:
+        """The catalog's group is on `nodes` since its configuration `number`."""
+        self.catalog_number, self.catalog_nodes = number, nodes
+        return self.checkpoint()
+
     def checkpoint(self) -> Record:
         """All of it, for a new segment."""
         return _record(RecordKind.NODE_CHECKPOINT, _encode(self._image()))
 
     def _image(self) -> _Image:
-        return _Image(self.cluster, self.node, self.boots, tuple(self.peers.values()))
+        return _Image(
+            self.cluster, self.node, self.boots, tuple(self.peers.values()), self.catalog_number, self.catalog_nodes
+        )
 
 
 def _record(kind: RecordKind, body: bytes) -> Record:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from gramme.kernel.ids import BootId, CommandId, GroupId, NodeId, Slot
-from gramme.node.catalog_commands import CatalogAnswer, CatalogCommand
+from gramme.kernel.ids import Ballot, BootId, CommandId, GroupId, NodeId, Slot
+from gramme.node.catalog_commands import CatalogAnswer, CatalogCommand, Placed
 from gramme.tables.requests import PartitionCommand, Reply, Request
 from gramme.tables.streams import ReadChanges
 from gramme.tables.transaction_commands import TransactionCommand, TransactionReply
@@ -50,7 +50,10 @@ class Misdirected(_Wire, tag="Misdirected", frozen=True):
 
 
 class GroupSpec(_Wire, frozen=True):
-    """What a node needs to know to host a replica of a group: configuration 0 of the group and its range."""
+    """What a node needs to know to host a replica of a group: its range, and the nodes of configuration 0.
+
+    In the catalog, `members` are those that may lead in configuration `number`, the newest that a leader has reported,
+    `others` the nodes of its other replicas, and `moved_at` is the catalog's version since which that is so."""
 
     group: GroupId
     table_id: str
@@ -59,12 +62,34 @@ class GroupSpec(_Wire, frozen=True):
     members: tuple[NodeId, ...]
     schema: bytes = b""  # of a table's partition at its creation (`gramme.tables.indexes`), b"": no indexes
     ledger: bool = False  # of the transactions' ledger, not of a table
+    number: int = 0
+    others: tuple[NodeId, ...] = ()
+    moved_at: int = 0
 
 
 class CreateGroups(_Wire, tag="CreateGroups", frozen=True):
     """From the catalog's leader to a member: host these. Idempotent: a group that exists, or was dropped, stays so."""
 
     groups: tuple[GroupSpec, ...]
+
+
+class HostReplica(_Wire, tag="HostReplica", frozen=True):
+    """From the leader of a group, of `ballot`, to a node that `configuration` (encoded, and chosen) names and that does
+    not take part: have a replica. `boot`: the process of the receiver that asked for a configuration to be made anew
+    under (`MakeAnew`) and was heard before that was proposed; b"" if none did."""
+
+    spec: GroupSpec
+    configuration: bytes
+    ballot: Ballot
+    boot: BootId
+
+
+class MakeAnew(_Wire, tag="MakeAnew", frozen=True):
+    """To the leader of a group that names the sender, from its process `boot`: what was hosted here before may have
+    been forgotten in part, or ended under that very configuration. Only one proposed from now on can be joined."""
+
+    group: GroupId
+    boot: BootId
 
 
 class GroupsReady(_Wire, tag="GroupsReady", frozen=True):
@@ -93,12 +118,15 @@ class Reconcile(_Wire, tag="Reconcile", frozen=True):
 
 
 class Reconciled(_Wire, tag="Reconciled", frozen=True):
-    """Answer of the catalog's leader at `version`: groups to create, and tombstones among those that were listed."""
+    """Answer of the catalog's leader at `version`: groups to create, and tombstones among those that were listed;
+    groups that moved since the version that was asked with; and, once it moved, where the catalog's own group is."""
 
     version: int
     create: tuple[GroupSpec, ...]
     drop: tuple[GroupId, ...]
     objects: bytes = b""  # the newest configuration of objects, where the catalog has one
+    moved: tuple[Placed, ...] = ()
+    catalog: Placed | None = None
 
 
 class SnapshotChunk(_Wire, tag="SnapshotChunk", frozen=True):
@@ -169,6 +197,8 @@ MESSAGES = (
     Forwarded,
     Misdirected,
     CreateGroups,
+    HostReplica,
+    MakeAnew,
     GroupsReady,
     DropGroups,
     GroupsDropped,

@@ -18,6 +18,7 @@ from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.membership.gossip import Gossip
 from gramme.membership.messages import MESSAGES as MEMBERSHIP_MESSAGES
 from gramme.node.catalog import CatalogEvaluator, all_tables, choose_members
+from gramme.node.catalog_commands import Placed
 from gramme.node.catalog_service import CatalogService
 from gramme.node.catalog_streams import all_streams
 from gramme.node.driver import Driver
@@ -26,9 +27,12 @@ from gramme.node.expiry import Expiry
 from gramme.node.feeders import Feeders
 from gramme.node.flushing import Flusher
 from gramme.node.groups import Groups
+from gramme.node.healer import Healer
 from gramme.node.host import Host
+from gramme.node.hosting import Hosting
 from gramme.node.introductions import Introductions
 from gramme.node.leadership import Leadership
+from gramme.node.log_replica import LogReplica
 from gramme.node.memory import MAX_BOOTS, NodeMemory
 from gramme.node.messages import (
     CreateGroups,
@@ -40,8 +44,10 @@ from gramme.node.messages import (
     GroupsReady,
     Hello,
     HelloAck,
+    HostReplica,
     LeadershipOffer,
     LeadershipTaken,
+    MakeAnew,
     Misdirected,
     Reconcile,
     Reconciled,
@@ -68,6 +74,7 @@ from gramme.tables.descriptor import Partition
 
 _RECONCILE_NS: Final = 2 * SECOND
 _FIRST_RECONCILE_NS: Final = 100 * MILLISECOND
+_CATALOG_LOST_NS: Final = 5 * SECOND
 _SPACE_CHECK_NS: Final = SECOND
 _DOUBT_NS: Final = 300 * MILLISECOND
 STATUS_VERSION: Final = 1
@@ -86,6 +93,7 @@ class Node:
         self.draining = False
         self._reconciled = -1
         self._reconcile_soon = False
+        self._catalog_heard = Instant(0)
         self._low_space = False
         self._settled = False
         self._refusals: dict[str, None] = {}  # one for each peer: a reason names it
@@ -142,27 +150,32 @@ class Node:
             retained_bytes=settings.retain_log_bytes,
         )
         self.leases = LeaseTable(self.me, self.boot, self.memory.boots, paxos, self.host.now(), ports.rng)
-        self.catalog_members = choose_members(settings.members, 0)
+        self.catalog_members = self.memory.catalog_nodes or choose_members(settings.members, 0)
+        self._catalog_heard = self.host.now()
         catalog: Evaluator = CatalogEvaluator(settings.members, ports.rng)
         self.groups = Groups(
             self.host, settings, paxos, self.leases,
             lambda spec: catalog if spec.group == CATALOG_GROUP else _evaluator(spec),
             self._role_changed, self._group_output, self._reconcile_now,
+            self._group_dropped,
         )  # fmt: skip
+        self.hosting = Hosting(self.host, self.me, self.boot, self.groups)
         self.catalog = CatalogService(
             self.host, settings, lambda: self.groups.partitions.get(CATALOG_GROUP), self._send
         )
         self.gossip = Gossip(self.me, self.boot, settings.members, ports.rng)
         self.router = Router(
-            self.host, settings, self.groups.partitions, self.catalog_members, self.catalog.submit, self._alive
-        )
+            self.host, settings, self.groups.partitions, self.catalog_members, self.catalog.submit, self._alive,
+            self.groups.elsewhere,
+        )  # fmt: skip
         self.feeders = Feeders(self.host, self._send, settings.stream_retention_ns)
         self.expiry = Expiry(self.host, settings)
         self.introductions = Introductions(
             self.host, self.memory, self.boot, settings.peers, self._known, self._renew_with, self._refused
         )
         self.snapshots_out = SnapshotSender(self.host)
-        self.snapshots_in = SnapshotReceiver(self.host, self.groups.partitions.get)
+        self.snapshots_in = SnapshotReceiver(self.host, self.groups.partitions.get, self.groups.fresh_extents)
+        self.healer = Healer(self.host, settings, self.groups, self.leases, self._ask_catalog)
         self.objects = Objects(
             self.host, settings, self.cluster, self._alive, self._ask_catalog,
             lambda: {record.node: record.info.objects_address for record in self.gossip.view()},
@@ -180,6 +193,7 @@ class Node:
         self.host.execute(Effects(records=records, durable_events=["boot"]), self)
         self.groups.start()
         self.flusher.start()
+        self.healer.start()
         self._reconcile_tick()
         self._space_tick()
 
@@ -205,7 +219,7 @@ class Node:
     def _maybe_found(self) -> None:
         """Found the catalog's group here once *every* other founder listens to this node: one that has seen an earlier
         boot of it does not, so a founder that lost its disk never comes back as new (REPLICATION.md §8)."""
-        if self.me not in self.catalog_members or self.refusal or self.groups.hosts(CATALOG_GROUP):
+        if self.me not in self.catalog_members or self.refusal or self.groups.has_hosted(CATALOG_GROUP):
             return
         if len(self.introductions.known_to) == len(self.settings.peers):
             self.groups.found_catalog(self.catalog_members)
@@ -231,6 +245,8 @@ class Node:
         handlers[Forwarded] = lambda _source, message: self.router.on_forwarded(message)
         handlers[Misdirected] = self.router.on_misdirected
         handlers[CreateGroups] = lambda source, message: self._host_groups(message.groups, source)
+        handlers[HostReplica] = self._on_invitation
+        handlers[MakeAnew] = self.healer.on_make_anew
         handlers[GroupsReady] = lambda _source, message: self.catalog.on_groups_ready(message)
         handlers[DropGroups] = lambda source, message: self.groups.drop(message.groups, source)
         handlers[GroupsDropped] = self.catalog.on_groups_dropped
@@ -288,8 +304,16 @@ class Node:
         self.router.transactions.role_changed(partition)
         self.router.leader_changed(group, self.me if partition.leading else NO_NODE)
 
-    def _group_output(self, partition: PartitionReplica, output: Any) -> None:
-        if isinstance(output, Recorded):
+    def _group_dropped(self, group: GroupId) -> None:
+        self.snapshots_in.forget(group)
+
+    def _group_output(self, partition: PartitionReplica | LogReplica, output: Any) -> None:
+        if isinstance(output, LeaderHint):
+            self.router.hint(output.group, output.node)
+            self.router.leader_changed(output.group, output.node)
+        elif isinstance(partition, LogReplica):
+            return  # it has no rows: nobody works on them
+        elif isinstance(output, Recorded):
             if partition.spec.group != CATALOG_GROUP:
                 self.feeders.recorded(partition, output)
                 self.expiry.recorded(partition, output)
@@ -297,16 +321,13 @@ class Node:
             self.router.transactions.recovery.watch(partition)
         elif isinstance(output, NeedSnapshot):
             self.snapshots_out.start(partition, output.peer)
-        elif isinstance(output, LeaderHint):
-            self.router.hint(output.group, output.node)
-            self.router.leader_changed(output.group, output.node)
 
     def _lease_output(self, output: Any) -> None:
         """A grant came or went: the groups that depend on that node look at their leases and leaders."""
         if isinstance(output, PeerLost | PeerBack | LeaseRegained | LeaseLapsed):
-            for partition in list(self.groups.partitions.values()):
-                if output.node in partition.spec.members:
-                    partition.execute(partition.replica.on_lease_change(self.host.now()))
+            for hosted in list(self.groups.hosted()):
+                if output.node in hosted.replica.configuration.nodes:
+                    hosted.execute(hosted.replica.on_lease_change(self.host.now()))
             if isinstance(output, PeerLost) or (isinstance(output, PeerBack) and output.restarted):
                 self.router.peer_lost(output.node)
                 self.objects.lost(output.node)
@@ -346,9 +367,14 @@ class Node:
         self._reconcile_soon = False
         if self.host.stopped:
             return
-        message = Reconcile(self._reconciled, tuple(self.groups.partitions))
-        for node in self.catalog_members:
+        message = Reconcile(self._reconciled, (*self.groups.partitions, *self.groups.logs))
+        unheard = self.host.now() - self._catalog_heard > _CATALOG_LOST_NS
+        for node in self._peers_and_me() if unheard else self.catalog_members:
             self.host.send(node, message)
+
+    def _peers_and_me(self) -> tuple[NodeId, ...]:
+        """All nodes: the catalog's group may have moved to any of them while this node was away."""
+        return (self.me, *self.settings.peers)
 
     def _reconcile_tick(self) -> None:
         if self.host.stopped:
@@ -360,7 +386,10 @@ class Node:
     def _on_reconciled(self, source: NodeId, message: Reconciled) -> None:
         """The catalog's leader says what this node should host."""
         self.router.hint(CATALOG_GROUP, source)
+        self._catalog_heard = self.host.now()
         self.ready = not self.draining
+        if message.catalog is not None:
+            self._catalog_moved(message.catalog)
         if message.version == self._reconciled:
             self.router.catalog_heard()
             return
@@ -371,8 +400,32 @@ class Node:
         self.gossip.update(catalog_version=message.version)
         if message.drop:
             self.groups.drop(message.drop, source)
+        for place in message.moved:
+            self.router.moved(place.group, place.members)
+            self._leave_unless_named(place)
         if message.create:
             self._host_groups(message.create, source)
+
+    def _catalog_moved(self, place: Placed) -> None:
+        """The catalog's group is not where it was founded. A restart alone must find it again."""
+        if place.number > self.memory.catalog_number:
+            self.catalog_members = place.members
+            self.router.moved(CATALOG_GROUP, place.members)
+            record = self.memory.catalog_moved(place.number, place.members)
+            self.host.execute(Effects(records=[record]), self)
+        self._leave_unless_named(place)
+
+    def _leave_unless_named(self, place: Placed) -> None:
+        """A replica here that nobody has told: its group has gone on without it."""
+        replica = self.groups.replica(place.group)
+        named = self.me in place.members or self.me in place.others
+        if replica is not None and not named and place.number > replica.configuration.number:
+            self.groups.removed(place.group, place.number)
+
+    def _on_invitation(self, source: NodeId, message: HostReplica) -> None:
+        """As for the catalog's word: see `_host_groups`."""
+        if self.groups.partitions or len(self.introductions.known_to) == len(self.settings.peers):
+            self.hosting.on_invitation(source, message)
 
     def _host_groups(self, specs: tuple[GroupSpec, ...], source: NodeId) -> None:
         """An empty node hosts nothing until every other founder listens to it: replicas are born with a promise, and a
@@ -490,7 +543,6 @@ class Node:
         return {
             "group": partition.spec.group,
             "table_id": partition.spec.table_id,
-            "members": list(partition.spec.members),
             "start": partition.spec.start.hex(),
             "end": partition.spec.end.hex(),
             "leading": partition.leading,

@@ -185,8 +185,9 @@ class PartitionReplica:
         self.execute(self.replica.step(source, message, self._host.now()))
 
     def durable(self, event: Any) -> None:
-        """See `host.Owner`."""
-        self.execute(self.replica.on_durable(event, self._host.now()))
+        """See `host.Owner`. Of a replica that was dropped meanwhile nothing more may get into the log."""
+        if not self.replica.amnesiac:
+            self.execute(self.replica.on_durable(event, self._host.now()))
 
     def end_turn(self, now: Instant) -> Effects | None:
         """One Accept per peer with all that was proposed in this turn."""
@@ -616,7 +617,9 @@ class PartitionReplica:
         self._unapplied = deque(entry for entry in self._unapplied if entry.slot > applied.slot)
 
     def close(self) -> None:
-        """The group is dropped: everyone who waits is told to look it up again."""
+        """The replica is dropped: it takes no part any more, and everyone who waits is told to look elsewhere."""
+        self.replica.amnesiac = True
+        self._applying = True
         if self.leading:
             self._end_leading()
 

@@ -12,6 +12,7 @@ from typing import Any
 from gramme.kernel.ids import BootId, ClusterId, NodeId
 from gramme.kernel.ports import Clock, LogDisk, Randomness, Scheduler, Transport
 from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.node.healing import HealingSettings
 from gramme.storage.engine.contract import Engine
 from gramme.tables.streams import RETENTION_S
 
@@ -74,6 +75,8 @@ class NodeSettings:
     stream_retention_ns: int = RETENTION_S * SECOND
     transaction_limit: int = 1_000  # that a node coordinates at a time
     balance_ns: int = 5 * SECOND  # between two offers of groups to a node that leads fewer
+    healing: HealingSettings = field(default_factory=HealingSettings)
+    healing_copies: int = 2  # groups led here whose rows are copied to a new replica at a time
 
     def __post_init__(self) -> None:
         if all(member.node != self.me for member in self.members):

@@ -79,11 +79,14 @@ class Router:
         catalog_members: tuple[NodeId, ...],
         serve_catalog: Callable[[Any, CommandId, Callable[[Any], None], bool], None],
         alive: Callable[[NodeId], bool],
+        elsewhere: Callable[[GroupId], NodeId | None],
     ) -> None:
+        """`elsewhere` tells of a group that has no rows here whether it is known, and whom to ask."""
         self._host = host
         self._settings = settings
         self._partitions = partitions
-        self._catalog_members = catalog_members
+        self._elsewhere = elsewhere
+        self._moved: dict[GroupId, tuple[NodeId, ...]] = {CATALOG_GROUP: catalog_members}
         self._serve_catalog = serve_catalog
         self._alive = alive
         self._tables: dict[str, TableDescriptor] = {}
@@ -167,7 +170,7 @@ class Router:
         if isinstance(request, DeleteTable):
             self._tables.pop(request.name, None)
             self._outdated.pop(request.name, None)
-        call = self._new_call(CATALOG_GROUP, self._catalog_members, request, None, deadline, on_reply)
+        call = self._new_call(CATALOG_GROUP, self._moved[CATALOG_GROUP], request, None, deadline, on_reply)
         if call is not None:
             self._attempt(call)
 
@@ -219,6 +222,10 @@ class Router:
         """Somebody credible says who leads `group`."""
         if leader != NO_NODE:
             self._hints[group] = leader
+
+    def moved(self, group: GroupId, replicas: tuple[NodeId, ...]) -> None:
+        """The catalog says where `group` is by now; a call may know it by where it was."""
+        self._moved[group] = replicas
 
     def leader_changed(self, group: GroupId, leader: NodeId) -> None:
         """A local replica learnt who leads `group` (or that nobody does): what waits for somebody else, or for nothing,
@@ -283,10 +290,16 @@ class Router:
         hint = self._hints.get(call.group)
         if hint is None and local is not None and local.replica.leader_hint is not None:
             hint = local.replica.leader_hint
-        if hint is not None and hint != me and hint in call.replicas and call.attempt % 3 != 2 and self._alive(hint):
+        if hint is not None and hint != me and call.attempt % 3 != 2 and self._alive(hint):
             return hint
-        others = [node for node in call.replicas if node != me and self._alive(node)]
+        others = [node for node in self._places(call, local) if node != me and self._alive(node)]
         return others[call.attempt % len(others)] if others else me
+
+    def _places(self, call: _Call, local: PartitionReplica | None) -> Sequence[NodeId]:
+        """Who may lead the group: as a replica here knows, or as the catalog said; else as the caller had it."""
+        if local is not None and local.replica.configuration.number:
+            return local.replica.configuration.eligible
+        return self._moved.get(call.group, call.replicas)
 
     def _answers(self, local: PartitionReplica, call: _Call) -> bool:
         """Whether this node's follower answers an eventual read. Once somebody who might know better was asked in vain,
@@ -301,7 +314,8 @@ class Router:
             return
         partition = self._partitions.get(call.group)
         if partition is None:
-            self._misdirected(call, call.target, NO_NODE, False, unknown_group=True)
+            hint = self._elsewhere(call.group)
+            self._misdirected(call, call.target, NO_NODE if hint is None else hint, False, unknown_group=hint is None)
         else:
             partition.submit(call.request, call.command_id, answer, call.repeated)
 
@@ -355,10 +369,11 @@ class Router:
     def _unknown_to_a_majority(self, call: _Call) -> bool:
         """This node counts too, though it never sends itself a forward; a replica that is down does not matter."""
         me = self._settings.me
-        unknown = sum(
-            node in call.unknown_at or (node == me and call.group not in self._partitions) for node in call.replicas
-        )
-        return unknown > len(call.replicas) // 2
+        local = self._partitions.get(call.group)
+        unknown_here = local is None and self._elsewhere(call.group) is None
+        places = self._places(call, local)
+        unknown = sum(node in call.unknown_at or (node == me and unknown_here) for node in places)
+        return unknown > len(places) // 2
 
     def _attempt_failed(self, call: _Call) -> None:
         """No answer: a write may have been applied, so only a later answer for the same command id can tell."""
@@ -414,7 +429,10 @@ class Router:
         if message.group == CATALOG_GROUP:
             self._serve_catalog(message.request, message.command_id, answer, message.repeated)
         elif partition is None:
-            self._host.send(source, Misdirected(message.id, NO_NODE, False, unknown_group=True))
+            hint = self._elsewhere(message.group)
+            self._host.send(
+                source, Misdirected(message.id, NO_NODE if hint is None else hint, False, unknown_group=hint is None)
+            )
         else:
             partition.submit(message.request, message.command_id, answer, message.repeated)
 

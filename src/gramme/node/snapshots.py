@@ -13,7 +13,7 @@ from typing import Final
 from gramme.kernel.errors import Stalled
 from gramme.kernel.ids import NO_COMMAND_ID, CommandId, ExtentId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Stamp
-from gramme.node.extents import clear_extent, map_extent, next_extent
+from gramme.node.extents import FreshExtents, clear_extent, map_extent
 from gramme.node.host import Host
 from gramme.node.messages import SnapshotAck, SnapshotChunk
 from gramme.node.partition import PartitionReplica, applied_row, pack_applied, read_configuration
@@ -147,11 +147,13 @@ class _Receiving:
 class SnapshotReceiver:
     """Takes snapshots in; one per group at a time, a newer one replaces an unfinished one."""
 
-    def __init__(self, host: Host, partition: Callable[[GroupId], PartitionReplica | None]) -> None:
+    def __init__(
+        self, host: Host, partition: Callable[[GroupId], PartitionReplica | None], extents: FreshExtents
+    ) -> None:
         self._host = host
         self._partition = partition
         self._receiving: dict[GroupId, _Receiving] = {}
-        self._extents: dict[GroupId, ExtentId] = {}
+        self._extents = extents
         self._finishing: dict[GroupId, None] = {}  # being made durable: nothing else may be begun until they are
         self.installed = 0
 
@@ -168,14 +170,17 @@ class SnapshotReceiver:
             if chunk.seq != 0:
                 self._refuse(source, chunk)
                 return
-            receiving = self._begin(source, chunk, partition)
+            receiving = self._begin(source, chunk)
         if chunk.seq != receiving.next_seq:
             return
         self._take(receiving, chunk, partition)
 
-    def _begin(self, source: NodeId, chunk: SnapshotChunk, partition: PartitionReplica) -> _Receiving:
-        extent = next_extent(max(partition.extent, self._extents.get(chunk.group, partition.extent)))
-        self._extents[chunk.group] = extent
+    def forget(self, group: GroupId) -> None:
+        """The group's replica was dropped: a snapshot that was on its way to it is not for the one that may follow."""
+        self._receiving.pop(group, None)
+
+    def _begin(self, source: NodeId, chunk: SnapshotChunk) -> _Receiving:
+        extent = self._extents.take(self._host.ports.engine, chunk.group)
         receiving = self._receiving[chunk.group] = _Receiving(chunk.snapshot, source, extent)
         return receiving
 

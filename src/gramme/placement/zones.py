@@ -111,3 +111,17 @@ def place_partitions(
         add_load(running, replicas)
         placed.append(replicas)
     return placed
+
+
+def choose_addition(
+    nodes: Sequence[NodePlace], held: Sequence[NodePlace], load: Mapping[NodeId, int], rotation: int
+) -> NodeId | None:
+    """The node for one more replica of a partition whose others stand in `held`; None if there are no `nodes`.
+
+    As far as can be on a host, then in a zone, that has none of it; among equals as `choose_replicas`.
+    """
+    if not nodes:
+        return None
+    hosts = Counter(place.host for place in held)
+    zones = Counter(place.zone for place in held)
+    return min(_order(nodes, load, rotation), key=lambda place: (hosts[place.host], zones[place.zone])).node

@@ -21,6 +21,7 @@ from gramme.kernel.ids import BootId, ClusterId, NodeId, ballot_node
 from gramme.kernel.record import RecordKind
 from gramme.kernel.time import MICROSECOND, MILLISECOND, SECOND
 from gramme.node.extents import read_extent
+from gramme.node.healing import HealingSettings
 from gramme.node.node import Node
 from gramme.node.partition import read_applied
 from gramme.node.ports import Member, NodeSettings, Ports
@@ -162,6 +163,7 @@ class SimCluster:
             objects=config.objects,
             balance_ns=config.balance_ns,
             tombstone_age_ns=config.tombstone_age_ns,
+            healing=HealingSettings(config.log_replica_after_ns, config.replace_after_ns, config.healing),
         )
 
     def crash(self, node: NodeId, power: bool) -> None:

@@ -40,6 +40,9 @@ class SimConfig:
     grant_ns: int = 1_500 * MILLISECOND
     renewal_ns: int = 400 * MILLISECOND
     balance_ns: int = 5 * SECOND
+    healing: bool = True  # groups heal themselves; without it a test sees what a damaged replica does
+    log_replica_after_ns: int = 3 * SECOND
+    replace_after_ns: int = 600 * SECOND
     table_churn: bool = False
     indexes: bool = False  # the table has local and global indexes; one more comes and goes
     streams: bool = False  # tables have streams, which somebody reads

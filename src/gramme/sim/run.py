@@ -182,7 +182,7 @@ class _Run(Phases):
                         continue  # what a snapshot brought along, until it is out of its window
                     digest.update(b"%d %d " % (len(key), len(value)) + key[8:] + value)
                 applied = partition.applied
-                members = partition.spec.members
+                members = partition.replica.configuration.storage
                 yield ReplicaState(group, machine.id, members, applied.slot, applied.crc, digest.digest())
 
     def _check_indexes(self) -> None:

@@ -306,7 +306,7 @@ class _Sweep:
 
 def _place(partition: PartitionReplica) -> Partition:
     spec = partition.spec
-    return Partition(spec.group, spec.start, spec.end, spec.members)
+    return Partition(spec.group, spec.start, spec.end, partition.replica.configuration.eligible)
 
 
 def _is_gone(reply: Any) -> bool:

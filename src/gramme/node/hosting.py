@@ -1,0 +1,120 @@
+"""Replicas that a group's leader invites this node to have.
+
+The invitation is the group's own log speaking through its leader: a chosen configuration that names this node (decision
+0097). A replica is made so that nothing of an earlier one is left to be believed:
+
+1. the DROP of the earlier one is durable: from here on a restart finds no replica;
+2. its rows are deleted, whichever extent they are in, and the group is mapped to a fresh extent, and that is flushed:
+   a mark of what had been applied once would make the new log seem to begin there;
+3. CREATE is appended, and the replica starts.
+
+A crash in between leaves a node that hosts nothing and is invited again. What must not happen is that a replica is made
+anew under a configuration under which an earlier one has already spoken: whatever that promised would be forgotten. So
+the invitation's configuration must be newer than the last one that the earlier replica knew; and where damage has taken
+away how much it knew, newer than the moment at which this very process told the leader so (`MakeAnew`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.errors import Stalled
+from gramme.kernel.ids import BootId, GroupId, NodeId
+from gramme.kernel.time import MILLISECOND, Instant
+from gramme.node.extents import forget_group, map_extent
+from gramme.node.groups import Groups
+from gramme.node.host import Host
+from gramme.node.messages import HostReplica, MakeAnew
+from gramme.paxos.configuration import Configuration, Replica, decode_configuration
+from gramme.storage.engine.contract import Batch
+
+_STALL_RETRY_NS: Final = 10 * MILLISECOND
+
+
+class _Making:
+    """A replica on its way to being hosted."""
+
+    __slots__ = ("configuration", "message", "mine")
+
+    def __init__(self, message: HostReplica, configuration: Configuration, mine: Replica) -> None:
+        self.message = message
+        self.configuration = configuration
+        self.mine = mine
+
+
+class Hosting:
+    """See the module. Works on `groups`, which has the replicas."""
+
+    def __init__(self, host: Host, me: NodeId, boot: BootId, groups: Groups) -> None:
+        self._host = host
+        self._me = me
+        self._boot = boot
+        self._groups = groups
+        self._making: dict[GroupId, _Making] = {}
+
+    def on_invitation(self, source: NodeId, message: HostReplica) -> None:
+        """Host a replica, or say that only a newer configuration could make this node do so. Idempotent."""
+        group = message.spec.group
+        configuration = decode_configuration(message.configuration)
+        mine = configuration.replica(self._me)
+        groups = self._groups
+        if mine is None or group in self._making or groups.is_gone(group):
+            return
+        present = groups.replica(group)
+        if present is not None and not present.amnesiac and mine.since <= present.configuration.number:
+            return
+        forgetful = groups.may_have_forgotten(group)
+        if mine.since <= groups.last_known(group) or (forgetful and message.boot != self._boot):
+            self._host.send(source, MakeAnew(group, self._boot))
+            return
+        self._making[group] = making = _Making(message, configuration, mine)
+        if groups.has_hosted(group):
+            record = groups.retire(group, mine.since - 1)
+            self._host.execute(Effects(records=[record], durable_events=[making]), self)
+        else:
+            self._clear(making)
+
+    def durable(self, event: _Making) -> None:
+        """The DROP of an earlier replica is durable."""
+        self._clear(event)
+
+    def output(self, output: Any) -> None:
+        """Nothing here has outputs."""
+
+    def end_turn(self, now: Instant) -> Effects | None:
+        """Nothing is batched here."""
+        return None
+
+    def _clear(self, making: _Making) -> None:
+        if making.mine.log:
+            self._make(making)
+            return
+        group = making.message.spec.group
+        batch = Batch()
+        forget_group(batch, group)
+        map_extent(batch, group, self._groups.fresh_extents.take(self._host.ports.engine, group))
+        self._write(batch, making)
+
+    def _write(self, batch: Batch, making: _Making) -> None:
+        """Behind what the group's drop still has to delete: that must not come later and delete this."""
+        if self._host.stopped:
+            return
+        try:
+            if self._groups.untidy:
+                raise Stalled("rows of dropped groups are still to be deleted")
+            self._host.ports.engine.write(batch)
+        except Stalled:
+            retry = Instant(self._host.now() + _STALL_RETRY_NS)
+            self._host.ports.scheduler.call_at(retry, lambda: self._write(batch, making))
+            return
+        self._host.ports.engine.flush(lambda: self._make(making))
+
+    def _make(self, making: _Making) -> None:
+        """Nothing of an earlier replica is left."""
+        message = making.message
+        if self._host.stopped:
+            return
+        del self._making[message.spec.group]
+        if not self._groups.is_gone(message.spec.group):
+            self._groups.join(message.spec, making.configuration, message.ballot)

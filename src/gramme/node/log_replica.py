@@ -1,0 +1,89 @@
+"""A log replica in its node: it holds the recent log and votes, and that is all.
+
+It has no rows, no extent and no evaluator; what is chosen is noted and left alone. Its log is all there is of it, so
+the node's log keeps an entry until the group has trimmed it (every voter has it: `GroupReplica.trim`), and each new
+segment begins with the entries that are not chosen yet, beside the checkpoint: whatever segments are left, the log of
+the replica begins at the mark of a checkpoint. Source: REPLICATION.md §4; Elhemali et al., ATC 2022, §3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.ids import NodeId, Slot
+from gramme.kernel.record import Record
+from gramme.kernel.time import Instant
+from gramme.node.deadline import DeadlineTimer
+from gramme.node.host import Host
+from gramme.node.messages import GroupSpec
+from gramme.paxos.outputs import Chosen
+from gramme.paxos.replica import GroupReplica
+from gramme.paxos.state import install_record
+
+
+class LogReplica:
+    """See the module. `on_output` hears everything but what is chosen."""
+
+    def __init__(
+        self, spec: GroupSpec, replica: GroupReplica, host: Host, on_output: Callable[[LogReplica, Any], None]
+    ) -> None:
+        self.spec = spec
+        self.replica = replica
+        self._host = host
+        self._on_output = on_output
+        self._timer = DeadlineTimer(host, replica.next_deadline, self._tick)
+
+    def execute(self, effects: Effects) -> None:
+        """Carry out the group's effects and keep its timer armed."""
+        self._host.execute(effects, self)
+        self._timer.arm()
+
+    def step(self, source: NodeId, message: Any) -> None:
+        """A message of the group's protocol."""
+        self.execute(self.replica.step(source, message, self._host.now()))
+
+    def durable(self, event: Any) -> None:
+        """See `host.Owner`."""
+        if not self.replica.amnesiac:
+            self.execute(self.replica.on_durable(event, self._host.now()))
+
+    def end_turn(self, now: Instant) -> Effects | None:
+        """It proposes nothing."""
+        return None
+
+    def output(self, output: Any) -> None:
+        """See `host.Owner`."""
+        if type(output) is Chosen:
+            self.replica.on_applied(output.entries[-1].slot)
+        else:
+            self._on_output(self, output)
+
+    def _tick(self, now: Instant) -> None:
+        self.execute(self.replica.tick(now))
+
+    @property
+    def kept_after(self) -> Slot:
+        """The node's log must keep the entries after this slot."""
+        return self.replica.acceptor.log.base.slot
+
+    def trim(self) -> None:
+        """Let go of what every voter has."""
+        self.replica.trim(self.replica.chosen_slot)
+
+    def checkpoint(self) -> list[Record]:
+        """The replica's state for a new segment. Its unchosen entries are repeated: the mark before them is the only
+        one that a checkpoint has, and entries after a mark that nobody knows would be worth nothing."""
+        replica = self.replica
+        records = [replica.checkpoint()]
+        entries = replica.accepted_after(replica.chosen_slot)
+        if entries:
+            acceptor = replica.acceptor
+            number = replica.configuration.number
+            records.append(install_record(replica.group, acceptor.log_ballot, number, replica.chosen_slot, entries))
+        return records
+
+    def close(self) -> None:
+        """The replica is dropped: it takes no part any more."""
+        self.replica.amnesiac = True
