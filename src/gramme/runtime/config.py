@@ -37,6 +37,8 @@ _BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "eventual_read_max_lag_ms": (0, 3_600_000),
     "expiry_period_ms": (100, 3_600_000),
     "expiry_rows_per_s": (100, 1_000_000),
+    "log_replica_after_ms": (500, 3_600_000),
+    "replace_after_ms": (1_000, 30 * 86_400_000),
     "objects_weight": (1, 1_000),
     "objects_read_p99_ms": (0, 60_000),
     "object_tombstone_age_s": (900, 366 * 86_400),
@@ -114,6 +116,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     eventual_read_max_lag_ms: int = 1_000
     expiry_period_ms: int = 60_000
     expiry_rows_per_s: int = 5_000
+    healing: Literal["on", "off"] = "on"
+    log_replica_after_ms: int = 3_000
+    replace_after_ms: int = 600_000
     objects_weight: int = 1
     objects_read_p99_ms: int = 50
     object_tombstone_age_s: int = 3_600

@@ -24,6 +24,7 @@ from gramme.kernel.errors import Corruption, GrammeError, InvalidInput
 from gramme.kernel.ids import BootId, ClusterId, NodeId
 from gramme.kernel.ports import LogDisk, Timer
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
+from gramme.node.healing import HealingSettings
 from gramme.node.node import Node
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.wire import decode_frame, encode_frame
@@ -308,6 +309,11 @@ def node_settings(settings: Settings, boot: BootId) -> NodeSettings:
         free_space_reserve_bytes=settings.free_space_reserve_bytes,
         retain_log_bytes=settings.retain_log_bytes,
         request_limit=settings.max_queued_requests,
+        healing=HealingSettings(
+            settings.log_replica_after_ms * MILLISECOND,
+            settings.replace_after_ms * MILLISECOND,
+            enabled=settings.healing == "on",
+        ),
         objects_weight=settings.objects_weight,
         objects_read_p99_ns=settings.objects_read_p99_ms * MILLISECOND,
     )
