@@ -26,7 +26,7 @@ PLANTED: list[tuple[Plant, str, int]] = [
     (planted.forget_a_dot, "objects", 5),
     (planted.lose_a_sibling, "objects", 5),
     (planted.reuse_a_dot_after_a_restart, "objects", 5),
-    (planted.trust_what_a_crash_has_left, "objects-power", 30),
+    (planted.trust_what_a_crash_has_left, "objects-power", 40),
     (acknowledge_before_fsync, "objects-blackouts", 5),
     (planted.claim_what_was_handed_off, "objects-power", 40),
     (planted.reap_before_all_have_confirmed, "objects-deletions", 30),

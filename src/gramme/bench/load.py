@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import subprocess
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
@@ -202,6 +202,9 @@ class _Load:
     def _submit(self, request: _Request, now: float) -> None:
         node = self._choose(request, now)
         idle = self._idle[node]
+        if not idle and not self._open[node]:
+            self._again(request, now)
+            return
         if not idle:
             self._queues[node].append(request)
             return
@@ -211,15 +214,16 @@ class _Load:
 
     def _choose(self, request: _Request, now: float) -> int:
         """A primary if the ring is known, any node else, but none that has just failed while there is another."""
-        nodes: Sequence[int] = range(len(self._plan.ports))
+        everyone = range(len(self._plan.ports))
         if self._plan.preference:
-            nodes = self._plan.preference[request.partition]
-        up = [node for node in nodes if self._down_until[node] <= now]
-        if not up:
-            up = [node for node in range(len(self._plan.ports)) if self._down_until[node] <= now]
-        if not up:
-            return self._rng.randrange(len(self._plan.ports))
-        return up[0] if self._plan.preference else up[self._rng.randrange(len(up))]
+            for node in self._plan.preference[request.partition]:
+                if self._is_up(node, now):
+                    return node
+        up = [node for node in everyone if self._is_up(node, now)] or everyone
+        return up[self._rng.randrange(len(up))]
+
+    def _is_up(self, node: int, now: float) -> bool:
+        return self._open[node] > 0 and self._down_until[node] <= now
 
     def _send(self, connection: _Connection, request: _Request, now: float) -> None:
         request.tries += 1
@@ -333,13 +337,12 @@ def _percentile(values: Sequence[float], which: float, is_sorted: bool = False) 
     if not values:
         return 0.0
     ordered = values if is_sorted else sorted(values)
-    return ordered[max(0, min(len(ordered) - 1, -(-len(ordered) * which // 100).__int__() - 1))]
+    return ordered[max(0, math.ceil(len(ordered) * which / 100) - 1)]
 
 
 def main() -> None:
     """The generator's process."""
     plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
-    time.sleep(0)
 
     async def load() -> Found:
         return await _Load(plan).run()

@@ -279,7 +279,11 @@ class Node:
         """The transport lost its link to `source`: what that node was asked is asked again."""
         if not self.host.stopped:
             self.router.peer_lost(source)
-            self.objects.lost(source)
+            self.objects.disconnected(source)
+
+    def on_connect(self, target: NodeId) -> None:
+        """The transport's link to `target` stands."""
+        self.objects.connected(target)
 
     # --- outputs of the machines ----------------------------------------------------------------------------------
 

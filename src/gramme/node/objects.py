@@ -17,7 +17,7 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.errors import GrammeError, InvalidInput, Stalled
 from gramme.kernel.ids import ClusterId, Lsn, NodeId
 from gramme.kernel.record import Record, RecordKind
-from gramme.kernel.time import MILLISECOND, Instant, Timestamp
+from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
 from gramme.node.catalog_commands import ObjectsSet, SetObjects
 from gramme.node.deadline import DeadlineTimer
 from gramme.node.driver import Machine
@@ -62,6 +62,8 @@ from gramme.objects.state import Name
 from gramme.objects.store import Keeping, ObjectStore, Section
 from gramme.placement.ring import founded
 from gramme.placement.zones import NodePlace
+
+_DOUBT_NS: Final = 3 * SECOND
 
 OnOutcome = Callable[[Any], None]
 """Takes an `Outcome`, or a `Listed`, once."""
@@ -132,6 +134,7 @@ class Objects:
         self.me = settings.me
         self.addresses = addresses
         self._reachable = reachable
+        self._doubted: dict[NodeId, Instant] = {}  # links lost, until when that counts
         self.config = ObjectConfig(FOUNDED_VERSION, founded(places_of(settings)))
         self._heard = self.config  # the newest one, in effect as soon as it is on the disk
         self._settling: list[tuple[int, Callable[[], None]]] = []  # who waits for which version to be in effect
@@ -167,7 +170,7 @@ class Objects:
         self._owed = deque(entries)
         rng = self._host.ports.rng
         self.coordinators = Coordinators(
-            self.me, self.replica, self.dots, lambda: self.config.ring, self._reachable,
+            self.me, self.replica, self.dots, lambda: self.config.ring, self._likely,
             self._host.ports.clock.timestamp, rng, lambda: self.config.other,
         )  # fmt: skip
         self.handoff = HintedHandoff(self.replica, self._reachable, rng)
@@ -318,6 +321,21 @@ class Objects:
     def waiting(self) -> int:
         """Requests without an answer yet."""
         return len(self._waiting)
+
+    def disconnected(self, node: NodeId) -> None:
+        """The link to `node` broke. Until it stands again, or for as long as failure detection may need to find out
+        more, requests go to others first: whoever is asked in vain costs `coordinator.SLOW_NS`."""
+        self._doubted[node] = Instant(self._host.now() + _DOUBT_NS)
+        self.lost(node)
+
+    def connected(self, node: NodeId) -> None:
+        """The link to `node` stands."""
+        self._doubted.pop(node, None)
+
+    def _likely(self, node: NodeId) -> bool:
+        """Whether `node` would answer now, as far as this node can tell."""
+        until = self._doubted.get(node)
+        return self._reachable(node) and (until is None or self._host.now() >= until)
 
     def lost(self, node: NodeId) -> None:
         """Nothing is heard of `node`: what it was asked is asked elsewhere."""

@@ -176,7 +176,8 @@ class NodeProcess:
         addresses = {NodeId(m.node): m.peer_address() for m in settings.initial_catalog}
         network = PeerNetwork(
             self.node.me, self.node.cluster, boot, addresses, self._on_frame,
-            on_disconnect=self.node.on_disconnect, log_event=self.log_event,
+            on_connect=lambda node, _boot: self.node.on_connect(node), on_disconnect=self.node.on_disconnect,
+            log_event=self.log_event,
         )  # fmt: skip
         self.transport.network = network
         await _bound("peer_port", network.start(settings.listen_host, settings.peer_port))

@@ -1,0 +1,423 @@
+"""`gramme bench objects`: what the Dynamo paper measured of a running system, against real processes.
+
+Rules: an open loop, latencies from when a request was due (`bench.load`); what is compared runs in turn on one
+cluster, and ratios of neighbouring runs are what counts. Buckets keep one value (`allow_mult=false`), because the
+generator writes without a context. Sources: SOSP 2007, §6 (300 ms at 500 requests/s), Table 2, Figure 5.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import random
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from gramme.bench import load
+from gramme.bench.load import Found, Plan, percentiles
+from gramme.kernel.ids import NodeId
+from gramme.objects.state import DEFAULT_TYPE, Name
+from gramme.placement.ring import preference_list
+from gramme.placement.zones import NodePlace
+from gramme.testing import Cluster, cluster
+
+NODES: Final = 5
+RATE: Final = 500
+SLA_MS: Final = 300
+_BUCKET: Final = "bench"
+_SETTLE_S: Final = 2.0
+_LIMIT_S: Final = 30.0
+_TOO_MANY: Final = 4_000
+Progress = Callable[[str], None]
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Milliseconds; requests without a good answer are in `failed` and nowhere else."""
+
+    count: int
+    failed: int
+    mean: float
+    p50: float
+    p99: float
+    p999: float
+    longest: float
+
+
+class Sla(msgspec.Struct, frozen=True):
+    """Row A40: a node is killed after a third of the run and stays away."""
+
+    per_s: float
+    seconds: float
+    reads: Latency
+    writes: Latency
+    after_kill: Latency  # both kinds, due after the kill
+    late_ms: float  # by how much the generator was late: 99.9th percentile
+
+
+class Capacity(msgspec.Struct, frozen=True):
+    """That the generator can do twice the rate: requests a second that it offered to `GET /ping` and that were
+    answered."""
+
+    offered_per_s: float
+    answered_per_s: float
+    late_ms: float
+
+
+class Driven(msgspec.Struct, frozen=True):
+    """Row A18, one round: [reads, writes] by any node and by the object's coordinator."""
+
+    server: list[Latency]
+    client: list[Latency]
+
+
+class Session(msgspec.Struct, frozen=True):
+    """Row A16, one round: share of reads (r=1) that saw the client's own last write (w=1), and the write's latency."""
+
+    preferred: bool
+    seen: float
+    writes: Latency
+
+
+class Buffered(msgspec.Struct, frozen=True):
+    """Row A42: one bucket's rounds. `windows`: 99.9th percentile of writes due in each second, over all rounds."""
+
+    bucket: str
+    writes: list[Latency]
+    saturated_per_s: list[float]
+    fsyncs_per_write: list[float]
+    windows: list[float]
+
+
+class Failover(msgspec.Struct, frozen=True):
+    """Row A39: writes without an acknowledgement within `patience_s`, by the second in which they were due."""
+
+    per_s: float
+    patience_s: float
+    killed_at_s: float
+    objects: list[int]
+    table: list[int]
+
+
+# --- scenarios
+
+
+def sla(seconds: float, directory: Path, progress: Progress) -> tuple[Sla, Capacity]:
+    """500 requests a second, half of them writes of 1 KiB, one of five nodes killed on the way."""
+    with _five(directory / "sla") as five:
+        ping = load.run(Plan(ports=_ports(five), kind="ping", per_s=2 * RATE, seconds=min(5, seconds)))
+        capacity = _capacity(ping)
+        progress(
+            f"generator: {capacity.answered_per_s:.0f} of {capacity.offered_per_s:.0f}/s, {ping.late_ms:.1f} ms late"
+        )
+        load.run(Plan(ports=_ports(five), kind="objects", name=_BUCKET, per_s=RATE, seconds=3, write_share=1))
+        killed_at = seconds / 3
+        plan = Plan(ports=_ports(five), kind="objects", name=_BUCKET, per_s=RATE, seconds=seconds)
+
+        def kill() -> None:
+            time.sleep(killed_at)
+            five.kill(NODES - 1)
+
+        found = load.run(plan, kill)
+    measured = Sla(
+        per_s=RATE, seconds=seconds, reads=latency(found, write=False), writes=latency(found, write=True),
+        after_kill=latency(found, since_s=killed_at), late_ms=found.late_ms,
+    )  # fmt: skip
+    progress(
+        f"one of five killed: p99.9 {measured.reads.p999:.0f} ms of reads, {measured.writes.p999:.0f} ms of writes"
+    )
+    return measured, capacity
+
+
+def driven(rounds: int, seconds: float, directory: Path, progress: Progress) -> list[Driven]:
+    """Any node and the coordinator, in turn, at half the rate of the SLA."""
+    found = []
+    with _five(directory / "driven") as five:
+        ports = _ports(five)
+        knows: dict[str, Any] = {
+            "preference": _preference(five),
+            "place": Name(DEFAULT_TYPE, _BUCKET.encode(), b"").place,
+        }
+        load.run(Plan(ports=ports, kind="objects", name=_BUCKET, per_s=RATE, seconds=3, write_share=1))
+        for round_ in range(rounds):
+            pair = []
+            for more in ({}, knows):
+                plan = Plan(
+                    ports=ports, kind="objects", name=_BUCKET, per_s=RATE / 2, seconds=seconds, seed=round_, **more
+                )
+                run = load.run(plan)
+                pair.append([latency(run, write=False), latency(run, write=True)])
+            found.append(Driven(*pair))
+            server, client = pair
+            ratios = [server[kind].mean / client[kind].mean for kind in (0, 1)]
+            progress(f"client-driven, round {round_ + 1}: reads {ratios[0]:.2f}, writes {ratios[1]:.2f} times faster")
+    return found
+
+
+def sessions(rounds: int, seconds: float, directory: Path, progress: Progress) -> list[Session]:
+    """Four clients read, write with the context of that, and read again, each time at another node; in every second
+    pair the context does not say which replica was fastest."""
+    found = []
+    with _five(directory / "sessions") as five:
+        for round_ in range(rounds):
+            for preferred in (True, False):
+                found.append(_session_round(_ports(five), preferred, seconds, round_))
+                progress(f"fastest replica preferred: {preferred}: {found[-1].seen:.2%} saw their own write")
+    return found
+
+
+def buffered(rounds: int, seconds: float, directory: Path, progress: Progress) -> list[Buffered]:
+    """Three buckets in turn: fsyncs of a majority awaited, of the coordinator alone, and a buffered one."""
+    buckets: dict[str, dict[str, Any]] = {
+        "dw=quorum": {},
+        "dw=1": {"dw": 1},
+        "buffered, dw=0": {"buffered": True, "dw": 0},
+    }
+    found: dict[str, list[_Round]] = {name: [] for name in buckets}
+    with _five(directory / "buffered") as five:
+        for at, props in enumerate(buckets.values()):
+            _set_props(five, f"{_BUCKET}{at}", {"allow_mult": False, **props})
+        time.sleep(_SETTLE_S)
+        for round_ in range(rounds):
+            for at, name in enumerate(buckets):
+                one = _round(five, f"{_BUCKET}{at}", seconds, round_)
+                found[name].append(one)
+                p999 = latency(one.found).p999
+                progress(
+                    f"{name}, round {round_ + 1}: p99.9 {p999:.1f} ms, {one.saturated_per_s:,.0f}/s, "
+                    f"{one.fsyncs_per_write:.2f} fsyncs a write"
+                )
+    return [
+        Buffered(
+            bucket=name,
+            writes=[latency(one.found) for one in done],
+            saturated_per_s=[one.saturated_per_s for one in done],
+            fsyncs_per_write=[one.fsyncs_per_write for one in done],
+            windows=[p999 for one in done for p999 in _windows(one.found, seconds)],
+        )
+        for name, done in found.items()
+    ]
+
+
+class _Round(NamedTuple):
+    found: Found
+    saturated_per_s: float
+    fsyncs_per_write: float
+
+
+def _round(five: Cluster, bucket: str, seconds: float, seed: int) -> _Round:
+    """Writes alone, at the rate of the SLA, and then more than can be taken, for throughput."""
+    plan = Plan(
+        ports=_ports(five), kind="objects", name=bucket, per_s=RATE, seconds=seconds, write_share=1, seed=seed
+    )  # fmt: skip
+    before = _fsyncs(five)
+    found = load.run(plan)
+    fsyncs = _fsyncs(five) - before
+    full = load.run(msgspec.structs.replace(plan, per_s=_TOO_MANY, seconds=1, patience_s=60, attempt_s=60))
+    took_s = max(due + took / 1e3 for due, took in zip(full.due_s, full.took_ms, strict=True))
+    return _Round(found, len(full.due_s) / took_s, fsyncs / max(1, len(found.due_s)))
+
+
+def failover(seconds: float, directory: Path, progress: Progress) -> Failover:
+    """Writes to objects (w=1) and to a table of one partition, 100/s each at once; the partition's leader is killed."""
+    per_s, patience_s, killed_at = 100.0, 1.0, seconds / 3
+    with cluster(3, directory=directory / "failover", test_controls=False) as three:
+        _set_props(three, _BUCKET, {"allow_mult": False})
+        three.client().create_table(
+            TableName=_BUCKET,
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            ProvisionedThroughput={"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+        )
+        time.sleep(_SETTLE_S)
+        common: dict[str, Any] = {
+            "name": _BUCKET, "per_s": per_s, "seconds": seconds, "write_share": 1, "patience_s": patience_s
+        }  # fmt: skip
+        table_ports = [three.port + 1 + node for node in range(3)]
+        plans = (
+            Plan(ports=_ports(three), kind="objects", query="?w=1", **common),
+            Plan(ports=table_ports, kind="table", **common),
+        )
+        processes = [load.start(plan) for plan in plans]
+        time.sleep(killed_at)
+        leader = three.leaders(_BUCKET)[0]
+        assert leader is not None
+        three.kill(leader)
+        found = [load.finish(process) for process in processes]
+    refused = [_refused(run, seconds, patience_s) for run in found]
+    progress(f"leader killed: {sum(refused[0])} writes of objects refused, {sum(refused[1])} of the table")
+    return Failover(per_s, patience_s, killed_at, refused[0], refused[1])
+
+
+# --- figures
+
+
+def latency(found: Found, *, write: bool | None = None, since_s: float = 0.0) -> Latency:
+    """Of requests of one kind, or both, that were due since then."""
+    chosen = [
+        took
+        for due, took, wrote in zip(found.due_s, found.took_ms, found.write, strict=True)
+        if due >= since_s and write in (None, wrote)
+    ]
+    return _latency([took for took in chosen if took >= 0], sum(took < 0 for took in chosen))
+
+
+def _latency(took: Sequence[float], failed: int = 0) -> Latency:
+    p50, p99, p999, longest = percentiles(took, 50, 99, 99.9, 100)
+    return Latency(len(took), failed, statistics.fmean(took) if took else 0.0, p50, p99, p999, longest)
+
+
+def _capacity(found: Found) -> Capacity:
+    seconds = max(due + took / 1e3 for due, took in zip(found.due_s, found.took_ms, strict=True))
+    answered = sum(took >= 0 for took in found.took_ms)
+    return Capacity(len(found.due_s) / max(found.due_s), answered / seconds, found.late_ms)
+
+
+def _windows(found: Found, seconds: float) -> list[float]:
+    """The 99.9th percentile of each second."""
+    windows: list[list[float]] = [[] for _ in range(int(seconds))]
+    for due, took in zip(found.due_s, found.took_ms, strict=True):
+        if took >= 0 and due < len(windows):
+            windows[int(due)].append(took)
+    return [percentiles(window, 99.9)[0] for window in windows]
+
+
+def _refused(found: Found, seconds: float, patience_s: float) -> list[int]:
+    refused = [0] * int(seconds)
+    for due, took in zip(found.due_s, found.took_ms, strict=True):
+        if not 0 <= took <= patience_s * 1e3 and due < len(refused):
+            refused[int(due)] += 1
+    return refused
+
+
+# --- sessions
+
+
+def _session_round(ports: Sequence[int], preferred: bool, seconds: float, round_: int) -> Session:
+    counts, took = [0, 0], list[float]()
+    end = time.perf_counter() + seconds
+    threads = [
+        threading.Thread(target=_session, args=(ports, preferred, f"{round_}-{preferred}-{client}", end, counts, took))
+        for client in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return Session(preferred, counts[0] / max(1, counts[1]), _latency(took))
+
+
+def _session(
+    ports: Sequence[int], preferred: bool, name: str, end: float, counts: list[int], took: list[float]
+) -> None:
+    """One client. Its counts are added at the end: `+=` on shared integers is no atom."""
+    rng = random.Random(name)
+    with contextlib.ExitStack() as stack:
+        nodes = [
+            stack.enter_context(contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)))
+            for port in ports
+        ]
+        seen = number = 0
+        contexts: dict[str, str] = {}
+        while time.perf_counter() < end:
+            path = f"/buckets/sessions/keys/{name}-{number % 50}"
+            number += 1
+            context = _call(rng.choice(nodes), "GET", path + "?r=1")[1] if preferred else contexts.get(path, "")
+            if not preferred:  # as many requests either way
+                _call(rng.choice(nodes), "GET", path + "?r=1")
+            started = time.perf_counter()
+            body, contexts[path] = _call(
+                rng.choice(nodes), "PUT", path + "?w=1&returnbody=true", str(number).encode(), context
+            )
+            took.append((time.perf_counter() - started) * 1e3)
+            body, _ = _call(rng.choice(nodes), "GET", path + "?r=1")
+            seen += str(number).encode() == body
+        counts[0] += seen
+        counts[1] += number
+
+
+def _call(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None, context: str = ""
+) -> tuple[bytes, str]:
+    headers = {"Content-Type": "text/plain", "Accept": "*/*"}
+    if context:
+        headers["X-Riak-Vclock"] = context
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    found = answer.read()
+    if answer.status not in (200, 300, 404):
+        raise RuntimeError(f"{method} {path}: {answer.status} {found[:200]!r}")
+    return found, answer.headers.get("X-Riak-Vclock", "")
+
+
+# --- the cluster
+
+
+@contextlib.contextmanager
+def _five(directory: Path) -> Iterator[Cluster]:
+    with cluster(NODES, directory=directory, test_controls=False) as five:
+        _set_props(five, _BUCKET, {"allow_mult": False})
+        time.sleep(_SETTLE_S)
+        yield five
+
+
+def _ports(of: Cluster) -> list[int]:
+    return [int(of.objects_url(node).rpartition(":")[2]) for node in range(of.nodes)]
+
+
+def _set_props(of: Cluster, bucket: str, props: dict[str, Any]) -> None:
+    """Once the catalog can be reached."""
+    deadline = time.monotonic() + _LIMIT_S
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", _ports(of)[0], timeout=20)
+        with contextlib.closing(connection):
+            connection.request("PUT", f"/buckets/{bucket}/props", json.dumps({"props": props}))
+            answer = connection.getresponse()
+            body = answer.read()
+        if answer.status == 204:
+            return
+        if answer.status != 503 or time.monotonic() > deadline:
+            raise RuntimeError(f"props of {bucket}: {answer.status} {body[:200]!r}")
+        time.sleep(0.1)
+
+
+def _preference(of: Cluster) -> list[list[int]]:
+    """The primaries of each partition, as indices of `_ports`."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", _ports(of)[0], timeout=20)) as connection:
+        connection.request("GET", "/ring")
+        ring = json.loads(connection.getresponse().read())
+    ports = _ports(of)
+    index = {entry["node"]: ports.index(int(entry["objects"].rpartition(":")[2])) for entry in ring["nodes"]}
+    places = {
+        NodeId(entry["node"]): NodePlace(NodeId(entry["node"]), entry["host"], entry["zone"]) for entry in ring["nodes"]
+    }
+    owners = ring["owners"]
+    found = []
+    for at in range(len(owners)):
+        walk = dict.fromkeys([*owners[at:], *owners[:at], *places])
+        primaries = preference_list([NodeId(node) for node in walk], places, ring["n_val"])[: ring["n_val"]]
+        found.append([index[node] for node in primaries])
+    return found
+
+
+def _fsyncs(of: Cluster) -> int:
+    """Of all logs."""
+    total = 0
+    for node in range(of.nodes):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", of.admin_port(node), timeout=20)) as connection:
+            connection.request("GET", "/cluster")
+            total += _found(json.loads(connection.getresponse().read()), "fsyncs")
+    return total
+
+
+def _found(document: Any, key: str) -> int:
+    """The number of that name, wherever it stands."""
+    if isinstance(document, dict):
+        return sum(value if name == key else _found(value, key) for name, value in document.items())
+    return sum(_found(value, key) for value in document) if isinstance(document, list) else 0
