@@ -79,6 +79,44 @@ def url(node: Server) -> str:
     return node.objects_url
 
 
+def test_a_value_that_expires_is_gone_when_its_time_is_over(url: str) -> None:
+    bucket = Bucket(url, "sessions")
+    assert bucket.put("short", b"v", **{"X-Gramme-Expires-In": "1"}).status == 204
+    assert bucket.put("long", b"v", **{"X-Gramme-Expires-In": "3600"}).status == 204
+    at = int(bucket.get("long").headers["X-Gramme-Expires-At"])
+    assert 3590 < at - time.time() <= 3601
+    assert bucket.put("both", b"short", **{"X-Gramme-Expires-In": "1"}).status == 204
+    assert bucket.put("both", b"stays").status == 204
+    eventually("a value expires", lambda: bucket.get("short").status == 404)
+    gone = bucket.get("short")
+    assert gone.headers["X-Riak-Deleted"] == "true"
+    eventually("a sibling expires", lambda: bucket.get("both").body == b"stays")
+    keys = call(url, "GET", f"{bucket.path}/keys?keys=true").json["keys"]
+    assert sorted(keys) == ["both", "long"]
+    assert bucket.put("short", b"again", **vclock(gone)).status == 204
+    assert bucket.get("short").body == b"again"
+    assert "X-Gramme-Expires-At" not in bucket.get("short").headers
+
+
+def test_a_bucket_whose_values_expire(url: str) -> None:
+    bucket = Bucket(url, "cache")
+    assert bucket.set_props(default_time_to_live=7200).status == 204
+    assert bucket.props()["default_time_to_live"] == 7200
+    bucket.put("k", b"v")
+    assert 7190 < int(bucket.get("k").headers["X-Gramme-Expires-At"]) - time.time() <= 7201
+    bucket.put("k", b"v", **vclock(bucket.get("k")), **{"X-Gramme-Expires-In": "5"})
+    assert int(bucket.get("k").headers["X-Gramme-Expires-At"]) - time.time() <= 6
+    for wrong in ("0", "-1", "1.5", "soon", "999999999"):
+        refused = bucket.put("k", b"v", **{"X-Gramme-Expires-In": wrong})
+        assert (refused.status, b"X-Gramme-Expires-In must be 1 to" in refused.body) == (400, True)
+    for wrong_props in ({"default_time_to_live": -1}, {"default_time_to_live": "x"}):
+        assert bucket.set_props(**wrong_props).status == 400
+    counter = f"{Bucket(url, 'hits').path}/counters/k"
+    assert call(url, "POST", counter, b"1", {"X-Gramme-Expires-In": "5"}).status == 400
+    typed = json.dumps({"props": {"datatype": "set", "default_time_to_live": 5}}).encode()
+    assert call(url, "PUT", "/types/mortal/props", typed).status == 400
+
+
 def test_what_clients_ask_first(url: str) -> None:
     resources = call(url, "GET", "/").json
     assert resources["riak_kv_wm_buckets"] == "/buckets"

@@ -14,6 +14,7 @@ import msgspec
 
 from gramme.kernel.errors import Corruption, InvalidInput
 from gramme.kernel.ids import NodeId
+from gramme.objects.expiry import MAX_EXPIRY_S
 from gramme.objects.merge_types import KINDS, Kind
 from gramme.objects.quorums import MAX_N, Count, resolve
 from gramme.objects.state import DEFAULT_TYPE, Name
@@ -42,7 +43,13 @@ class BucketSettings(msgspec.Struct, frozen=True, kw_only=True):
     # One copy of a write is made durable soon, the others a while later (row A42). Not encoded where it was never set:
     # what nodes of before have written stays as it is, byte for byte.
     buffered: bool | msgspec.UnsetType = msgspec.UNSET
+    expiry_s: int | msgspec.UnsetType = msgspec.UNSET  # after which a value written without its own expires; 0: never
     former_n: tuple[int, ...] = ()
+
+    @property
+    def lifetime_s(self) -> int:
+        """After how many seconds a value expires; 0: never."""
+        return 0 if self.expiry_s is msgspec.UNSET else self.expiry_s
 
 
 DEFAULTS: Final = BucketSettings()
@@ -66,6 +73,10 @@ def check_settings(settings: BucketSettings) -> None:
         raise InvalidInput("a buffered bucket has one durable copy: its dw must be 0 or 1")
     if settings.datatype is not None and settings.datatype not in KINDS:
         raise InvalidInput(f"datatype '{settings.datatype}' is unknown: {', '.join(KINDS)}")
+    if not 0 <= settings.lifetime_s <= MAX_EXPIRY_S:
+        raise InvalidInput(f"default_time_to_live is out of range: 0 (never) to {MAX_EXPIRY_S} seconds")
+    if settings.datatype is not None and settings.lifetime_s:
+        raise InvalidInput("values of a datatype do not expire")
     if settings.datatype is not None and (settings.last_write_wins or not settings.allow_mult):
         raise InvalidInput("a datatype needs allow_mult, and neither of its writes wins over the other")
 

@@ -104,6 +104,8 @@ def _value_headers(sibling: Sibling) -> Headers:
         (b"ETag", etag([sibling])),
         (b"Last-Modified", last_modified(sibling)),
     ]
+    if value.expires:
+        headers.append((b"X-Gramme-Expires-At", b"%d" % (value.expires // SECOND)))
     return headers + [
         (b"X-Riak-Meta-" + name.encode("latin-1"), value_.encode("latin-1")) for name, value_ in value.meta
     ]  # fmt: skip

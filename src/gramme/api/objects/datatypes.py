@@ -16,7 +16,7 @@ from gramme.api.http import HttpResponse
 from gramme.api.objects import answers
 from gramme.api.objects.backend import ObjectBackend
 from gramme.api.objects.exchange import Exchange
-from gramme.api.objects.parameters import location, read_quorum, write_quorum
+from gramme.api.objects.parameters import expires_in, location, read_quorum, write_quorum
 from gramme.kernel.errors import InvalidInput
 from gramme.kernel.ports import Clock
 from gramme.objects.context import NO_CONTEXT, Context, seal, unseal
@@ -204,6 +204,8 @@ class Datatypes:
     def _change(self, exchange: Exchange, kind: Kind, operation: Operation, then: Any, context: Any = None) -> None:
         name = exchange.name
         seen = NO_CONTEXT
+        if expires_in(exchange.request.headers, 0):
+            raise InvalidInput("values of a datatype do not expire")
         if context is not None:
             if type(context) is not str:
                 raise InvalidInput("the context must be a string")

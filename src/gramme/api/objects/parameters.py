@@ -12,12 +12,14 @@ from urllib.parse import parse_qsl, quote_from_bytes, unquote_to_bytes
 
 from gramme.kernel.errors import InvalidInput
 from gramme.objects.config import BucketSettings
+from gramme.objects.expiry import MAX_EXPIRY_S
 from gramme.objects.quorums import Count, ReadQuorum, WriteQuorum, parse_count, resolve
 from gramme.objects.state import DEFAULT_TYPE, Name
 
 MAX_META_BYTES: Final = 8192
 MAX_TIMEOUT_MS: Final = 600_000
 _META: Final = b"x-riak-meta-"
+_EXPIRES_IN: Final = b"x-gramme-expires-in"
 
 
 class Query:
@@ -94,6 +96,16 @@ def metadata(headers: Mapping[bytes, bytes]) -> tuple[tuple[str, str], ...]:
     if size > MAX_META_BYTES:
         raise InvalidInput(f"X-Riak-Meta headers have {size} bytes, the limit is {MAX_META_BYTES}")
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in found)
+
+
+def expires_in(headers: Mapping[bytes, bytes], default: int) -> int:
+    """After how many seconds a value expires; 0: never. Raises InvalidInput."""
+    text = headers.get(_EXPIRES_IN)
+    if text is None:
+        return default
+    if not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= MAX_EXPIRY_S:
+        raise InvalidInput(f"X-Gramme-Expires-In must be 1 to {MAX_EXPIRY_S} seconds")
+    return int(text)
 
 
 def segments(path: str) -> list[bytes]:

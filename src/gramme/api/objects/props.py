@@ -26,6 +26,9 @@ _FLAGS: Final = ("allow_mult", "last_write_wins", "notfound_ok", "basic_quorum")
 _OURS: Final = "buffered"
 """Riak has no such property: it is shown where it is set."""
 
+_EXPIRY: Final = "default_time_to_live"
+"""In seconds; shown where it is set. Riak expires by settings of a node's whole store."""
+
 _SHOWN_ONLY: Final = (
     "name",
     "rw",
@@ -48,6 +51,8 @@ def shown(bucket: bytes, settings: BucketSettings) -> dict[str, Any]:
     props["rw"] = settings.w
     if settings.buffered is True:
         props[_OURS] = True
+    if settings.lifetime_s:
+        props[_EXPIRY] = settings.lifetime_s
     if settings.datatype is not None:
         props["datatype"] = settings.datatype
     return props
@@ -67,6 +72,10 @@ def changed(settings: BucketSettings, given: dict[str, Any]) -> BucketSettings:
             if type(value) is not bool:
                 raise InvalidInput(f"{name} must be true or false")
             changes[name] = value
+        elif name == _EXPIRY:
+            if type(value) is not int:
+                raise InvalidInput(f"{name} must be an integer: seconds, or 0 for never")
+            changes["expiry_s"] = value
         elif name == "datatype":
             if type(value) is not str:
                 raise InvalidInput("datatype must be a string")

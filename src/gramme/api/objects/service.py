@@ -19,7 +19,7 @@ from gramme.api.objects import answers, conditions
 from gramme.api.objects.backend import ObjectBackend
 from gramme.api.objects.datatypes import Datatypes
 from gramme.api.objects.exchange import Exchange
-from gramme.api.objects.parameters import Query, location, metadata, read_quorum, segments, write_quorum
+from gramme.api.objects.parameters import Query, expires_in, location, metadata, read_quorum, segments, write_quorum
 from gramme.api.objects.props import Props
 from gramme.api.objects.ring import RingApi, coordinator
 from gramme.api.objects.statistics import NoObservers, Observers, Statistics
@@ -27,6 +27,7 @@ from gramme.kernel.errors import InvalidInput
 from gramme.kernel.ports import Clock, Randomness
 from gramme.kernel.time import MILLISECOND, Instant
 from gramme.objects.context import NO_CONTEXT, Context, seal, unseal
+from gramme.objects.expiry import expiry, shown
 from gramme.objects.messages import Get, Got, Outcome, Put, Stored
 from gramme.objects.state import DEFAULT_TYPE, Name, check_name, decode_state
 from gramme.objects.versions import Value, Versions
@@ -170,7 +171,7 @@ class ObjectsApi:
         if not isinstance(outcome, Got):
             exchange.respond(answers.failed(outcome))
             return
-        versions = _versions(outcome.state)
+        versions = self._versions(outcome.state)
         if versions is not None:
             self._statistics.found(len(versions.siblings))
         status = conditions.refused(exchange.request.headers, versions, reading=True)
@@ -182,6 +183,15 @@ class ObjectsApi:
             answer = self._found(exchange, versions, Context(versions.seen, outcome.fastest))
             answer.headers += coordinator(exchange.request, outcome.fastest)
             exchange.respond(answer)
+
+    def _versions(self, state: bytes | None) -> Versions | None:
+        """An object as readers are shown it. Raises InvalidInput for a value of a merge type."""
+        if state is None:
+            return None
+        decoded = decode_state(state)
+        if not isinstance(decoded, Versions):
+            raise InvalidInput("the key holds a value of a merge type; use /datatypes/")
+        return shown(decoded, self._clock.timestamp())
 
     def _found(self, exchange: Exchange, versions: Versions, context: Context) -> HttpResponse:
         name = exchange.name
@@ -198,7 +208,10 @@ class ObjectsApi:
             message = f"the object has {len(request.body)} bytes, the limit is {MAX_OBJECT_BYTES}"
             exchange.respond(answers.text(413, message))
             return
-        value = Value(request.body, kind.decode("latin-1"), metadata(request.headers), self._clock.timestamp())
+        now = self._clock.timestamp()
+        lives = expires_in(request.headers, self._backend.config.settings(exchange.name).lifetime_s)
+        meta = metadata(request.headers)
+        value = Value(request.body, kind.decode("latin-1"), meta, now, expires=expiry(now, lives))
         put = self._write(exchange, value)
         self._if_conditions_hold(exchange, partial(self._send, exchange, put, partial(self._stored, made=made)))
 
@@ -212,7 +225,7 @@ class ObjectsApi:
             return
 
         def read(_: Exchange, outcome: Outcome) -> None:
-            versions = _versions(outcome.state) if isinstance(outcome, Got) else None
+            versions = self._versions(outcome.state) if isinstance(outcome, Got) else None
             if not isinstance(outcome, Got):
                 exchange.respond(answers.failed(outcome))
             elif versions is None or versions.deleted:
@@ -247,7 +260,7 @@ class ObjectsApi:
             if not isinstance(outcome, Got):
                 exchange.respond(answers.failed(outcome))
                 return
-            status = conditions.refused(exchange.request.headers, _versions(outcome.state), reading=False)
+            status = conditions.refused(exchange.request.headers, self._versions(outcome.state), reading=False)
             if status is None:
                 then()
             else:
@@ -271,7 +284,7 @@ class ObjectsApi:
         if not exchange.query.flag("returnbody", False):
             exchange.respond(HttpResponse(201 if made else 204, headers))
             return
-        versions = _versions(outcome.state)
+        versions = self._versions(outcome.state)
         assert versions is not None
         answer = self._found(exchange, versions, Context(versions.seen))
         answer.headers += headers
@@ -315,16 +328,6 @@ class ObjectsApi:
 
         bucket = exchange.name.bucket or None
         self._backend.names(exchange.name.type, bucket, exchange.deadline, listed)
-
-
-def _versions(state: bytes | None) -> Versions | None:
-    """An object's versions. Raises InvalidInput for a value of a merge type."""
-    if state is None:
-        return None
-    decoded = decode_state(state)
-    if not isinstance(decoded, Versions):
-        raise InvalidInput("the key holds a value of a merge type; use /datatypes/")
-    return decoded
 
 
 def _operation(method: str, parts: list[bytes]) -> str:
