@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 
 class HttpRequest:
@@ -61,6 +61,25 @@ class HttpResponse:
         """The body in one piece."""
         body = self.body
         return body if isinstance(body, bytes) else b"".join(body)
+
+
+class BodySource(Protocol):
+    """A body that is made while it is sent, so that only a piece of it is in memory."""
+
+    def pull(self, on_piece: Callable[[bytes | None], None]) -> None:
+        """Have `on_piece` called once, at once or later, with the next piece: b"" behind the last one, None if there is
+        more that cannot be had. It is called again only when that piece is on its way."""
+
+
+class StreamedResponse(HttpResponse):
+    """A response whose body comes from `source`, in chunks. If it breaks off, the connection does: no peer takes a part
+    for the whole."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], source: BodySource) -> None:
+        super().__init__(status, headers)
+        self.source = source
 
 
 Respond = Callable[[HttpResponse], None]

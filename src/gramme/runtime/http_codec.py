@@ -140,6 +140,13 @@ def encode_response(
     return [b"".join(head), *parts]
 
 
+def encode_head(response: HttpResponse, date: bytes, framing: bytes) -> bytes:
+    """The head of a response whose body is yet to come; `framing` says how its end is told."""
+    head = [b"HTTP/1.1 %d %b\r\n" % (response.status, REASONS.get(response.status, b"Unknown")), date]
+    head += [b"%b: %b\r\n" % header for header in response.headers]
+    return b"".join([*head, framing, b"\r\n"])
+
+
 def _crc32(parts: list[bytes]) -> int:
     crc = 0
     for part in parts:

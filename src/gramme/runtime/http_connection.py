@@ -9,14 +9,18 @@ Everything runs in callbacks, no task is made. Source: RFC 9112 §9 (persistence
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import httptools
 
-from gramme.api.http import Handler, HttpRequest, HttpResponse, text_response
-from gramme.runtime.http_codec import CONTINUE, BadRequest, Inflater, encode_response
+from gramme.api.http import Handler, HttpRequest, HttpResponse, StreamedResponse, text_response
+from gramme.runtime.http_codec import CONTINUE, BadRequest, Inflater, encode_head, encode_response
+from gramme.runtime.http_stream import CHUNKED, BodyStream
 
 _PIECE_BYTES: Final = 16 * 1024
 """Input is parsed in pieces of this size, so that one read cannot queue thousands of pipelined requests."""
@@ -27,6 +31,7 @@ _FLUSH_BYTES: Final = 64 * 1024
 _LINGER_S: Final = 10
 """How long the rest of a refused request is read and thrown away, so that the peer gets to see the answer."""
 
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 _CLOSE: Final = b"Connection: close\r\n"
 _KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
 
@@ -113,6 +118,7 @@ class HttpConnection(asyncio.Protocol):
         "_seen_tick",
         "_server",
         "_silent",
+        "_stream",
         "_transport",
         "_url",
         "_waiting",
@@ -144,6 +150,7 @@ class HttpConnection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._in_body = False
         self._silent = 0
+        self._stream: BodyStream | None = None  # the response that is being sent; all others wait for its end
         self._body_size = 0
         self._body: list[bytes] = []
         self._inflater: Inflater | None = None
@@ -158,6 +165,8 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        if self._stream is not None:
+            self._stream.cancel()
         self._refused = True
         self._input.clear()
         self._output.clear()
@@ -180,6 +189,8 @@ class HttpConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._write_paused = False
         self._seen_tick = self._server.tick
+        if self._stream is not None:
+            self._stream.go_on()
         self._advance()
 
     def data_received(self, data: bytes) -> None:
@@ -389,7 +400,11 @@ class HttpConnection(asyncio.Protocol):
         exchanges = self._exchanges
         if self._transport is None or not exchanges or exchanges[0] is not exchange:
             return
-        while exchanges and exchanges[0].response is not None:
+        self._emit_ready()
+
+    def _emit_ready(self) -> None:
+        exchanges = self._exchanges
+        while self._stream is None and exchanges and exchanges[0].response is not None:
             self._emit(exchanges.popleft())
         if not self._feeding:
             self._flush()
@@ -399,6 +414,9 @@ class HttpConnection(asyncio.Protocol):
     def _emit(self, exchange: _Exchange) -> None:
         response = exchange.response
         assert response is not None
+        if type(response) is StreamedResponse:
+            self._begin_stream(exchange, response)
+            return
         line = exchange.line
         refusal = response.close
         last = exchange.last or refusal or (self._ended and not self._busy())
@@ -410,6 +428,41 @@ class HttpConnection(asyncio.Protocol):
         self._emit_bytes(
             encode_response(response, self._server.date, exchange.accept_encoding, line, exchange.head_only)
         )
+
+    def _begin_stream(self, exchange: _Exchange, response: StreamedResponse) -> None:
+        """Send a body as it is made: in chunks, or, to a peer of HTTP/1.0, up to the end of the connection."""
+        chunked = self._parser.get_http_version() != "1.0"
+        last = exchange.last or not chunked or (self._ended and not self._busy())
+        framing = (CHUNKED if chunked else b"") + (_CLOSE if last else b"")
+        self._emit_bytes([encode_head(response, self._server.date, framing)])
+        done = partial(self._end_stream, last)
+        if exchange.head_only:
+            done(True)
+            return
+        self._stream = BodyStream(response.source, self._stream_bytes, lambda: self._write_paused, done, chunked)
+        self._stream.go_on()
+
+    def _stream_bytes(self, parts: list[bytes]) -> None:
+        self._seen_tick = self._server.tick
+        self._emit_bytes(parts)
+
+    def _end_stream(self, last: bool, whole: bool) -> None:
+        self._stream = None
+        if not whole:
+            self._reset()
+        elif last or (self._ended and not self._busy()):
+            self._finished = self._refused = True
+            self._exchanges.clear()
+            if not self._feeding:
+                self._flush()
+        else:
+            self._emit_ready()
+
+    def _reset(self) -> None:
+        """End the connection so that even a peer of HTTP/1.0 sees that it did not end well."""
+        if self._transport is not None:
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            self._transport.abort()
 
     def _emit_bytes(self, parts: list[bytes]) -> None:
         self._output += parts
@@ -437,7 +490,7 @@ class HttpConnection(asyncio.Protocol):
     # --- flow control and time
 
     def _busy(self) -> bool:
-        return bool(self._exchanges or self._waiting or self._input)
+        return bool(self._exchanges or self._waiting or self._input or self._stream)
 
     def _blocked(self) -> bool:
         return self._write_paused or len(self._exchanges) >= self._limits.max_pipelined
