@@ -316,6 +316,18 @@ def test_names_may_hold_anything(url: str) -> None:
     assert call(url, "GET", f"{bucket.path}/keys?keys=true").json == {"keys": ["ä/?"]}
 
 
+def streamed(url: str, path: str, what: str) -> list[str]:
+    """The names of a list that comes as one JSON document behind the other."""
+    answer = call(url, "GET", path)
+    assert (answer.status, answer.headers["Transfer-Encoding"]) == (200, "chunked")
+    text, names, at = answer.body.decode(), list[str](), 0
+    while at < len(text):
+        document, at = json.JSONDecoder().raw_decode(text, at)
+        assert document[what]
+        names += document[what]
+    return names
+
+
 def test_lists_of_keys_and_buckets(url: str) -> None:
     bucket = Bucket(url, "listed")
     for n in range(25):
@@ -323,7 +335,10 @@ def test_lists_of_keys_and_buckets(url: str) -> None:
     bucket.delete("k07")
     keys = call(url, "GET", f"{bucket.path}/keys?keys=true").json["keys"]
     assert keys == [f"k{n:02}" for n in range(25) if n != 7]
-    assert call(url, "GET", f"{bucket.path}/keys?keys=stream").json["keys"] == keys
+    assert sorted(streamed(url, f"{bucket.path}/keys?keys=stream", "keys")) == keys
+    assert call(url, "GET", "/buckets/nothing-there/keys?keys=stream").json == {"keys": []}
+    buckets = streamed(url, "/buckets?buckets=stream", "buckets")
+    assert sorted(buckets) == call(url, "GET", "/buckets?buckets=true").json["buckets"]
     assert "listed" in call(url, "GET", "/buckets?buckets=true").json["buckets"]
     assert call(url, "GET", "/buckets").status == 400
 
@@ -372,6 +387,33 @@ def test_writes_go_on_while_nodes_are_down_and_reach_them_when_they_are_back(thr
     for bucket in others:
         assert all(bucket.get(f"k{n}", "?r=2").body == b"written alone" for n in range(20))
     three.start_all()
+
+
+def test_a_list_is_streamed_from_whoever_is_there_and_refused_where_a_part_is_missing(three: Cluster) -> None:
+    bucket = Bucket(three.objects_url(0), "streamed")
+    expected = sorted(f"k{n}" for n in range(60))
+    for key in expected:
+        assert bucket.put(key, b"x", "?w=3&dw=0").status == 204
+    path = f"{bucket.path}/keys?keys=stream"
+    assert sorted(streamed(bucket.url, path, "keys")) == expected
+    three.kill(1)
+    eventually("the list is whole", lambda: sorted(streamed(bucket.url, path, "keys")) == expected)
+    three.start_all()
+    one = Bucket(three.objects_url(0), "streamed-one")
+    assert one.set_props(n_val=1).status == 204  # from now on there are sections that one node alone keeps
+    three.kill(2)
+    refused = eventually("nobody is left for a part", lambda: refusal(one.url, path))
+    assert refused.body == b"a part of the ring cannot be reached\n"
+    three.start_all()
+
+
+def refusal(url: str, path: str) -> RawAnswer | None:
+    """A list that is refused, at its beginning or in its middle."""
+    try:
+        answer = call(url, "GET", path)
+    except (http.client.IncompleteRead, ConnectionResetError):
+        return None
+    return answer if answer.status == 503 else None
 
 
 def test_what_was_acknowledged_survives_the_death_of_all_nodes(three: Cluster) -> None:

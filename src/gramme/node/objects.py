@@ -38,7 +38,7 @@ from gramme.objects.coordinator import Answered, Coordinators
 from gramme.objects.dots import DotSource
 from gramme.objects.expiry import GRACE_NS
 from gramme.objects.handoff import HintedHandoff
-from gramme.objects.listing import Listing
+from gramme.objects.listing import Listing, NamesAt
 from gramme.objects.messages import (
     BACKGROUND_MESSAGES,
     COORDINATOR_MESSAGES,
@@ -46,6 +46,7 @@ from gramme.objects.messages import (
     LISTING_MESSAGES,
     REAPING_MESSAGES,
     Get,
+    Listed,
     Request,
 )
 from gramme.objects.reaping import Reaper, View
@@ -295,16 +296,58 @@ class Objects:
         self._waiting[id_] = lambda listed: on_names(listed.names)
         self._listing.carry_out(effects)
 
+    def names_page(
+        self,
+        type_: bytes,
+        bucket: bytes | None,
+        at: NamesAt,
+        deadline: Instant,
+        on_page: Callable[[tuple[list[bytes], NamesAt | None] | None], None],
+    ) -> None:
+        """See `api.objects.backend.ObjectBackend`."""
+        section = self._section_from(at.section)
+        if section is None:
+            on_page(([], None))
+            return
+        node = self._keeper(section)
+        if node is None:
+            on_page(None)
+            return
+
+        def listed(page: Listed) -> None:
+            behind = Section(section.partition, section.n + 1)
+            following = NamesAt(section, page.after) if page.after else NamesAt(behind)
+            on_page(None if page.names is None else (page.names, following))
+
+        after = at.after if section == at.section else b""
+        id_, effects = self.listing.page((section, node), type_, bucket, after, deadline)
+        self._waiting[id_] = listed
+        self._listing.carry_out(effects)
+
+    def _section_from(self, first: Section) -> Section | None:
+        """The first section of the ring that is not before `first`."""
+        counts = self.config.replica_counts()
+        n = next((n for n in counts if n >= first.n), None)
+        found = Section(first.partition, n) if n is not None else Section(first.partition + 1, counts[0])
+        return found if found.partition < self.config.ring.partitions else None
+
+    def _keeper(self, section: Section) -> NodeId | None:
+        """A primary of a section that can be asked, this node rather than another."""
+        primaries = self.config.ring.preference_list(section.partition, section.n)[: section.n]
+        if self.me in primaries:
+            return self.me
+        return next((node for node in primaries if self._reachable(node)), None)
+
     def _walk(self) -> list[tuple[Section, NodeId]] | None:
         """Whom to ask for the names of each section; None if nobody is left for one."""
         plan: list[tuple[Section, NodeId]] = []
         for n in self.config.replica_counts():
             for partition in range(self.config.ring.partitions):
-                primaries = self.config.ring.preference_list(partition, n)[:n]
-                up = [node for node in primaries if node == self.me or self._reachable(node)]
-                if not up:
+                section = Section(partition, n)
+                node = self._keeper(section)
+                if node is None:
                     return None
-                plan.append((Section(partition, n), self.me if self.me in up else up[0]))
+                plan.append((section, node))
         return plan
 
     def answered(self, answered: Answered) -> None:

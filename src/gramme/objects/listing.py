@@ -1,6 +1,7 @@
 """What names there are: a walk through everything that is stored, for those who maintain a cluster.
 
-One primary of each section is asked for the names in it, page by page; together they cover the ring. What was written
+One primary of each section is asked for the names in it, page by page; together they cover the ring. Whoever passes
+the names on as they come asks for one page after the other itself (`page`), and need not keep them. What was written
 a moment ago may be missing, as in any read of one replica. Rule: bounded pages, and no answer at all where a part of
 the ring cannot be reached: half a list looks like a whole one.
 """
@@ -8,7 +9,7 @@ the ring cannot be reached: half a list looks like a whole one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import NodeId
@@ -25,10 +26,18 @@ PAGE_ROWS: Final = 5_000
 MOST_NAMES: Final = 1_000_000
 
 
-class _Walk:
-    __slots__ = ("bucket", "deadline", "names", "type", "waiting")
+class NamesAt(NamedTuple):
+    """How far a list has come: the section whose names come next, and the cursor in it."""
 
-    def __init__(self, type_: bytes, bucket: bytes | None, deadline: Instant) -> None:
+    section: Section = Section(0, 0)
+    after: bytes = b""
+
+
+class _Walk:
+    __slots__ = ("bucket", "deadline", "names", "paged", "type", "waiting")
+
+    def __init__(self, type_: bytes, bucket: bytes | None, deadline: Instant, paged: bool = False) -> None:
+        self.paged = paged  # one page is all that is wanted
         self.type = type_
         self.bucket = bucket
         self.deadline = deadline
@@ -66,6 +75,16 @@ class Listing:
             out.sends.append((node, ListNames(self._next_id, section, type_, bucket)))
         return self._next_id, out
 
+    def page(
+        self, place: tuple[Section, NodeId], type_: bytes, bucket: bytes | None, after: bytes, deadline: Instant
+    ) -> tuple[int, Effects]:
+        """Begin to fetch one page of one section, behind the cursor `after`, from one node; otherwise as `submit`."""
+        section, node = place
+        self._next_id += 1
+        walk = self._walks[self._next_id] = _Walk(type_, bucket, deadline, paged=True)
+        walk.waiting[section] = node
+        return self._next_id, Effects(sends=[(node, ListNames(self._next_id, section, type_, bucket, after))])
+
     def next_deadline(self) -> Instant | None:
         """When the first walk is out of time."""
         return min((walk.deadline for walk in self._walks.values()), default=None)
@@ -94,6 +113,9 @@ class Listing:
         walk = self._walks.get(message.id) if isinstance(message, NamesListed) else None
         if walk is None or walk.waiting.get(message.section) != source:
             return out
+        if walk.paged:
+            self._end(message.id, message.names, out, message.after)
+            return out
         walk.names.update(dict.fromkeys(message.names))
         if len(walk.names) > MOST_NAMES:
             self._end(message.id, None, out)
@@ -106,9 +128,9 @@ class Listing:
                 self._end(message.id, sorted(walk.names), out)
         return out
 
-    def _end(self, id_: int, names: list[bytes] | None, out: Effects) -> None:
+    def _end(self, id_: int, names: list[bytes] | None, out: Effects, after: bytes = b"") -> None:
         del self._walks[id_]
-        out.outputs.append(Answered(id_, Listed(names)))
+        out.outputs.append(Answered(id_, Listed(names, after)))
 
     def _page(self, message: ListNames) -> NamesListed:
         """Names of one section behind a cursor: of objects that exist, or of buckets that hold any."""

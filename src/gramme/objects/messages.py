@@ -238,9 +238,11 @@ class NamesListed(_Wire, tag="ObjNamesListed", frozen=True):
 
 
 class Listed(_Wire, tag="ObjListed", frozen=True):
-    """The outcome of a walk: all names in order, None if it could not be finished."""
+    """The outcome of a walk: all names in order, None if it could not be finished. Of a page: its names, and where the
+    section's next one begins."""
 
     names: list[bytes] | None
+    after: bytes = b""
 
 
 REAPING_MESSAGES = (AskHeld, Held)

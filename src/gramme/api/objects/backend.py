@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import Instant
 from gramme.objects.config import BucketSettings, ObjectConfig
+from gramme.objects.listing import NamesAt
 from gramme.objects.messages import Outcome, Request
 from gramme.objects.state import Name
 
@@ -45,6 +46,17 @@ class ObjectBackend(Protocol):
     ) -> None:
         """The keys of a bucket, or the buckets of a type (`bucket` None), in order, each once; None if a part of the
         ring cannot be reached. Walks through everything that is stored: for maintenance, not for applications."""
+
+    def names_page(
+        self,
+        type_: bytes,
+        bucket: bytes | None,
+        at: NamesAt,
+        deadline: Instant,
+        on_page: Callable[[tuple[list[bytes], NamesAt | None] | None], None],
+    ) -> None:
+        """Some of `names`, in no order, and where to go on (None: that was all); None as there. Many pages are empty. A
+        name may come twice, if a bucket's n has changed, or buckets are listed."""
 
     def set_bucket(
         self, bucket: Name, settings: BucketSettings | None, deadline: Instant, on_done: Callable[[str | None], None]

@@ -18,6 +18,7 @@ from gramme.objects.state import DEFAULT_TYPE, Name
 
 MAX_META_BYTES: Final = 8192
 MAX_TIMEOUT_MS: Final = 600_000
+DEFAULT_TIMEOUT_MS: Final = 10_000
 _META: Final = b"x-riak-meta-"
 _EXPIRES_IN: Final = b"x-gramme-expires-in"
 

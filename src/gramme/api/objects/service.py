@@ -19,7 +19,17 @@ from gramme.api.objects import answers, conditions
 from gramme.api.objects.backend import ObjectBackend
 from gramme.api.objects.datatypes import Datatypes
 from gramme.api.objects.exchange import Exchange
-from gramme.api.objects.parameters import Query, expires_in, location, metadata, read_quorum, segments, write_quorum
+from gramme.api.objects.lists import Lists
+from gramme.api.objects.parameters import (
+    DEFAULT_TIMEOUT_MS,
+    Query,
+    expires_in,
+    location,
+    metadata,
+    read_quorum,
+    segments,
+    write_quorum,
+)
 from gramme.api.objects.props import Props
 from gramme.api.objects.ring import RingApi, coordinator
 from gramme.api.objects.statistics import NoObservers, Observers, Statistics
@@ -33,7 +43,6 @@ from gramme.objects.state import DEFAULT_TYPE, Name, check_name, decode_state
 from gramme.objects.versions import Value, Versions
 
 MAX_OBJECT_BYTES: Final = 8 << 20
-DEFAULT_TIMEOUT_MS: Final = 10_000
 _ANSWER_FLAGS: Final = ("returnbody", "returnvalue", "include_context")
 
 _RESOURCES: Final = {
@@ -62,6 +71,7 @@ class ObjectsApi:
         self._rng = rng
         self._log = log
         self._props = Props(backend)
+        self._lists = Lists(backend, clock, self._props)
         self._datatypes = Datatypes(backend, clock)
         self._ring = RingApi(backend)
         self._statistics = Statistics(backend, clock, observers)
@@ -109,9 +119,9 @@ class ObjectsApi:
             case [b"ring"]:
                 self._ring.show(self._exchange(request, respond, query, Name(type_, b"", b"")))
             case [b"buckets"]:
-                self._list(self._exchange(request, respond, query, Name(type_, b"", b"")), "buckets")
+                self._lists.show(self._exchange(request, respond, query, Name(type_, b"", b"")), "buckets")
             case [b"buckets", bucket, b"keys"] if request.method in ("GET", "HEAD"):
-                self._list(self._exchange(request, respond, query, Name(type_, bucket, b"")), "keys")
+                self._lists.show(self._exchange(request, respond, query, Name(type_, bucket, b"")), "keys")
             case [b"buckets", bucket, b"keys"] if request.method == "POST":
                 self._put(self._exchange(request, respond, query, Name(type_, bucket, self._draw_key())), made=True)
             case [b"buckets", bucket, b"keys", key] if key:
@@ -119,7 +129,7 @@ class ObjectsApi:
             case [b"buckets", bucket, b"keys", key, b"preflist"] if key and request.method in ("GET", "HEAD"):
                 self._ring.preference(self._exchange(request, respond, query, Name(type_, bucket, key)))
             case [b"buckets", bucket] if bucket and query.get("keys") is not None:
-                self._list(self._exchange(request, respond, query, Name(type_, bucket, b"")), "keys")
+                self._lists.show(self._exchange(request, respond, query, Name(type_, bucket, b"")), "keys")
             case [b"buckets", bucket, b"props"]:
                 self._props.handle(self._exchange(request, respond, query, Name(type_, bucket, b"-")))
             case [b"buckets", bucket, b"counters", key] if key:
@@ -308,26 +318,6 @@ class ObjectsApi:
                 exchange.respond(answers.text(500, "internal error"))
 
         return run
-
-    # --- lists --------------------------------------------------------------------------------------------------------
-
-    def _list(self, exchange: Exchange, what: str) -> None:
-        wanted = exchange.query.get(what)
-        if wanted not in ("true", "stream"):
-            if what == "keys":  # as Riak answers without `keys=`: the bucket's properties
-                self._props.show(exchange)
-                return
-            raise InvalidInput(f"{what}=true or {what}=stream says that everything stored is to be walked through")
-
-        def listed(names: list[bytes] | None) -> None:
-            if names is None:
-                exchange.respond(answers.text(503, "a part of the ring cannot be reached"))
-                return
-            shown = [name.decode("utf-8", "surrogateescape").encode("utf-8", "replace").decode() for name in names]
-            exchange.respond(answers.json(200, _encode({what: shown})))
-
-        bucket = exchange.name.bucket or None
-        self._backend.names(exchange.name.type, bucket, exchange.deadline, listed)
 
 
 def _operation(method: str, parts: list[bytes]) -> str:
