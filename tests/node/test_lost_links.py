@@ -27,7 +27,7 @@ class _Node:
         self.objects = Objects(
             self.world.host, settings, _CLUSTER, lambda _node: True, lambda *_: None, dict
         )  # fmt: skip
-        self.objects.recover([], damaged=False)
+        self.objects.recover([], damaged=())
         self.objects.start()
         self.world.run(0)
         while self.world.jobs:

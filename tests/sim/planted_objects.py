@@ -10,6 +10,7 @@ from typing import Any
 from tests.patched import patched
 
 from gramme.kernel.ids import NO_NODE, NodeId
+from gramme.node import objects
 from gramme.node.objects import Objects
 from gramme.objects import anti_entropy, merge_types, merkle, state, store, versions
 from gramme.objects.dots import DotSource
@@ -19,6 +20,7 @@ from gramme.objects.reaping import View
 from gramme.objects.replica import Joined, ObjectReplica
 from gramme.objects.store import ObjectStore
 from gramme.objects.versions import Actor, Dot, Versions, make_actor
+from gramme.objects.writing import Unsatisfied, WriteCore
 
 
 @contextmanager
@@ -176,3 +178,23 @@ def let_removals_win() -> AbstractContextManager[None]:
         return joined
 
     return patched(merge_types, "_joined", both)
+
+
+def reuse_a_dot_after_losing_a_disk() -> AbstractContextManager[None]:
+    """Where the log is damaged, numbers go on behind the last block that is left in it."""
+    return patched(objects, "LEAP", 1)
+
+
+def count_a_fallback_twice() -> AbstractContextManager[None]:
+    """A copy kept for another node counts as that node's too."""
+    original = WriteCore._missing
+
+    def generous(self: WriteCore) -> Unsatisfied | None:
+        missing = original(self)
+        if missing is None or missing.kind == "PW":
+            return missing
+        having = self._written if missing.kind == "W" else self._durable
+        twice = sum(self._written[node].stands_for != NO_NODE for node in having)
+        return missing if missing.have + twice < missing.needed else None
+
+    return patched(WriteCore, "_missing", generous)

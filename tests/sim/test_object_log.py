@@ -78,3 +78,19 @@ def test_a_node_whose_engine_is_behind_starts_and_serves_when_it_has_caught_up()
     machine.cluster.stall_engine(_NODE, False)
     machine.pass_time(1)
     assert [machine.ask("GET", f"k{number}")[1] for number in range(5)] == [b"%d" % number for number in range(5)]
+
+
+def test_a_node_that_stopped_in_order_trusts_its_actors_unless_the_engine_is_another_one() -> None:
+    machine = _Machine()
+    trusted = []
+    for lost in (False, False, True):
+        assert machine.ask("PUT", "k", b"v")[0] == 204
+        machine.cluster.drain(_NODE)
+        machine.pass_time(5)
+        if lost:
+            machine.cluster.lose_rows(_NODE)
+        machine.start()
+        node = machine.cluster.machines[_NODE].node
+        assert node is not None
+        trusted.append(node.objects.dots.trusted_from)
+    assert trusted[0] == trusted[1] < trusted[2]

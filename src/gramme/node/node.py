@@ -116,7 +116,7 @@ class Node:
             raise Corruption("the log holds records but not the one that says whose they are: it is damaged")
         self._compose(recovery)
         self.groups.recover(records, recovery.damaged if recovery is not None else [])
-        self.objects.recover(records, damaged=recovery is not None and bool(recovery.damaged))
+        self.objects.recover(records, recovery.damaged if recovery is not None else [])
         self._handlers |= self.objects.handlers()
         self._begin()
 

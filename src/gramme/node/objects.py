@@ -9,7 +9,7 @@ cluster, the ring that every founder works out for itself.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -35,7 +35,7 @@ from gramme.objects.config import (
     with_type,
 )
 from gramme.objects.coordinator import Answered, Coordinators
-from gramme.objects.dots import DotSource
+from gramme.objects.dots import LEAP, DotSource
 from gramme.objects.expiry import GRACE_NS
 from gramme.objects.handoff import HintedHandoff
 from gramme.objects.listing import Listing, NamesAt
@@ -63,6 +63,7 @@ from gramme.objects.state import Name
 from gramme.objects.store import Keeping, ObjectStore, Section
 from gramme.placement.ring import founded
 from gramme.placement.zones import NodePlace
+from gramme.storage.log.recovery import Damage
 
 _DOUBT_NS: Final = 3 * SECOND
 
@@ -140,7 +141,7 @@ class Objects:
         self._heard = self.config  # the newest one, in effect as soon as it is on the disk
         self._settling: list[tuple[int, Callable[[], None]]] = []  # who waits for which version to be in effect
         self.ready = False
-        self._booted = False
+        self._booted = self._whole = False
         self._owed: deque[ObjectEntry] = deque()  # records of the log that the rows may lack
         self.low_space = False  # the node sets it: below the reserve nothing new is taken
         self._waiting: dict[int, OnOutcome] = {}
@@ -151,22 +152,26 @@ class Objects:
 
     # --- start --------------------------------------------------------------------------------------------------------
 
-    def recover(self, records: Iterable[tuple[Lsn, Record]], damaged: bool) -> None:
+    def recover(self, records: Iterable[tuple[Lsn, Record]], damaged: Sequence[Damage]) -> None:
         """Replay this node's OBJECT records. `damaged`: some are missing, so what this node wrote may be too."""
         if not self._on:
             return
-        entries = [decode_entry(record.body) for _, record in records if record.kind is RecordKind.OBJECT]
+        bodies = [(lsn, decode_entry(record.body)) for lsn, record in records if record.kind is RecordKind.OBJECT]
+        entries = [entry for _, entry in bodies]
         changes = [entry for entry in entries if not isinstance(entry, Configured | Reserved)]
         clean = not damaged and (not changes or isinstance(changes[-1], Stopped))
-        reserved = Reserved(0, 0)
-        for entry in entries:
+        reserved, reserved_at = Reserved(0, 0), Lsn(0)
+        for lsn, entry in bodies:
             if isinstance(entry, Configured):
                 config = decode_config(entry.config)
                 self.config = self._heard = config if config.version >= self.config.version else self.config
             elif isinstance(entry, Reserved):
-                reserved = entry
+                reserved, reserved_at = entry, lsn
         self.store = ObjectStore(self._host.ports.engine, self.config.ring.partitions, self._keeping)
-        self.dots = DotSource(self.me, reserved.end, clean, reserved.trusted_from)
+        end = reserved.end
+        if any(not damage.records or damage.lsn + damage.records > reserved_at for damage in damaged):
+            end += self._host.ports.rng.randrange(LEAP)  # a later block may have been reserved
+        self.dots = DotSource(self.me, end, clean and self.store.marked, reserved.trusted_from)
         self.replica = ObjectReplica(self.me, self.store, self.dots, self._full, self._over)
         self._owed = deque(entries)
         rng = self._host.ports.rng
@@ -194,18 +199,20 @@ class Objects:
     def replaying(self) -> bool:
         """Whether the log holds changes that the rows may lack: an engine that was behind when the node started takes
         them later. Until then the node takes no part, and no segment of its log may go for what is in the engine."""
-        return bool(self._owed)
+        return self._on and not self._whole
 
     def _replay(self) -> None:
-        while self._owed:
-            try:
+        try:
+            while self._owed:
                 self.replica.replay((self._owed[0],))
-            except Stalled:
-                retry = Instant(self._host.now() + _REPLAY_RETRY_NS)
-                self._host.ports.scheduler.call_at(retry, lambda: None if self._host.stopped else self._replay())
-                return
-            self._owed.popleft()
-        self._take_part()
+                self._owed.popleft()
+            self.store.mark()
+        except Stalled:
+            retry = Instant(self._host.now() + _REPLAY_RETRY_NS)
+            self._host.ports.scheduler.call_at(retry, lambda: None if self._host.stopped else self._replay())
+        else:
+            self._whole = True
+            self._take_part()
 
     def start(self) -> None:
         """This boot is durable: peers may hear of this node."""
@@ -213,7 +220,7 @@ class Objects:
         self._take_part()
 
     def _take_part(self) -> None:
-        if not self._on or not self._booted or self._owed:
+        if not self._on or not self._booted or not self._whole:
             return
         self._reserve()
         self._handing_off.carry_out(Effects())

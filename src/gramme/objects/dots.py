@@ -5,15 +5,16 @@ have seen what its node has lost (Riak's issue kv679): a version vector says "al
 node may add to an actor only while it knows everything that the actor has written to that key. Hence:
 
 - Numbers come from one counter of the node, reserved in blocks that are durable before their first number is used; a
-  node that starts goes on behind the last block reserved, whatever of it was used.
+  node that starts goes on behind the last block reserved, whatever of it was used; and where the log is damaged behind
+  it, by a leap that blocks which may be lost there do not reach.
 - An actor is (node, epoch), the epoch a number from the same counter. A primary's write goes on with the node's newest
   actor in the key's vector if there is one and it is *trusted*; else it begins a new actor.
 - A stand-in's actors are its own kind, and each belongs to one hint for as long as that is kept: what it has handed
   off, or keeps for another primary, it may hear again in part, and going on with an actor of then it would claim the
   rest. So a hint's first number begins a new actor, and no row ever goes on with one of a stand-in (decision 0074).
-- After a stop that was not clean, or where the log is damaged, what this node wrote last may be missing here and be
-  known elsewhere: actors from before are no longer trusted. Nor are they once rows were given away (`distrust`), which
-  may come back in part.
+- After a stop that was not clean, or where the log is damaged or the rows are gone, what this node wrote last may be
+  missing here and be known elsewhere: actors from before are no longer trusted. Nor are they once rows were given away
+  (`distrust`), which may come back in part.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ from gramme.objects.versions import STAND_IN, Actor, Dot, Vector, actor_epoch, a
 
 BLOCK: Final = 100_000
 _AHEAD: Final = BLOCK // 2
+LEAP: Final = 1 << 42
+"""Below this a number is drawn that is passed over where blocks reserved last may be lost (see `gramme.node.objects`):
+that those and the next blocks overlap has a chance of a millionth or less while they hold some million numbers, and an
+actor has room for sixty such losses of one node."""
 
 
 class DotSource:

@@ -33,6 +33,7 @@ from gramme.storage.engine.rows import OBJECT_EXTENT, Space, row_prefix
 _OBJECTS: Final = row_prefix(OBJECT_EXTENT, Space.OBJECTS)
 _HINTS: Final = row_prefix(OBJECT_EXTENT, Space.HINTS)
 _TREES: Final = row_prefix(OBJECT_EXTENT, Space.TREES)
+_MARK: Final = row_prefix(OBJECT_EXTENT, Space.META)
 _PART: Final = 2
 
 
@@ -83,6 +84,18 @@ class ObjectStore:
         self._keeping = keeping
         self._trees: dict[Section, Tree] = {}
         self._hints_kept: int | None = None  # None: not counted yet
+
+    @property
+    def marked(self) -> bool:
+        """Whether this engine is one that `mark` was called for, not an empty one in its place."""
+        return self._engine.get(_MARK) is not None
+
+    def mark(self) -> None:
+        """Every change in the log is in the rows. Raises Stalled."""
+        if not self.marked:
+            batch = Batch()
+            batch.put(_MARK, b"")
+            self._engine.write(batch)
 
     # --- objects ------------------------------------------------------------------------------------------------------
 

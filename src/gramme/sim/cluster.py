@@ -333,6 +333,11 @@ class SimCluster:
         machine.engine = machine.new_engine()
         machine.damaged = True
 
+    def burn(self, node: NodeId) -> None:
+        """The machine, which has fallen, never comes back."""
+        machine = self.machines[node]
+        machine.damaged = machine.beyond_repair = True
+
     def trip(self, node: NodeId, stage: int, count: int, lose: bool, action: Callable[[], None]) -> None:
         """See `Tripwires.lay`."""
         self._tripwires.lay(node, stage, count, lose, action)

@@ -515,6 +515,8 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             # One node loses part of its log, or all of its rows; what two disks had is never lost.
             _OBJECTS,
             name="objects-losses",
+            clients=8,
+            think_ns=20 * MILLISECOND,
             faults={
                 FaultKind.ROT: 4,
                 FaultKind.LOSE_ROWS: 2,
@@ -526,6 +528,17 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             fault_length_ns=300 * MILLISECOND,
             flush_interval_ns=300 * MILLISECOND,
             outcome_window_ns=500 * MILLISECOND,
+        ),
+        replace(
+            # One node is gone for good, some time; the others have all that two had, and agree.
+            _OBJECTS,
+            name="objects-burns",
+            clients=10,
+            keys=6,
+            faults={FaultKind.BURN: 2, FaultKind.POWER: 1},
+            fault_interval_ns=2 * SECOND,
+            fault_length_ns=3 * SECOND,
+            safety_ns=8 * SECOND,
         ),
         replace(
             # Of writers whose clocks are seconds apart the last one wins, and they have one key of each kind.

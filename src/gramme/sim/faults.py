@@ -49,6 +49,7 @@ class FaultKind(StrEnum):
     FULL_DISK = "full-disk"  # free space below the reserve
     ROT = "rot"  # the power of one and the same node is lost, and part of its synced log with it
     LOSE_ROWS = "lose-rows"  # the power of that same node is lost, and its engine's files with it
+    BURN = "burn"  # that same node is cut off, works on alone, and is then gone for good
     STALL_ENGINE = "stall-engine"  # the engine asks for back-pressure
     WALL_STEP = "wall-step"  # the wall clock jumps, forward or back
     DRAIN = "drain"  # a graceful stop, then a restart
@@ -119,6 +120,8 @@ class Cluster(Protocol):
     def rot(self, node: NodeId, tail: bool) -> None: ...
 
     def lose_rows(self, node: NodeId) -> None: ...
+
+    def burn(self, node: NodeId) -> None: ...
 
     def trip(self, node: NodeId, stage: int, count: int, lose: bool, action: Callable[[], None]) -> None: ...
 
@@ -219,6 +222,9 @@ class Nemesis:
             case FaultKind.LOSE_ROWS:
                 self._crash((self._victim,), fault.length_ns, power=True)
                 self._cluster.lose_rows(self._victim)
+            case FaultKind.BURN:
+                self._isolate(self._victim, True)
+                self._later(fault.length_ns, self._burn)
             case FaultKind.STALL_ENGINE:
                 self._cluster.stall_engine(fault.node, True)
                 self._later(fault.length_ns, lambda: self._cluster.stall_engine(fault.node, False))
@@ -254,6 +260,10 @@ class Nemesis:
     def _victim(self) -> NodeId:
         """The one node of a run whose disks lose what they had."""
         return self._cluster.nodes[self._world.seed % len(self._cluster.nodes)]
+
+    def _burn(self) -> None:
+        self._cluster.crash(self._victim, power=True)
+        self._cluster.burn(self._victim)
 
     def _rot(self, down_ns: int) -> None:
         """Damage strikes one node only: a majority with damaged logs cannot be expected to serve.

@@ -75,7 +75,7 @@ class Shopper(ClientLoop):
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._must_answer = FaultKind.DRAIN not in config.faults  # a node that stops may refuse
         self._room_runs_out = bool({FaultKind.FULL_DISK, FaultKind.STALL_ENGINE} & config.faults.keys())
-        self._disks_lose = bool({FaultKind.ROT, FaultKind.LOSE_ROWS} & config.faults.keys())
+        self._disks_lose = bool({FaultKind.ROT, FaultKind.LOSE_ROWS, FaultKind.BURN} & config.faults.keys())
 
     def _operate(self) -> None:
         rng = self._rng
