@@ -498,6 +498,7 @@ class Objects:
             "exchanged_bytes": self.anti_entropy.bytes_sent,
             "swept": self.reaper.swept,
             "expired": self.replica.lapsed,
+            "refused_as_too_large": self.replica.oversized,
             "deletions_waiting": self.reaper.waiting,
             "deletions_buried": self.reaper.buried,
             "deletions_forgotten": self.reaper.forgotten,

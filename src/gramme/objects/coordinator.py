@@ -17,6 +17,7 @@ from gramme.kernel.errors import InvalidInput, Stalled
 from gramme.kernel.ids import NO_NODE, NodeId
 from gramme.kernel.ports import Randomness
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
+from gramme.objects.bounds import check_written
 from gramme.objects.dots import DotSource
 from gramme.objects.merge_types import Typed, apply, check, needs_context, nothing
 from gramme.objects.messages import (
@@ -339,7 +340,9 @@ class Coordinators:
             before = nothing(request.kind) if before is None else before
             if not isinstance(before, Typed):
                 raise InvalidInput(f"the key holds an object, not a {request.kind}")
-            return apply(before, request.operation, request.context, dot, now)
+            applied = apply(before, request.operation, request.context, dot, now)
+            check_written(before, applied)
+            return applied
         if isinstance(known, Typed):
             raise InvalidInput("the key holds a value of a merge type, which operations change")
         assert request.value is not None
@@ -348,6 +351,7 @@ class Coordinators:
             after = without_context(versions, dot, request.value, now)
         else:
             after = write(versions, request.context, dot, request.value, now)
+        check_written(known, after)
         self.truncated += truncated(after.seen, versions.seen, request.context)
         return after
 

@@ -17,11 +17,12 @@ from gramme.kernel.errors import Corruption, Stalled
 from gramme.kernel.ids import NO_NODE, Ballot, GroupId, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import Timestamp
+from gramme.objects.bounds import MAX_STATE_BYTES
 from gramme.objects.dots import DotSource
 from gramme.objects.expiry import without_expired
 from gramme.objects.messages import Fetch, Fetched, HandedOff, HandOff, Keep, Kept, NotKept
 from gramme.objects.state import Name, State, decode_state, encode_state, joined, seen
-from gramme.objects.store import ObjectStore, Section
+from gramme.objects.store import ObjectStore, Oversized, Section
 from gramme.objects.versions import Actor, Versions, truncated
 
 
@@ -122,6 +123,7 @@ class ObjectReplica:
         self.read = 0
         self.truncated = 0  # vectors of which something was dropped when another was joined to them
         self.lapsed = 0
+        self.oversized = 0
 
     def known(self, name: Name) -> State | None:
         """What this node can tell a reader: its own copy, and what it keeps for others."""
@@ -135,26 +137,31 @@ class ObjectReplica:
 
     def keep(self, name: Name, state: State, stands_for: NodeId, out: Effects) -> None:
         """Join `state` to what is known (or kept for `stands_for`). Raises Stalled, and changes nothing, if there is no
-        room or the engine is behind."""
+        room, the engine is behind, or too much would be known together (`gramme.objects.bounds`)."""
         if self._full():
             raise Stalled("this node takes no more until space is free")
         if stands_for == self._me:
             stands_for = NO_NODE
-        if self._join(name, state, stands_for):
+        try:
+            news = self._join(name, state, stands_for, MAX_STATE_BYTES)
+        except Oversized:
+            self.oversized += 1
+            raise
+        if news:
             self.kept += 1
             out.records.append(object_record(Joined(name, encode_state(state), stands_for)))
 
-    def _join(self, name: Name, state: State, stands_for: NodeId) -> bool:
-        """Whether anything was news."""
+    def _join(self, name: Name, state: State, stands_for: NodeId, most: int | None = None) -> bool:
+        """Whether anything was news. `most`: bytes that may be known of a key; what the log holds was within them."""
         if stands_for != NO_NODE:
             kept = self.store.hint(stands_for, name)
             if joined(kept, state) == kept:
                 return False
-            self.store.keep_hint(stands_for, name, state)
+            self.store.keep_hint(stands_for, name, state, most)
             return True
         merged = self.store.join(name, state)
         if merged is not None:
-            self.store.put(name, merged)
+            self.store.put(name, merged, most)
             self.truncated += isinstance(merged, Versions) and truncated(merged.seen, seen(state))
         return merged is not None
 

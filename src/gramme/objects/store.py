@@ -66,6 +66,10 @@ class Place(NamedTuple):
         return _section(self.section) + self.bucket.to_bytes(_PART, "big")
 
 
+class Oversized(Stalled):
+    """What is known of one key, joined, would be more than a log record or a frame holds. Nothing has changed."""
+
+
 class Hint(NamedTuple):
     """What this node keeps for `node`, which was not reached."""
 
@@ -129,10 +133,10 @@ class ObjectStore:
             return None  # of nothing, nothing is left
         return None if merged == known else merged
 
-    def put(self, name: Name, state: State) -> None:
-        """Replace what is known of `name` (by `join` of it)."""
+    def put(self, name: Name, state: State, most: int | None = None) -> None:
+        """Replace what is known of `name` (by `join` of it). Raises Oversized if that is more than `most` bytes."""
         keeping = self._keeping(name)
-        self._write(self._place(name, keeping.n), name, encode_state(state))
+        self._write(self._place(name, keeping.n), name, _within(most, encode_state(state)))
         for n in keeping.former:
             self._write(self._place(name, n), name, None)
 
@@ -256,11 +260,11 @@ class ObjectStore:
         stored = self._engine.get(self._hint_row(node, name))
         return None if stored is None else decode_state(stored)
 
-    def keep_hint(self, node: NodeId, name: Name, state: State) -> None:
-        """Keep `state` for `node`, joined with what is kept already."""
+    def keep_hint(self, node: NodeId, name: Name, state: State, most: int | None = None) -> None:
+        """Keep `state` for `node`, joined with what is kept already. Raises Oversized as `put`."""
         kept = self.hint(node, name)
         batch = Batch()
-        batch.put(self._hint_row(node, name), encode_state(joined(kept, state)))
+        batch.put(self._hint_row(node, name), _within(most, encode_state(joined(kept, state))))
         self._engine.write(batch)
         if kept is None and self._hints_kept is not None:
             self._hints_kept += 1
@@ -305,6 +309,12 @@ class ObjectStore:
     def _hint_row(self, node: NodeId, name: Name) -> bytes:
         partition = self.place(name).section.partition
         return _HINTS + node.to_bytes(_PART, "big") + partition.to_bytes(_PART, "big") + encode_name(name)
+
+
+def _within(most: int | None, stored: bytes) -> bytes:
+    if most is not None and len(stored) > most:
+        raise Oversized(f"what is known of a key would have {len(stored)} bytes, the limit is {most}")
+    return stored
 
 
 def _row(place: Place, name: Name) -> bytes:
