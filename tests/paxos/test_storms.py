@@ -27,6 +27,19 @@ def test_a_group_of_one_survives_its_crashes(seed: int) -> None:
     assert len(world.acknowledged) > 100
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_votes_given_to_a_log_replica_and_back_survive_a_storm(seed: int) -> None:
+    """Three storage replicas and a log replica that takes the vote of one of them, of another, …"""
+    assert storm(seed, 3, logs=1).acknowledged
+
+
+def test_configurations_do_change_in_storms() -> None:
+    """What those storms are for does occur in them."""
+    worlds = [storm(seed, 3, logs=1) for seed in range(40, 44)]
+    assert sum(max(world.configurations) for world in worlds) > 20
+    assert any(world.acknowledged for world in worlds)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_default_settings_survive_ordinary_trouble(seed: int) -> None:
     """The times of production, with drifting clocks."""

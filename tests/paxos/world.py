@@ -10,6 +10,7 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,14 +18,15 @@ from typing import Any
 import msgspec
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.errors import Stalled
+from gramme.kernel.errors import InvalidInput, Stalled
 from gramme.kernel.ids import BootId, CommandId, GroupId, Lsn, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
+from gramme.paxos.configuration import Configuration, Replica, decode_configuration
 from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark, decode_entry
 from gramme.paxos.lease import LeaseTable
 from gramme.paxos.messages import LEASE_MESSAGES, MESSAGES
-from gramme.paxos.outputs import BecameLeader, Chosen, LostLeadership, NeedSnapshot
+from gramme.paxos.outputs import BecameLeader, Chosen, LostLeadership, NeedSnapshot, Reconfigured
 from gramme.paxos.recovery import fold
 from gramme.paxos.replica import GroupReplica, NotLeader
 from gramme.paxos.settings import PaxosSettings
@@ -55,6 +57,8 @@ class Disk:
     flushed_rows: int = 0
     boots: list[BootId] = field(default_factory=list)
     damaged: bool = False
+    configuration: Configuration | None = None  # the newest in the rows
+    flushed_configuration: Configuration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +75,14 @@ class Faults:
     pause_every_ns: int = 4 * SECOND
     hand_over_every_ns: int = 5 * SECOND
     campaign_every_ns: int = 0
+    reconfigure_every_ns: int = 1_500 * MILLISECOND  # only where there is a log replica
     flush_every_ns: int = 700 * MILLISECOND
     outage_ns: int = 4 * SECOND  # the longest crash, cut or pause
     client_every_ns: int = 40 * MILLISECOND
     drift: float = 0.005  # each clock runs this much fast or slow
 
 
-CALM = Faults(0, 0, 0, 0, 1, 0, 0, 0, 0)
+CALM = Faults(0, 0, 0, 0, 1, 0, 0, 0, 0, reconfigure_every_ns=0)
 
 STORM = Faults(
     loss=0.1,
@@ -90,6 +95,7 @@ STORM = Faults(
     pause_every_ns=200 * MILLISECOND,
     hand_over_every_ns=120 * MILLISECOND,
     campaign_every_ns=20 * MILLISECOND,
+    reconfigure_every_ns=60 * MILLISECOND,
     flush_every_ns=100 * MILLISECOND,
     outage_ns=200 * MILLISECOND,
     client_every_ns=5 * MILLISECOND,
@@ -118,10 +124,16 @@ HASTY = PaxosSettings(
 
 
 class World:
-    """`members` nodes with one group. Raises Violation (or Invariant) as soon as something is wrong."""
+    """`members` nodes with one group, and a log replica on one more if `logs`. Raises Violation (or Invariant) as soon
+    as something is wrong."""
 
     def __init__(
-        self, seed: int, members: int = 3, faults: Faults | None = None, settings: PaxosSettings | None = None
+        self,
+        seed: int,
+        members: int = 3,
+        faults: Faults | None = None,
+        settings: PaxosSettings | None = None,
+        logs: int = 0,
     ) -> None:
         self.rng = random.Random(seed)
         self.faults = Faults() if faults is None else faults
@@ -138,9 +150,13 @@ class World:
         self.elections = 0
         self.commands = 0
         self.snapshots = 0
+        self.configurations: dict[int, bool] = {}  # numbers that some replica has acted in
         self.size = members
+        self.founded = Configuration(
+            0, tuple(Replica(NodeId(n), log=n >= members, votes=n < members) for n in range(members + logs))
+        )
         self.nodes: list[Node] = []
-        self.nodes += [Node(self, NodeId(number)) for number in range(members)]
+        self.nodes += [Node(self, node) for node in self.founded.nodes]
         for node in self.nodes:
             node.boot()
 
@@ -191,7 +207,7 @@ class World:
         """The client has its answer: nobody serves reads from before it. (A leader that was paused may learn late that
         its slots were chosen; by then its successor has them.)"""
         self.acknowledged[entry.slot] = entry.encoded
-        for other in self.nodes:
+        for other in self.nodes[: self.size]:
             if other.disk.applied.slot < entry.slot and other.reads_strongly():
                 raise Violation(f"node {node.me} acknowledges slot {entry.slot}, unknown to the reader {other.me}")
 
@@ -240,6 +256,8 @@ class World:
         self._repeat(faults.pause_every_ns, self._pause_one, until)
         self._repeat(faults.hand_over_every_ns, self._hand_over, until)
         self._repeat(faults.campaign_every_ns, self._campaign, until)
+        if self.founded.logs:
+            self._repeat(faults.reconfigure_every_ns, self._reconfigure, until)
         self._repeat(faults.flush_every_ns, self._flush_one, 1 << 62)
 
     def _repeat(self, every: int, action: Callable[[], None], until: int) -> None:
@@ -287,6 +305,20 @@ class World:
         if node.alive and self.now >= node.paused_until:
             node.execute(node.replica.campaign_now(node.clock()))
 
+    def _reconfigure(self) -> None:
+        """The leader takes a vote for the log replica, or gives it back to the learner."""
+        for node in self.nodes:
+            replica = node.replica
+            if not (node.alive and self.now >= node.paused_until and replica.serving and replica.pending is None):
+                continue
+            now, (log,) = replica.configuration, self.founded.logs
+            if now.learners:
+                after = now.swapped(now.learners[0], log)
+            else:
+                after = now.swapped(log, self.rng.choice([each for each in now.eligible if each != node.me]))
+            with suppress(InvalidInput):
+                node.execute(replica.reconfigure(after, Timestamp(self.now), node.clock()))
+
     def _flush_one(self) -> None:
         self.rng.choice(self.nodes).flush_engine()
 
@@ -305,7 +337,7 @@ class World:
         if len(leaders) != 1:
             raise Violation(f"{len(leaders)} leaders serve after the faults have healed")
         rows = leaders[0].disk.rows
-        for node in self.nodes:
+        for node in self.nodes[: self.size]:
             if node.disk.rows[: len(rows) - 5] != rows[: len(node.disk.rows[: len(rows) - 5])]:
                 raise Violation(f"node {node.me} has applied another log than the leader")
             if len(node.disk.rows) < len(rows) - 5:
@@ -336,6 +368,11 @@ class Node:
         self.proposed: dict[Slot, bytes] = {}
         self._armed = -1
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether this is not the log replica."""
+        return self.me < self.world.size
+
     def clock(self) -> Instant:
         """This node's monotonic time."""
         return Instant(self.offset + int(self.world.now * self.rate))
@@ -354,16 +391,19 @@ class Node:
         boot = BootId(world.rng.randbytes(16))
         self.leases = LeaseTable(self.me, boot, disk.boots[-16:], world.settings, now, world.rng)
         disk.boots.append(boot)
-        members = [NodeId(number) for number in range(world.size)]
+        members = world.founded.nodes
         self._armed = -1
         state = fold(disk.log).get(GROUP)
-        if state is not None:
-            state.attach_engine(*_fields(disk.applied))
-            state.amnesiac = disk.damaged
-        else:
+        if state is None:
             state = founding_state(GROUP, members, b"descriptor")
+            state.configuration = world.founded
             self.execute(Effects(records=[create_record(state)]))
-        if state.configuration.voters != tuple(members) or state.descriptor != b"descriptor":
+        elif self.has_rows:
+            state.attach_engine(*_fields(disk.applied), disk.configuration)
+        else:
+            state.attach_log()
+        state.amnesiac = disk.damaged
+        if state.configuration.nodes != members or state.descriptor != b"descriptor":
             raise Violation(f"node {self.me}: members or descriptor lost in recovery")
         self.replica = GroupReplica(GROUP, self.me, state, self.leases, world.settings, world.rng)
         self.execute(self.replica.start(now))
@@ -379,7 +419,7 @@ class Node:
         kept = self.world.rng.randrange(disk.durable_lsn, disk.lsn + 1)
         disk.log = [item for item in disk.log if item[0] <= kept]
         disk.lsn = disk.durable_lsn = kept
-        disk.applied = disk.flushed
+        disk.applied, disk.configuration = disk.flushed, disk.flushed_configuration
         del disk.rows[disk.flushed_rows :]
 
     def flush_engine(self) -> None:
@@ -388,7 +428,8 @@ class Node:
         if not self.alive:
             return
         disk.flushed, disk.flushed_rows = disk.applied, len(disk.rows)
-        self.replica.trim(disk.flushed.slot)
+        disk.flushed_configuration = disk.configuration
+        self.replica.trim(disk.flushed.slot if self.has_rows else self.replica.chosen_slot)
         if self.world.rng.random() < 0.5:
             self.execute(Effects(records=[self.replica.checkpoint()]))
             self._delete_old(disk.lsn)
@@ -403,8 +444,9 @@ class Node:
             if incarnation != self.incarnation or disk.durable_lsn < checkpoint_lsn:
                 return
             index = 0
+            flushed = disk.flushed.slot if self.has_rows else self.replica.acceptor.log.base.slot
             while index < len(disk.log) and disk.log[index][0] < checkpoint_lsn:
-                if _last_slot(disk.log[index][1]) > disk.flushed.slot:
+                if _last_slot(disk.log[index][1]) > flushed:
                     break
                 index += 1
             del disk.log[:index]
@@ -484,6 +526,8 @@ class Node:
             self.proposed = {}
         elif isinstance(output, LostLeadership):
             self.proposed = {}
+        elif isinstance(output, Reconfigured):
+            self.world.configurations[output.configuration.number] = True
         elif isinstance(output, NeedSnapshot):
             self._send_snapshot(output.peer)
         elif hasattr(output, "node") and hasattr(self, "replica") and not hasattr(output, "group"):
@@ -492,9 +536,13 @@ class Node:
     def _apply(self, entries: list[Entry]) -> None:
         disk = self.disk
         for entry in entries:
+            self.world.note_chosen(entry)
+            if not self.has_rows:
+                continue
             if entry.slot != disk.applied.slot + 1:
                 raise Violation(f"node {self.me}: slot {entry.slot} reported after {disk.applied.slot}")
-            self.world.note_chosen(entry)
+            if entry.command.kind is CommandKind.CONFIG:
+                disk.configuration = decode_configuration(entry.command.body)
             disk.rows.append(entry.encoded)
             disk.applied = entry.mark
             if self.proposed.pop(entry.slot, None) is not None:
@@ -502,7 +550,7 @@ class Node:
         self.replica.on_applied(disk.applied.slot)
 
     def _send_snapshot(self, peer: NodeId) -> None:
-        applied, rows, configuration = self.disk.applied, list(self.disk.rows), self.replica.acceptor.configuration
+        applied, rows, configuration = self.disk.applied, list(self.disk.rows), self.disk.configuration
         incarnation = self.incarnation
 
         def arrive() -> None:
@@ -512,6 +560,7 @@ class Node:
                 disk = target.disk
                 disk.applied = disk.flushed = applied
                 disk.rows, disk.flushed_rows = list(rows), len(rows)
+                disk.configuration = disk.flushed_configuration = configuration
                 target.execute(target.replica.snapshot_installed(*_fields(applied), configuration, target.clock()))
             if incarnation == self.incarnation:
                 self.execute(self.replica.snapshot_sent(peer, self.clock()))
@@ -598,9 +647,10 @@ def hunt(
     settings: PaxosSettings | None = None,
     fault_ns: int = 10 * SECOND,
     peace_ns: int = 10 * SECOND,
+    logs: int = 0,
 ) -> World:
     """One run: faults, then peace, in which progress is demanded."""
-    world = World(seed, members, faults, settings)
+    world = World(seed, members, faults, settings, logs)
     world.plan(fault_ns)
     world.run(fault_ns)
     world.heal()
@@ -609,6 +659,6 @@ def hunt(
     return world
 
 
-def storm(seed: int, members: int = 3) -> World:
+def storm(seed: int, members: int = 3, logs: int = 0) -> World:
     """A run of `STORM` with `HASTY` settings: two seconds, dozens of leaders."""
-    return hunt(seed, members, STORM, HASTY, 2 * SECOND, SECOND)
+    return hunt(seed, members, STORM, HASTY, 2 * SECOND, SECOND, logs)
