@@ -14,6 +14,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from bench import failover, machine, report, stream_lag, throughput, transactions, wrk
+from gramme.bench import report as objects_report
+from gramme.bench import suite
 from gramme.kernel.errors import GrammeError
 
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -26,10 +28,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=20, help="leaders killed, 0 for none (20)")
     parser.add_argument("--stops", type=int, default=10, help="leaders told to stop, 0 for none (10)")
     parser.add_argument(
-        "--only", choices=("throughput", "failover", "streams", "transactions"), help="measure one, write nothing"
+        "--only",
+        choices=("throughput", "failover", "streams", "transactions", "objects"),
+        help="measure one, write nothing",
     )
     parser.add_argument(
-        "--add", action="store_true", help="with --only streams or transactions: put it into the page that is there"
+        "--add",
+        action="store_true",
+        help="with --only streams, transactions or objects: put it into the page that is there",
     )
     parser.add_argument("--directory", type=Path, help="where the nodes' data goes while they run (a temporary one)")
     parser.add_argument("--out", type=Path, default=_PAGE, help="the page to write (docs/benchmarks.md)")
@@ -39,6 +45,8 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure and write; see the module."""
     arguments = _arguments()
+    if arguments.only == "objects":
+        return _objects(arguments)
     if arguments.only in (None, "throughput"):
         wrk.find()  # before anything is measured
     with tempfile.TemporaryDirectory(dir=arguments.directory, prefix="gramme-bench-") as name:
@@ -82,6 +90,18 @@ def _measure(arguments: argparse.Namespace, directory: Path) -> report.Results:
         stream_lag=lag,
         transactions=transacted,
     )
+
+
+def _objects(arguments: argparse.Namespace) -> int:
+    """They have numbers of their own, beside those of the page."""
+    command = " ".join(["python -m bench", *sys.argv[1:]])
+    found = suite.measured(suite.SCENARIOS, arguments.rounds, arguments.seconds, command, _progress)
+    if arguments.add:
+        objects_report.write(found, arguments.out.parent)
+        report.write(report.read(arguments.out), arguments.out)
+    else:
+        print(objects_report.section(found))
+    return 0
 
 
 def _progress(line: str) -> None:

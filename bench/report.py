@@ -17,10 +17,18 @@ from bench.stream_lag import Lag
 from bench.throughput import CEILING, Measured
 from bench.transactions import CLIENTS, HOT_ITEMS, Pair, Transactions
 from bench.wrk import Load
+from gramme.bench import report
 
 _BUSY_LOAD: Final = 0.5
 _BUSY: Final = " (other programs were competing for the cores and the disk: read the figures as lower bounds)"
 _FLOORS: Final = {"embedded: GetItem": 10_000, "embedded: PutItem": 3_000}
+
+
+_FIGURE_8: Final = (
+    "**The paper's Figure 8** (`gramme bench ring`, nothing random but the seeded tokens; "
+    "[how it was read](decisions/0080-figure-8-again.md)): every point within 0.02.\n\n"
+    "![Load balance of three strategies](benchmarks-ring.svg)"
+)
 
 
 class Results(msgspec.Struct, frozen=True):
@@ -39,7 +47,8 @@ class Results(msgspec.Struct, frozen=True):
 
 def write(results: Results, file: Path) -> None:
     """Write the page, and beside it the picture (.svg) and the numbers (.json) under the same name."""
-    file.write_text(page(results, file.stem), encoding="utf-8")
+    objects = report.read(file.parent) if (file.parent / f"{report.NAME}.json").exists() else None
+    file.write_text(page(results, file.stem, objects), encoding="utf-8")
     file.with_suffix(".svg").write_text(_picture(results), encoding="utf-8")
     numbers = msgspec.json.format(msgspec.json.encode(results), indent=1)
     file.with_suffix(".json").write_bytes(numbers + b"\n")
@@ -61,8 +70,8 @@ def floors_missed(results: Results) -> list[str]:
     return missed
 
 
-def page(results: Results, name: str) -> str:
-    """The Markdown page."""
+def page(results: Results, name: str, objects: report.Objects | None = None) -> str:
+    """The Markdown page; `objects` is measured by itself (`--only objects`)."""
     return "\n".join(
         [
             "# Benchmarks",
@@ -75,6 +84,7 @@ def page(results: Results, name: str) -> str:
             *_failover(results.failover),
             *_stream_lag(results.stream_lag),
             *_transactions(results.transactions),
+            *_objects(objects),
             *_machine(results.machine),
         ]
     )
@@ -186,6 +196,10 @@ def _transactions(found: Transactions | None) -> list[str]:
         committed, canceled = statistics.median(one.committed_per_s), statistics.median(one.canceled)
         lines.append(f"| {one.keys:,} | {committed:,.0f} | {canceled:.1%} |")
     return [*lines, ""]
+
+
+def _objects(found: report.Objects | None) -> list[str]:
+    return [] if found is None else ["## Objects", "", _FIGURE_8, "", report.section(found)]
 
 
 def _pair_ms(pair: Pair) -> tuple[float, float]:

@@ -212,9 +212,9 @@ class _Round(NamedTuple):
 
 
 def _round(five: Cluster, bucket: str, seconds: float, seed: int) -> _Round:
-    """Writes alone, at the rate of the SLA, and then more than can be taken, for throughput."""
+    """Writes alone, at half the rate of the SLA, and then more than can be taken, for throughput."""
     plan = Plan(
-        ports=_ports(five), kind="objects", name=bucket, per_s=RATE, seconds=seconds, write_share=1, seed=seed
+        ports=_ports(five), kind="objects", name=bucket, per_s=RATE / 2, seconds=seconds, write_share=1, seed=seed
     )  # fmt: skip
     before = _fsyncs(five)
     found = load.run(plan)

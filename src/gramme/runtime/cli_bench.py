@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -35,3 +36,27 @@ def ring(
         plot.write_text(bench.picture(curves, here), encoding="utf-8")
     if any(difference > bench.TOLERANCE for difference, _ in worst.values()):
         raise typer.Exit(1)
+
+
+@app.command()
+def objects(
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A scenario; may be repeated.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Pairs of what is compared.")] = 5,
+    seconds: Annotated[float, typer.Option(min=3, help="Length of one measurement.")] = 10,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Numbers and pictures go there.")] = None,
+) -> None:
+    """Objects under an open loop: five real processes, one killed; what coordination and buffering cost."""
+    from gramme.bench import report, suite
+
+    unknown = [name for name in only or () if name not in suite.SCENARIOS]
+    if unknown:
+        raise typer.BadParameter(f"--only {unknown[0]}: one of {', '.join(suite.SCENARIOS)}")
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    command = " ".join(["gramme", *sys.argv[1:]])
+    found = suite.measured(only or suite.SCENARIOS, rounds, seconds, command, progress)
+    if out is not None:
+        report.write(found, out)
+    print(report.section(found))
