@@ -59,6 +59,7 @@ class _Admin:
             ready=lambda: self.reason,
             metrics=lambda: b"gramme_up 1\n",
             cluster=lambda: b'{"version":1}',
+            sections=lambda: b'{"version":1,"roots":{}}',
             controls=controls,
             log=lambda text, _error: self.errors.append(text),
         )
@@ -90,6 +91,7 @@ def test_metrics_cluster_and_console() -> None:
     assert metrics.body == b"gramme_up 1\n"
     assert dict(metrics.headers)[b"Content-Type"].startswith(b"text/plain; version=0.0.4")
     assert json.loads(admin.get("/cluster").whole_body()) == {"version": 1}
+    assert json.loads(admin.get("/objects/sections").whole_body()) == {"version": 1, "roots": {}}
     console = admin.get("/console/")
     assert b'fetch("/cluster")' in console.whole_body()
     assert b"innerHTML" not in console.whole_body()  # names come from outside: text only
@@ -109,7 +111,11 @@ def test_a_provider_that_fails_gives_a_bare_500() -> None:
 
     admin = _Admin()
     admin.api = AdminApi(
-        ready=lambda: None, metrics=broken, cluster=broken, log=lambda text, _error: admin.errors.append(text)
+        ready=lambda: None,
+        metrics=broken,
+        cluster=broken,
+        sections=broken,
+        log=lambda text, _error: admin.errors.append(text),
     )
     assert (admin.get("/metrics").status, admin.get("/metrics").body) == (500, b"Internal error")
     assert admin.errors == ["admin /metrics failed"] * 2

@@ -76,17 +76,20 @@ class AdminApi:
         ready: Callable[[], str | None],
         metrics: Callable[[], bytes],
         cluster: Callable[[], bytes],
+        sections: Callable[[], bytes],
         metrics_type: bytes = b"text/plain; version=0.0.4; charset=utf-8",
         controls: TestControls | None = None,
         log: Callable[[str, Exception | None], None] = lambda _text, _error: None,
     ) -> None:
         """`ready` gives None, or why nobody should rely on the node now (starting, draining); `metrics` the Prometheus
-        text, of content type `metrics_type`; `cluster` the JSON of `gramme cluster status`. Without `controls`, their
+        text, of content type `metrics_type`; `cluster` the JSON of `gramme cluster status`,
+        `sections` that of what this node keeps of the objects, as hashes. Without `controls`, their
         paths do not exist. `log` is told of what a provider raised."""
         self._ready = ready
         self._metrics = metrics
         self._metrics_headers = [(b"Content-Type", metrics_type)]
         self._cluster = cluster
+        self._sections = sections
         self._controls = controls
         self._log = log
 
@@ -113,6 +116,8 @@ class AdminApi:
             return HttpResponse(200, self._metrics_headers, self._metrics())
         if path == "/cluster":
             return json_response(200, self._cluster())
+        if path == "/objects/sections":
+            return json_response(200, self._sections())
         if path in ("/console", "/console/"):
             return HttpResponse(200, _HTML_HEADERS, CONSOLE_HTML)
         return text_response(404, "There is nothing here; try /health/ready, /metrics, /cluster or /console/")

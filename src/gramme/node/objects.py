@@ -516,6 +516,21 @@ class Objects:
         nodes = [*(member.node for member in self._settings.members), *(place.node for place in ring.members)]
         return View(self.config.version, ring, tuple(dict.fromkeys(nodes)), self.config.other is not None)
 
+    def sections(self) -> dict[str, Any]:
+        """What this node keeps, for comparing replicas without reading them: the root of the Merkle tree of each
+        section of which there is anything, named "partition/n", in hexadecimal; and the nodes it keeps hints for."""
+        if not self._on or self.replaying:
+            return {"version": 1, "roots": {}, "hinted": []}
+        roots = {
+            f"{section.partition}/{section.n}": self.store.tree(section).root() for section in self.store.sections()
+        }
+        return {
+            "version": 1,
+            "ring_version": self.config.ring.version,
+            "roots": {name: f"{root:032x}" for name, root in roots.items()},
+            "hinted": self.store.hinted_nodes(),
+        }
+
     def _full(self) -> bool:
         return self.low_space or self._host.log.full
 

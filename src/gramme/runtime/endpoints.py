@@ -124,6 +124,7 @@ def admin_handler(process: NodeProcess) -> Handler:
         metrics=process.metrics.render,
         metrics_type=CONTENT_TYPE.encode(),
         cluster=lambda: encode(node.status()),
+        sections=lambda: encode(node.objects.sections()),
         controls=controls,
         log=process.log_error,
     ).handle

@@ -52,6 +52,7 @@ class SimConfig:
     accounts: int = 5  # of one generation of the bank
     deletes_what_it_reads: bool = False  # a client of objects, at once
     tombstone_age_ns: int = 3_600 * SECOND
+    ring_changes: bool = False  # nodes leave the ring of the objects and join it again
     objects: bool = False  # the nodes keep objects, and clients use nothing else
     transacted: float = 0.0  # share of transactions among the operations of `clients`
     conditional: float = 0.35  # share of conditional writes among writes
@@ -528,6 +529,17 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             fault_length_ns=300 * MILLISECOND,
             flush_interval_ns=300 * MILLISECOND,
             outcome_window_ns=500 * MILLISECOND,
+        ),
+        replace(
+            # Nodes leave the ring and join it, while others fall and are cut off.
+            _OBJECTS,
+            name="objects-ring",
+            ring_changes=True,
+            keys=6,
+            think_ns=80 * MILLISECOND,
+            faults={FaultKind.CRASH: 2, FaultKind.POWER: 2, FaultKind.CUT_NODE: 2, FaultKind.PAUSE: 1},
+            fault_interval_ns=1_500 * MILLISECOND,
+            safety_ns=12 * SECOND,
         ),
         replace(
             # One node is gone for good, some time; the others have all that two had, and agree.

@@ -22,9 +22,11 @@ from gramme.objects.store import Section
 from gramme.objects.versions import Versions
 from gramme.placement.ring import position_of
 from gramme.sim.checkers.objects import LAST_WRITE, ObjectHistory, wrong_object
+from gramme.sim.client_loop import ClientLoop
 from gramme.sim.configs import SimConfig
 from gramme.sim.phases import FOUNDING_NS, RECOVERY_NS, Phases
 from gramme.sim.result import Violated
+from gramme.sim.ring_keeper import RingKeeper
 from gramme.sim.shoppers import SET_TYPE, Shopper
 
 CONVERGENCE_NS: Final = 60 * SECOND
@@ -38,6 +40,7 @@ class ObjectRun(Phases):
     def __init__(self, seed: int, config: SimConfig) -> None:
         super().__init__(seed, config)
         self.history = ObjectHistory()
+        self.keeper = RingKeeper(self.world, self.cluster)
         self.shoppers = [
             Shopper(self.world, self.cluster, config, self.history, number) for number in range(config.clients)
         ]
@@ -77,15 +80,19 @@ class ObjectRun(Phases):
             lambda: "nodes have not heard of the settings of buckets",
         )
 
+    @property
+    def _clients(self) -> list[ClientLoop]:
+        return [*self.shoppers, self.keeper] if self.config.ring_changes else [*self.shoppers]
+
     def _start_clients(self) -> None:
-        for shopper in self.shoppers:
-            shopper.start()
+        for client in self._clients:
+            client.start()
 
     def _come_to_rest(self) -> None:
-        for shopper in self.shoppers:
-            shopper.stop()
+        for client in self._clients:
+            client.stop()
         self._await(
-            lambda: all(each.idle for each in self.shoppers), RECOVERY_NS, lambda: "clients did not come to rest"
+            lambda: all(each.idle for each in self._clients), RECOVERY_NS, lambda: "clients did not come to rest"
         )
         self._await(
             lambda: self._all_run() and all(o.ready for o in self._objects()),
@@ -107,6 +114,9 @@ class ObjectRun(Phases):
     def _difference(self) -> str | None:
         """What keeps the nodes that live from having converged."""
         living = self._living
+        rings = {node: (o.config.ring.version, o.config.other and o.config.other.version) for node, o in living.items()}
+        if len(set(rings.values())) > 1 or any(beside for _, beside in rings.values()):
+            return f"the ring is changing still: {rings}"
         kept: dict[Section, dict[NodeId, list[tuple[bytes, bytes]]]] = {}
         for node, objects in living.items():
             hinted = [each for each in objects.store.hinted_nodes() if each in living]
@@ -145,7 +155,7 @@ class ObjectRun(Phases):
         writes = self.history.writes
         unknown = sum(not write.acknowledged for write in writes)
         self._account(len(writes) + self.history.reads, unknown)
-        self.result.stats["transactions"] = 0
+        self.result.stats |= {"transactions": 0, "ring_plans": self.keeper.committed}
 
 
 def _is_bare(state: State) -> bool:

@@ -74,7 +74,8 @@ class Shopper(ClientLoop):
         self._count = 0
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._must_answer = FaultKind.DRAIN not in config.faults  # a node that stops may refuse
-        self._room_runs_out = bool({FaultKind.FULL_DISK, FaultKind.STALL_ENGINE} & config.faults.keys())
+        room_runs_out = {FaultKind.FULL_DISK, FaultKind.STALL_ENGINE} & config.faults.keys()
+        self._stays_primary = not room_runs_out and not config.ring_changes
         self._disks_lose = bool({FaultKind.ROT, FaultKind.LOSE_ROWS, FaultKind.BURN} & config.faults.keys())
 
     def _operate(self) -> None:
@@ -166,9 +167,9 @@ class Shopper(ClientLoop):
 
     def _is_done_here(self, bucket: str, key: str, node: NodeId) -> bool:
         """Whether `node` coordinates a write of this object itself, so that it is done once or not at all: it is a
-        primary, and will not run out of room."""
+        primary, stays one, and will not run out of room."""
         production = self._cluster.machines[node].node
-        if production is None or not production.objects.ready or self._room_runs_out:
+        if production is None or not production.objects.ready or not self._stays_primary:
             return False
         objects = production.objects
         section = objects.store.place(name_of(bucket, key)).section
