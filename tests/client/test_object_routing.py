@@ -14,6 +14,7 @@ from gramme.client.errors import ServiceError, Unreachable
 from gramme.client.objects.operations import BucketOperations
 from gramme.client.objects.routing import (
     MOST_REFUSALS,
+    RING_AGAIN_S,
     RING_S,
     SILENT_S,
     Ask,
@@ -172,6 +173,27 @@ def test_a_silent_node_is_asked_first_again_after_a_while() -> None:
     assert world.order_of(PUT, lambda _: STORED) == [listed[0]]
 
 
+def test_a_silent_node_that_answers_is_silent_no_more() -> None:
+    world = World()
+    listed = preference()
+    world.order_of(PUT, silent(listed[:2], CUT))
+    assert world.order_of(PUT, silent(listed[2:], CUT)) == [*listed[2:], listed[0]]  # asked last, it answers
+    second = int(listed[1].removeprefix("http://node").removesuffix(":8100"))
+    assert world.order_of(PUT._replace(coordinator=second), lambda _: STORED) == [listed[0]]
+
+
+def test_a_ring_that_could_not_be_fetched_is_asked_for_again_soon() -> None:
+    world = World(0, 1, 2)
+    world.ring = CUT
+    polls = []
+    for step in range(5):
+        world.asked.clear()
+        world.ask(PUT)
+        polls.append(sum(ask.path == "/ring" for ask in world.asked))
+        world.clock += RING_AGAIN_S if step == 1 else RING_AGAIN_S / 10
+    assert polls == [2, 0, 2, 0, 0]
+
+
 def test_the_ring_is_fetched_every_ten_seconds_from_one_node_after_the_other() -> None:
     world = World()
     polled = []
@@ -196,7 +218,10 @@ def test_an_answer_of_a_newer_ring_has_it_fetched_before_the_next_request() -> N
     world.order_of(PUT, lambda _: older)
     world.ring = document(ring_of())
     world.clock += RING_S
-    assert world.order_of(PUT, lambda _: older) == preference(3)[:1]  # an older ring is not taken
+    world.order_of(PUT, lambda _: older)
+    assert world.asked[0].path == "/ring"
+    assert world.routing.ring is not None
+    assert world.routing.ring.version == 7  # an older ring is not taken
 
 
 def test_who_is_named_as_primaries_teaches_the_buckets_n() -> None:
@@ -226,7 +251,8 @@ def test_without_partition_awareness_nobody_asks_for_a_ring() -> None:
         world.clock += RING_S
         assert [ask.headers for ask in world.asked] == [{}]
     assert world.order_of(PUT, silent([url(0)], CUT)) == [url(0), url(1)]
-    assert world.order_of(PUT, lambda _: STORED) == [url(1)]
+    world.clock += SILENT_S
+    assert world.order_of(PUT, lambda _: STORED) == [url(1)]  # it stays with the node that answered last
     assert set(world.order_of(PUT, lambda _: CUT)) == {url(0), url(1)}
 
 
