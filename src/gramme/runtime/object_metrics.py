@@ -38,12 +38,16 @@ _COUNTED: Final = (
     ("gramme_objects_exchanged_states", "States that differed, and were sent to a peer", "exchanged_states"),
     ("gramme_objects_exchanged_bytes", "Bytes of such states", "exchanged_bytes"),
     ("gramme_objects_truncated_vectors", "Version vectors that lost their oldest entries", "truncated_vectors"),
+    ("gramme_objects_expired", "Values whose time was over, turned into deletions", "expired"),
+    ("gramme_objects_deletions_forgotten", "Deletions that all nodes have agreed to forget", "deletions_forgotten"),
+    ("gramme_objects_refused_as_too_large", "States that were refused for their size", "refused_as_too_large"),
     ("gramme_objects_replica_reads", "Reads of this node's own rows", "replica_reads"),
     ("gramme_objects_replica_writes", "Changes of this node's own rows and hints", "replica_writes"),
 )
 _PRESENT: Final = (
     ("gramme_objects_hints", "Hints that wait for their owners", "hints"),
     ("gramme_objects_hinted_nodes", "Nodes for which there are hints", "hinted_nodes"),
+    ("gramme_objects_deletions_waiting", "Deletions that the last sweep of the rows found", "deletions_waiting"),
     ("gramme_objects_requests_waiting", "Requests without an answer yet", "waiting"),
     ("gramme_objects_ring_version", "Version of the ring", "ring_version"),
 )
