@@ -234,7 +234,7 @@ def _planned(now: Configuration, change: Change) -> Configuration:
 def _host(state: State, node: NodeId, configuration: Configuration, ballot: Ballot) -> State | str:
     """`node` follows the invitation of the leader of `ballot`: nothing of its former incarnation is left."""
     invited = joining_state(GROUP, configuration, ballot, b"")
-    replica = GroupReplica(GROUP, node, invited, state.members[node].replica._leases, _SETTINGS, Fixed())
+    replica = GroupReplica(GROUP, node, invited, state.members[node].replica.leases, _SETTINGS, Fixed())
     replica.start(NOW)
     joined = _member(replica, (create_record(invited),), ())
     return state._replace(members=(*state.members[:node], joined, *state.members[node + 1 :]))
@@ -318,7 +318,7 @@ def _crash(state: State, node: NodeId, damaged: bool = False) -> State | str:
     recovered = fold((Lsn(index), record) for index, record in enumerate(disk))[GROUP]
     recovered.attach_engine(Slot(0), 0, Stamp(0))
     recovered.amnesiac = damaged or state.members[node].replica.amnesiac
-    replica = GroupReplica(GROUP, node, recovered, state.members[node].replica._leases, _SETTINGS, Fixed())
+    replica = GroupReplica(GROUP, node, recovered, state.members[node].replica.leases, _SETTINGS, Fixed())
     replica.start(NOW)
     members = (*state.members[:node], _member(replica, disk, ()), *state.members[node + 1 :])
     return state._replace(members=members)
@@ -432,8 +432,8 @@ def _key(replica: GroupReplica) -> Any:
         acceptor.emitted,
         acceptor.durable_slot,
         acceptor.durable_ballot,
-        replica._highest_round,
-        replica._founding,
+        replica.highest_round,
+        replica.founding,
         replica.amnesiac,
         acceptor.number,
         tuple(acceptor.configurations),
@@ -464,9 +464,9 @@ def _clone(replica: GroupReplica) -> GroupReplica:
     """An independent copy (shared: immutable values, settings, the lease table, which nothing changes here)."""
     twin = copy.copy(replica)
     acceptor = twin.acceptor = copy.copy(replica.acceptor)
-    twin._freshness = copy.copy(replica._freshness)
-    twin._timer = copy.copy(replica._timer)
-    twin._timer._acceptor = acceptor
+    twin.freshness = copy.copy(replica.freshness)
+    twin.timer = copy.copy(replica.timer)
+    twin.timer._acceptor = acceptor
     acceptor.log = copy.copy(acceptor.log)
     acceptor.log.entries = list(acceptor.log.entries)
     acceptor.configurations = list(acceptor.configurations)

@@ -35,7 +35,7 @@ def replica(me: NodeId, state: GroupState | None = None, **settings: Any) -> Gro
 
 def grant(node: GroupReplica, holder: NodeId, now: Instant = T) -> LeaseTable:
     """The node of `node` grants a lease to `holder`."""
-    leases = node._leases
+    leases = node.leases
     assert isinstance(leases, LeaseTable)
     leases.step(holder, LeaseRenew(BootId(b"h" * 16), (), now), now)
     return leases

@@ -74,7 +74,7 @@ def test_a_follower_that_joined_while_the_mark_moved_is_told_it() -> None:
 
 def _granted(node: GroupReplica, source: NodeId, era: int, now: Instant) -> Effects:
     """Node `source` grants its lease to the leader in this era."""
-    leases = node._leases
+    leases = node.leases
     assert isinstance(leases, LeaseTable)
     granted = LeaseGranted(BootId(bytes(16)), now, era, _SETTINGS.lease_grant_ns)
     assert leases.step(source, granted, now).outputs == [LeaseRegained(source)]

@@ -330,7 +330,7 @@ def test_a_follower_far_behind_gets_a_snapshot() -> None:
     for _ in range(3):
         serve(world, 100)
     leader = world.nodes[0]
-    object.__setattr__(leader.replica._settings, "retained_bytes", 1_000)
+    object.__setattr__(leader.replica.settings, "retained_bytes", 1_000)
     leader.flush_engine()
     assert leader.replica.acceptor.log.base.slot > 100
     world.nodes[2].boot()
