@@ -86,7 +86,8 @@ def _sla(found: Objects) -> list[str]:
     sla, capacity = found.sla, found.capacity
     if sla is None or capacity is None:
         return []
-    met = "met" if max(sla.reads.p999, sla.writes.p999) < SLA_MS else "missed"
+    failed = sla.reads.failed + sla.writes.failed
+    met = "met" if max(sla.reads.p999, sla.writes.p999) < SLA_MS and not failed else "missed"
     return [
         f"**99.9 % within {SLA_MS} ms with a node down** (row A40): {met}. {sla.per_s:.0f} requests/s for "
         f"{sla.seconds:.0f} s, Poisson arrivals, half of them writes, any of {NODES} nodes asked; one is killed after "
@@ -128,9 +129,11 @@ def _driven(rounds: Sequence[Driven]) -> list[str]:
                 )
             )  # fmt: skip
     return [
-        f"**Client-driven against server-driven** (row A18; the paper's Table 2), {len(rounds)} pairs of runs in turn "
-        "at 250 requests/s: any node, which sends a write on to a coordinator, and the first primary of the object's "
-        "preference list, as a client finds it by `GET /ring`. There is no load balancer here to be saved.",
+        f"**Client-driven against server-driven** (row A18; the paper's Table 2), {len(rounds)} pairs of runs at the "
+        "same time, 125 requests/s each: any node, which sends a write on to a coordinator, and the first primary of "
+        "the object's preference list, as a client finds it by `GET /ring`. There is no load balancer and no network "
+        "between the nodes here, which is what the paper's clients were spared; what is left of the gain is the "
+        "processor's time for one hop.",
         _table(("", "any node, ms", "coordinator, ms", "ratio (lowest to highest)", "paper, ms"), rows),
     ]
 
