@@ -43,7 +43,7 @@ def test_every_part_is_told_and_drawn(tmp_path: Path) -> None:
         assert f"(row {row}" in text
     assert "(row A40): met" in text
     assert "| reads, mean | 4.0 | 2.0 | 2.00 (2.00 to 2.00) | 3.9 → 1.55 (2.5) |" in text
-    assert "| buffered, dw=0 | 2.0 | 6.0 | 3.00 (3.00 to 3.00) | 2,000 | 0.50 |" in text
+    assert "| buffered, dw=0 | 2.0 | 3.00 (3.00 to 3.00) | 6.0 | 3.00 (3.00 to 3.00) | 2,000 | 0.50 |" in text
     assert "0 writes of objects, 130 of the table" in text
     report.write(found, tmp_path)
     assert report.read(tmp_path) == found

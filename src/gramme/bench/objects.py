@@ -167,55 +167,54 @@ def sessions(rounds: int, seconds: float, directory: Path, progress: Progress) -
 
 
 def buffered(rounds: int, seconds: float, directory: Path, progress: Progress) -> list[Buffered]:
-    """Three buckets in turn: fsyncs of a majority awaited, of the coordinator alone, and a buffered one."""
+    """Writes to three buckets: fsyncs of a majority awaited, of the coordinator alone, and a buffered one. Latency of
+    all three at the same time; fsyncs and throughput of each by itself, in turn."""
     buckets: dict[str, dict[str, Any]] = {
         "dw=quorum": {},
         "dw=1": {"dw": 1},
         "buffered, dw=0": {"buffered": True, "dw": 0},
     }
-    found: dict[str, list[_Round]] = {name: [] for name in buckets}
+    together: list[list[Found]] = []
+    alone: list[list[_Alone]] = []
     with _five(directory / "buffered") as five:
-        for at, props in enumerate(buckets.values()):
-            _set_props(five, f"{_BUCKET}{at}", {"allow_mult": False, **props})
+        plans = [
+            Plan(ports=_ports(five), kind="objects", name=f"{_BUCKET}{at}", per_s=RATE / 3, seconds=seconds,
+                 write_share=1) for at in range(len(buckets))
+        ]  # fmt: skip
+        for plan, props in zip(plans, buckets.values(), strict=True):
+            _set_props(five, plan.name, {"allow_mult": False, **props})
         time.sleep(_SETTLE_S)
         for round_ in range(rounds):
-            for at, name in enumerate(buckets):
-                one = _round(five, f"{_BUCKET}{at}", seconds, round_)
-                found[name].append(one)
-                p999 = latency(one.found).p999
-                progress(
-                    f"{name}, round {round_ + 1}: p99.9 {p999:.1f} ms, {one.saturated_per_s:,.0f}/s, "
-                    f"{one.fsyncs_per_write:.2f} fsyncs a write"
-                )
+            processes = [load.start(msgspec.structs.replace(plan, seed=round_)) for plan in plans]
+            together.append([load.finish(process) for process in processes])
+            alone.append([_alone(five, plan) for plan in plans])
+            means = ", ".join(f"{latency(run).mean:.1f}" for run in together[-1])
+            progress(f"direct, dw=1 and buffered writes, round {round_ + 1}: {means} ms")
     return [
         Buffered(
             bucket=name,
-            writes=[latency(one.found) for one in done],
-            saturated_per_s=[one.saturated_per_s for one in done],
-            fsyncs_per_write=[one.fsyncs_per_write for one in done],
-            windows=[p999 for one in done for p999 in _windows(one.found, seconds)],
+            writes=[latency(runs[at]) for runs in together],
+            saturated_per_s=[runs[at].saturated_per_s for runs in alone],
+            fsyncs_per_write=[runs[at].fsyncs_per_write for runs in alone],
+            windows=[p999 for runs in together for p999 in _windows(runs[at], seconds)],
         )
-        for name, done in found.items()
+        for at, name in enumerate(buckets)
     ]
 
 
-class _Round(NamedTuple):
-    found: Found
+class _Alone(NamedTuple):
     saturated_per_s: float
     fsyncs_per_write: float
 
 
-def _round(five: Cluster, bucket: str, seconds: float, seed: int) -> _Round:
-    """Writes alone, at half the rate of the SLA, and then more than can be taken, for throughput."""
-    plan = Plan(
-        ports=_ports(five), kind="objects", name=bucket, per_s=RATE / 2, seconds=seconds, write_share=1, seed=seed
-    )  # fmt: skip
+def _alone(five: Cluster, plan: Plan) -> _Alone:
+    """One bucket by itself: two seconds of the same load, and then more than can be taken."""
     before = _fsyncs(five)
-    found = load.run(plan)
+    found = load.run(msgspec.structs.replace(plan, seconds=2))
     fsyncs = _fsyncs(five) - before
     full = load.run(msgspec.structs.replace(plan, per_s=_TOO_MANY, seconds=1, patience_s=60, attempt_s=60))
     took_s = max(due + took / 1e3 for due, took in zip(full.due_s, full.took_ms, strict=True))
-    return _Round(found, len(full.due_s) / took_s, fsyncs / max(1, len(found.due_s)))
+    return _Alone(len(full.due_s) / took_s, fsyncs / max(1, len(found.due_s)))
 
 
 def failover(seconds: float, directory: Path, progress: Progress) -> Failover:
