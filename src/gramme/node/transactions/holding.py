@@ -286,6 +286,30 @@ def _judge(
     return _Judged(stored, decision, change.reply)
 
 
+def _judge_all(
+    request: Prepare | WriteAll, schema: PartitionSchema, holds: Holds, staged: _Staged, stamp: Stamp
+) -> list[_Judged] | NotPrepared:
+    """Each action on what those before it have staged; or why nothing of the request may happen."""
+    reasons: list[Reason | None] = []
+    every: list[_Judged] = []
+    parts: list[Written] = []
+    for action in request.actions:
+        judged = _judge(action, request.tx, schema, holds, staged, stamp)
+        if not isinstance(judged, _Judged):
+            reasons.append(judged)
+            continue
+        reasons.append(None)
+        every.append(judged)
+        parts.append(judged.part)
+        refused = oversized(parts)
+        if refused is not None:
+            return _refuse(request, refused)
+    if any(reason is not None for reason in reasons):
+        return _not_prepared(reasons)
+    refused = _unloggable(staged)
+    return every if refused is None else _refuse(request, refused)
+
+
 def _decide(action: Action, stored: bytes | None) -> Decision:
     """A check is a deletion under the same condition that is not carried out."""
     if type(action) is ConditionCheck:
@@ -330,31 +354,19 @@ def _touch(staged: _Staged, key: bytes, stored: bytes | None, stamp: int) -> Non
 def _prepare(
     request: Prepare, schema: PartitionSchema, holds: Holds, staged: _Staged, context: Context
 ) -> Change | Answer:
-    reasons: list[Reason | None] = []
-    parts: list[Written] = []
-    rows: list[tuple[bytes, bytes]] = []
-    newest = 0
-    absent = deleted_stamp(staged.read)
-    for action in request.actions:
-        judged = _judge(action, request.tx, schema, holds, staged, Stamp(request.stamp))
-        if not isinstance(judged, _Judged):
-            reasons.append(judged)
-            continue
-        reasons.append(None)
-        parts.append(judged.part)
-        refused = oversized(parts)
-        if refused is not None:
-            return staged.answer(_refuse(request, refused))
-        newest = max(newest, absent if judged.stored is None else stored_stamp(judged.stored))
-        rows.append((PENDING + action.key, _pack(_pending(request, judged.decision))))
-    if any(reason is not None for reason in reasons):
-        return staged.answer(_not_prepared(reasons))
-    refused = _unloggable(staged)
-    if refused is not None:
-        return staged.answer(_refuse(request, refused))
+    absent = deleted_stamp(staged.read)  # before anything is staged
+    judged = _judge_all(request, schema, holds, staged, Stamp(request.stamp))
+    if isinstance(judged, NotPrepared):
+        return staged.answer(judged)
+    newest = max((absent if each.stored is None else stored_stamp(each.stored) for each in judged), default=0)
     if request.stamp <= newest:
         return staged.answer(NotPrepared((), newest))
-    return Change(rows, [], Prepared(tuple(parts)), kind=CommandKind.PREPARE, floor=Timestamp(request.stamp))
+    rows = [
+        (PENDING + action.key, _pack(_pending(request, each.decision)))
+        for action, each in zip(request.actions, judged, strict=True)
+    ]
+    prepared = Prepared(tuple(each.part for each in judged))
+    return Change(rows, [], prepared, kind=CommandKind.PREPARE, floor=Timestamp(request.stamp))
 
 
 def _pending(request: Prepare, decision: Put | Remove | None) -> PendingRow:
@@ -407,24 +419,10 @@ def _write_all(
         floor = _floor(staged.read)
         if request.stamp <= floor:
             return staged.answer(NotPrepared((), floor))
-    reasons: list[Reason | None] = []
-    parts: list[Written] = []
-    for action in request.actions:
-        judged = _judge(action, request.tx, schema, holds, staged, context.stamp)
-        if not isinstance(judged, _Judged):
-            reasons.append(judged)
-            continue
-        reasons.append(None)
-        parts.append(judged.part)
-        refused = oversized(parts)
-        if refused is not None:
-            return staged.answer(_refuse(request, refused))
-    if any(reason is not None for reason in reasons):
-        return staged.answer(_not_prepared(reasons))
-    refused = _unloggable(staged)
-    if refused is not None:
-        return staged.answer(_refuse(request, refused))
-    done = TransactionDone(tuple(parts))
+    judged = _judge_all(request, schema, holds, staged, context.stamp)
+    if isinstance(judged, NotPrepared):
+        return staged.answer(judged)
+    done = TransactionDone(tuple(each.part for each in judged))
     if request.tx:
         staged.put(_MARKER + request.tx, _pack(_Marker(request.stamp, done)))
     return staged.change(done)
