@@ -155,8 +155,8 @@ def test_decompression_bombs_stop_at_the_limit() -> None:
     ("body", "coding", "status"),
     [
         (b"not gzip at all", b"gzip", 400),
-        (gzip.compress(b"x" * 1000)[:-4], b"gzip", 400),
-        (gzip.compress(b"x" * 1000)[:-5] + b"\0\0\0\0\0", b"gzip", 400),
+        (gzip.compress(b"x" * 1000, mtime=0)[:-4], b"gzip", 400),
+        (gzip.compress(b"x" * 1000, mtime=0)[:-5] + b"\0\0\0\0\0", b"gzip", 400),
         (zlib.compress(b"abc") + b"more", b"deflate", 400),
         (b"x", b"br", 415),
     ],
