@@ -1,7 +1,8 @@
 """The admin port: health, metrics, the state of the cluster, a page that shows it, and the hooks of test controls.
 
-Owns the paths and their formats; what they show is injected. Rule: reading never changes anything; only POST to
-`/test-controls/…` does, and only where test controls were switched on. Source: DESIGN.md §6, issue 2 items 5 and 6.
+Owns the paths and their formats; what they show is injected; `/ring` is `gramme.api.ring_admin`. Rule: reading never
+changes anything; only POST to `/ring/…` does, and to `/test-controls/…` where test controls were switched on. Source:
+DESIGN.md §6, issue 2 items 5 and 6.
 
 Test controls take a JSON object and answer `{}`, or 400 with `{"message": …}`:
 `clock` {"advance_ms": n}, `fail-over` {"table": t, "groups": only these},
@@ -19,6 +20,7 @@ import msgspec
 from gramme.api.backend import ControlRefused, TestControls
 from gramme.api.console import CONSOLE_HTML
 from gramme.api.http import HttpRequest, HttpResponse, Respond, json_response, text_response
+from gramme.api.ring_admin import RingAdmin, RingBackend
 
 _HTML_HEADERS: Final = [
     (b"Content-Type", b"text/html; charset=utf-8"),
@@ -79,18 +81,20 @@ class AdminApi:
         sections: Callable[[], bytes],
         metrics_type: bytes = b"text/plain; version=0.0.4; charset=utf-8",
         controls: TestControls | None = None,
+        ring: RingBackend | None = None,
         log: Callable[[str, Exception | None], None] = lambda _text, _error: None,
     ) -> None:
         """`ready` gives None, or why nobody should rely on the node now (starting, draining); `metrics` the Prometheus
         text, of content type `metrics_type`; `cluster` the JSON of `gramme cluster status`,
         `sections` that of what this node keeps of the objects, as hashes. Without `controls`, their
-        paths do not exist. `log` is told of what a provider raised."""
+        paths do not exist, nor does `/ring` without a `ring`. `log` is told of what a provider raised."""
         self._ready = ready
         self._metrics = metrics
         self._metrics_headers = [(b"Content-Type", metrics_type)]
         self._cluster = cluster
         self._sections = sections
         self._controls = controls
+        self._ring = None if ring is None else RingAdmin(ring)
         self._log = log
 
     def handle(self, request: HttpRequest, respond: Respond) -> None:
@@ -98,6 +102,8 @@ class AdminApi:
         try:
             if request.path.startswith("/test-controls/") and self._controls is not None:
                 self._control(self._controls, request, respond)
+            elif self._ring is not None and (request.path + "/").startswith("/ring/"):
+                self._ring.handle(request, respond)
             elif request.method in ("GET", "HEAD"):
                 respond(self._show(request.path))
             else:

@@ -64,15 +64,17 @@ class ObjectRing:
         self._asking: dict[int, _Asking] = {}
         self._next_id = host.ports.rng.randrange(1 << 48)
         self.pace = Pace(settings.objects_read_p99_ns)
-        self.change = RingChange(settings.me, settings.peers, self._config, reachable)
+        self.change = RingChange(settings.me, settings.peers, lambda: self.config, reachable)
         self.transfers = Transfers(
-            settings.me, objects.replica, self._config, self.change.known, reachable, self.pace, host.ports.rng
+            settings.me, objects.replica, lambda: self.config, self.change.known, reachable, self.pace, host.ports.rng
         )
         self.change.transfers = self.transfers
         self._moving = Driver(host, self.transfers, _no_output)
         self._changing = Driver(host, self.change, self._output)
 
-    def _config(self) -> ObjectConfig:
+    @property
+    def config(self) -> ObjectConfig:
+        """The ring, as this node works with it."""
         return self._objects.config
 
     def start(self) -> None:
@@ -116,7 +118,7 @@ class ObjectRing:
     def stage(self, joining: Sequence[NodeId], leaving: Sequence[NodeId], on_done: OnDone) -> None:
         """Note who is to join and leave, beside what is staged; a node named here is staged for nothing else. Raises
         InvalidInput for a node for which that cannot be planned."""
-        members = {place.node: None for place in target(self._config()).members}
+        members = {place.node: None for place in target(self.config).members}
         cluster = {member.node: None for member in self._settings.members}
         for node in (*joining, *leaving):
             if node not in cluster and node not in members:
@@ -143,7 +145,7 @@ class ObjectRing:
     def plan(self, joining: Sequence[NodeId], leaving: Sequence[NodeId], on_plan: OnPlan) -> None:
         """What would move if these joined and left (none of both: what is staged). Changes nothing."""
         if not joining and not leaving:
-            joining, leaving = self._config().joining, self._config().leaving
+            joining, leaving = self.config.joining, self.config.leaving
         self._ask_sizes(lambda answers: on_plan(self._planned(joining, leaving, answers)))
 
     def commit(self, token: str, on_done: OnDone) -> None:
@@ -168,12 +170,12 @@ class ObjectRing:
     def _planned(
         self, joining: Sequence[NodeId], leaving: Sequence[NodeId], answers: dict[NodeId, SizesAre]
     ) -> RingPlan | GrammeError:
-        weights = {place.node: place.weight for place in target(self._config()).members}
+        weights = {place.node: place.weight for place in target(self.config).members}
         weights |= {node: answer.weight for node, answer in answers.items()}
         places = {m.node: NodePlace(m.node, m.host, m.zone, weights.get(m.node, 1)) for m in self._settings.members}
         sizes = {node: {size.section: size for size in answer.sizes} for node, answer in answers.items()}
         try:
-            return make_plan(self._config(), places, joining, leaving, sizes)
+            return make_plan(self.config, places, joining, leaving, sizes)
         except InvalidInput as error:
             return error
 
@@ -182,7 +184,7 @@ class ObjectRing:
         progress = self.change.progress()
         return {
             "step": self._step_name(),
-            "waiting_for": self.change.missing() if step_of(self._config()).other else [],
+            "waiting_for": self.change.missing() if step_of(self.config).other else [],
             "transfers": [
                 {
                     "node": node, "done": p.done, "tasks": p.tasks, "bytes_moved": p.bytes_moved,
@@ -193,7 +195,7 @@ class ObjectRing:
         }  # fmt: skip
 
     def _step_name(self) -> str:
-        step = step_of(self._config())
+        step = step_of(self.config)
         return "filling" if step.filling else "switched" if step.switched else "settled"
 
     # --- sizes --------------------------------------------------------------------------------------------------------

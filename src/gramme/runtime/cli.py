@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gramme.kernel.errors import GrammeError, InvalidInput
-from gramme.runtime import cli_bench, cli_objects, cli_restart, cli_streams
+from gramme.runtime import cli_bench, cli_objects, cli_restart, cli_ring, cli_streams
 from gramme.runtime.local_arguments import translate
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ cluster_app = typer.Typer(help="A local cluster: real node processes on this mac
 data_app = typer.Typer(help="Look at the data directory of a stopped node.", no_args_is_help=True)
 app.add_typer(cluster_app, name="cluster")
 cluster_app.command()(cli_restart.restart)
+for _command in (cli_ring.join, cli_ring.leave, cli_ring.plan, cli_ring.commit):
+    cluster_app.command()(_command)
+app.command()(cli_ring.ring)
 app.add_typer(data_app, name="data")
 app.add_typer(cli_streams.app, name="streams")
 app.add_typer(cli_objects.app, name="objects")

@@ -126,6 +126,7 @@ def admin_handler(process: NodeProcess) -> Handler:
         cluster=lambda: encode(node.status()),
         sections=lambda: encode(node.objects.sections()),
         controls=controls,
+        ring=node.objects.ring,
         log=process.log_error,
     ).handle
 
