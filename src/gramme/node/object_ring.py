@@ -20,11 +20,11 @@ from gramme.node.host import Host
 from gramme.node.ports import NodeSettings
 from gramme.objects.config import ObjectConfig
 from gramme.objects.pace import Pace
-from gramme.objects.ring_change import Advance, Newer, RingChange
+from gramme.objects.ring_change import Advance, AllKnow, Newer, RingChange
 from gramme.objects.ring_phases import advanced, staged, step_of, target, with_change
 from gramme.objects.ring_plan import RingPlan, make_plan, of_token
 from gramme.objects.sizes import size_of
-from gramme.objects.transfer import Transfers
+from gramme.objects.transfer import Rested, Transfers
 from gramme.objects.transfer_messages import TRANSFER_MESSAGES, ConfigurationIs, RingReport, SizesAre, SizesAsked
 from gramme.placement.zones import NodePlace
 
@@ -69,7 +69,7 @@ class ObjectRing:
             settings.me, objects.replica, lambda: self.config, self.change.known, reachable, self.pace, host.ports.rng
         )
         self.change.transfers = self.transfers
-        self._moving = Driver(host, self.transfers, _no_output)
+        self._moving = Driver(host, self.transfers, self._output)
         self._changing = Driver(host, self.change, self._output)
 
     @property
@@ -102,6 +102,12 @@ class ObjectRing:
     def _output(self, output: Any) -> None:
         if isinstance(output, Newer):
             self._objects.configure(output.config)
+        elif isinstance(output, Rested):
+            self.change.wake()
+            self._changing.carry_out(Effects())
+        elif isinstance(output, AllKnow):
+            self.transfers.wake()
+            self._moving.carry_out(Effects())
         elif isinstance(output, Advance) and not self._advancing:
             self._advancing = True
             self._objects.change(lambda config: advanced(config, output.step), self._deadline(), self._advanced)
@@ -228,7 +234,3 @@ class ObjectRing:
         asking = self._asking.pop(id_, None)
         if asking is not None and not self._host.stopped:
             asking.on_sizes(asking.answers)
-
-
-def _no_output(_output: Any) -> None:
-    """Transfers have no outputs."""

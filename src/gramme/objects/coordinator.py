@@ -263,8 +263,8 @@ class Coordinators:
             return
         preference, beside = self._me_first(call), self._beside(call)
         if beside:
-            extra = [node for node in beside if node != self._me and node not in call.primaries]
-            preference = tuple(node for node in preference if node not in extra)
+            # Be it this node: whoever sent it the request may be a step behind or ahead, and it has a copy of its own.
+            preference = tuple(node for node in preference if node in call.primaries or node not in beside)
         core = WriteCore(
             request.quorum, preference, lambda node: node not in call.tried and self._reachable(node), beside
         )

@@ -37,6 +37,10 @@ class Newer(NamedTuple):
     config: bytes
 
 
+class AllKnow(NamedTuple):
+    """Output: all nodes that must know of the present step do; walks that begin from now on count."""
+
+
 class RingChange:
     """See the module. `transfers` is bound after construction: each of the two needs the other."""
 
@@ -53,6 +57,7 @@ class RingChange:
         self._reachable = reachable
         self._reports: dict[NodeId, RingReport] = {}
         self._report_at = Instant(0)
+        self._all_knew: Step | None = None  # the last step of which all knew
         self.transfers: Transfers
 
     def known(self) -> bool:
@@ -101,10 +106,19 @@ class RingChange:
         step = Step(report.ring, report.other)
         self._report_at = Instant(now + (BUSY_NS if step.other or report.progress.tasks else QUIET_NS))
         out = Effects(sends_durable=[(node, report) for node in self._peers])
-        proposer = next((node for node in self._needed() if node == self._me or self._reachable(node)), None)
-        if step.other and proposer == self._me and not self.missing():
-            out.outputs.append(Advance(step))
+        self._conclude(step, out)
         return out
+
+    def _conclude(self, step: Step, out: Effects) -> None:
+        """What follows from all that was heard."""
+        if self._all_knew != step and self.known():
+            self._all_knew = step
+            out.outputs.append(AllKnow())
+        if not step.other or self.missing():
+            return
+        proposer = next(node for node in self._needed() if node == self._me or self._reachable(node))
+        if proposer == self._me:
+            out.outputs.append(Advance(step))
 
     def step(self, source: NodeId, message: Any, now: Instant) -> Effects:
         """A peer says how far it is, or hands on what it knows."""
@@ -116,6 +130,7 @@ class RingChange:
             config = self._config()
             if message.config < config.version:
                 out.sends.append((source, ConfigurationIs(encode_config(config))))
+            self._conclude(step_of(config), out)
         return out
 
     def _needed(self) -> tuple[NodeId, ...]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import Stalled
@@ -76,6 +76,10 @@ class _Walk:
     @property
     def ended(self) -> bool:
         return not (self.fresh or self.branches or self.buckets or self.names)
+
+
+class Rested(NamedTuple):
+    """Output: nothing is left to be moved at present, or a copy was dropped: others should hear of it."""
 
 
 class Transfers:
@@ -195,6 +199,8 @@ class Transfers:
             return  # at the next look
         self.dropped += 1
         self._spare -= 1
+        if not self._spare:
+            out.outputs.append(Rested())
         for walk in self._of(section):
             del self._walks[section, walk.target]
 
@@ -281,11 +287,18 @@ class Transfers:
             return
         self._go_on(walk, walk.asked, message.which)
         if walk.ended:
-            walk.done = walk.counts
-            walk.left = 0
+            self._ended(walk, out)
         for turn in self._sendable():
             if now >= self._pace.free_at:
                 self._send(turn, now, out)
+
+    def _ended(self, walk: _Walk, out: Effects) -> None:
+        walk.done = walk.counts
+        walk.left = 0
+        if all(each.done for each in self._walks.values()):
+            out.outputs.append(Rested())
+            if self._spare:
+                self._scan_at = Instant(0)  # what is confirmed may go
 
     def _go_on(self, walk: _Walk, asked: _Request, lacking: Sequence[int]) -> None:
         """What is left of the walk now that its last request is answered."""

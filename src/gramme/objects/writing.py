@@ -40,7 +40,7 @@ class Unsatisfied(NamedTuple):
 
 class WriteCore:
     """See the module. `preference` is the whole list: N primaries, then fallbacks; `beside` the primaries of the second
-    ring, those that are none of the first not among the fallbacks (but for the coordinator itself, standing in)."""
+    ring, those that are none of the first not among the fallbacks."""
 
     def __init__(
         self,
