@@ -76,17 +76,6 @@ class RingChange:
         filled = {node: report.filled for node, report in self._reports.items()} | {self._me: self.transfers.filled}
         return [node for node in needed if not filled[node]]
 
-    def quiet(self) -> bool:
-        """Whether nobody keeps what is not his own, as far as can be known: no change is under way, and every member of
-        the ring has said since that it has nothing spare."""
-        reports = {**self._reports, self._me: self._report()}
-        step = step_of(self._config())
-        return not step.other and all(
-            (report := reports.get(node)) is not None
-            and (report.ring, report.other, report.progress.spare) == (*step, 0)
-            for node in dict.fromkeys((*self._needed(), *self._reports))
-        )
-
     def progress(self) -> dict[NodeId, Progress]:
         """How far each node is, by what it said last."""
         reports = {**self._reports, self._me: self._report()}
