@@ -271,3 +271,15 @@ def test_a_node_without_room_takes_nothing_and_others_do() -> None:
         machine.full = True
     assert isinstance(cluster.ask(first, _put("refused")), Busy)
     assert isinstance(cluster.ask(4, _put("refused")), Busy)
+
+
+def test_a_write_that_was_sent_on_is_never_sent_on_again() -> None:
+    """Two nodes that know different rings would take turns until nobody waits any more."""
+    cluster = Cluster(5)
+    sent_to, sender = (n for n in range(5) if NodeId(n) not in cluster.primaries(_NAME))
+    coordinators = cluster.machines[sent_to].coordinators
+    assert coordinators is not None
+    message = Coordinate(7, _put("one", _W1), 3 * SECOND)
+    effects = coordinators.step(NodeId(sender), message, Instant(cluster.now))
+    assert not any(isinstance(sent, Coordinate) for _, sent in effects.sends)
+    assert [record.kind for record in effects.records] != [], "it is kept here, for a primary"

@@ -110,7 +110,10 @@ class ObjectRing:
             self._moving.carry_out(Effects())
         elif isinstance(output, Advance) and not self._advancing:
             self._advancing = True
-            self._objects.change(lambda config: advanced(config, output.step), self._deadline(), self._advanced)
+            try:
+                self._objects.change(lambda config: advanced(config, output.step), self._deadline(), self._advanced)
+            except InvalidInput as error:  # a newer configuration is here, and about to be in effect
+                self._advanced(error)
 
     def _advanced(self, _failure: GrammeError | None) -> None:
         """Done, or somebody else did it, or the catalog cannot be reached: then the next report tries again."""

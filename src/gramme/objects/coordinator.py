@@ -262,12 +262,17 @@ class Coordinators:
             self._answer(call, Busy("this node cannot number writes yet"), out)
             return
         preference, beside = self._me_first(call), self._beside(call)
+        # Who was sent the request does not send it on (row A13): where two nodes know different rings, each would take
+        # the other for a primary. It stands in for the first.
+        sent = call.origin != self._me and self._me not in call.primaries
+        passed_over = call.primaries[0] if sent else NO_NODE
         if beside:
             # Be it this node: whoever sent it the request may be a step behind or ahead, and it has a copy of its own.
             preference = tuple(node for node in preference if node in call.primaries or node not in beside)
         core = WriteCore(
-            request.quorum, preference, lambda node: node not in call.tried and self._reachable(node), beside
-        )
+            request.quorum, preference,
+            lambda node: node not in call.tried and node != passed_over and self._reachable(node), beside,
+        )  # fmt: skip
         targets = core.begin()
         mine = next((target for target in targets if target.node == self._me), None)
         if mine is None:  # a stand-in that has read first, and meanwhile all primaries can be reached again

@@ -67,7 +67,8 @@ class RingKeeper(ClientLoop):
         objects.ring.plan(joining, leaving, planned)
 
     def _drawn(self, members: list[NodeId], others: list[NodeId]) -> tuple[list[NodeId], list[NodeId]]:
-        """Who joins and who leaves: one of them, or one in the place of another."""
-        joining = [others[self._rng.randrange(len(others))]] if others and self._rng.random() < 0.6 else []
-        leaving = [members[self._rng.randrange(len(members))]] if not joining or self._rng.random() < 0.3 else []
-        return joining, leaving if len(members) + len(joining) > _LEAST else []
+        """Who joins and who leaves: some of them, so that a section may get primaries that are all new."""
+        joining = [node for node in others if self._rng.random() < 0.6]
+        leaving = [node for node in members if self._rng.random() < 0.4]
+        spare = len(members) + len(joining) - _LEAST
+        return joining, leaving[:spare]
