@@ -9,10 +9,10 @@ from tests.objects.cluster import Cluster
 
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import SECOND, Instant
-from gramme.objects.merge_types import ChangeSet, Increment, Typed, value_of
-from gramme.objects.messages import Busy, Coordinate, Get, Got, Invalid, Put, Stored, Unmet
+from gramme.objects.merge_types import ChangeMap, ChangeSet, Field, Increment, Typed, counts, value_of
+from gramme.objects.messages import Busy, Coordinate, Fetched, Get, Got, Invalid, Put, Stored, Unmet
 from gramme.objects.quorums import ReadQuorum, WriteQuorum
-from gramme.objects.state import Name, State, decode_state
+from gramme.objects.state import Name, State, decode_state, encode_state
 from gramme.objects.versions import NO_VECTOR, Value, Vector, Versions
 
 _NAME = Name(b"default", b"carts", b"of-anna")
@@ -215,6 +215,100 @@ def test_a_removal_reads_first_so_that_it_removes_what_its_client_has_seen() -> 
     state = _state(outcome)
     assert isinstance(state, Typed)
     assert value_of(state.store) == []
+
+
+def test_a_removal_of_what_nobody_near_has_is_not_acknowledged() -> None:
+    """Its read quorum lacks the element: it once was acknowledged, and removed nothing."""
+    cluster = Cluster(3)
+    first, second, third = cluster.primaries(_NAME)
+    cluster.cut = {(first, second), (first, third)}
+    added = cluster.ask(first, Put(_NAME, _W1, kind="set", operation=ChangeSet((b"book",))))
+    cluster.cut |= {(second, first), (third, first)}
+    removal = Put(_NAME, _W1, kind="set", operation=ChangeSet((), (b"book",)), context=_state(added).seen)
+    refused = cluster.ask(second, removal)
+    assert isinstance(refused, Busy | Unmet), refused
+    assert cluster.known(_NAME)[second] is None
+    cluster.cut = set()
+    left = _state(cluster.ask(second, removal))
+    assert isinstance(left, Typed)
+    assert value_of(left.store) == []
+
+
+def test_a_removal_waits_for_who_has_what_its_client_has_seen() -> None:
+    """A majority answers first that it knows nothing."""
+    cluster = Cluster(3)
+    first, second, third = cluster.primaries(_NAME)
+    cluster.cut = {(first, second), (first, third)}
+    added = cluster.ask(first, Put(_NAME, _W1, kind="set", operation=ChangeSet((b"book",))))
+    cluster.cut = set()
+    coordinators = cluster.machines[second].coordinators
+    removal = Put(_NAME, _W1, kind="set", operation=ChangeSet((), (b"book",)), context=_state(added).seen)
+    id_, effects = coordinators.submit(removal, Instant(cluster.now + 3 * SECOND), cluster.now)
+    fetch = next(message for node, message in effects.sends if node == first)
+    state = cluster.known(_NAME)[first]
+    assert state is not None
+    assert not coordinators.step(third, Fetched(fetch.id, None), cluster.now)
+    removed = coordinators.step(first, Fetched(fetch.id, encode_state(state)), cluster.now)
+    assert removed.records
+    cluster.machines[second].execute(removed)
+    cluster.run(SECOND)
+    left = _state(cluster.answers[second, id_])
+    assert isinstance(left, Typed)
+    assert value_of(left.store) == []
+
+
+def _count(cluster: Cluster) -> int:
+    state = _state(cluster.ask(cluster.primaries(_NAME)[0], Get(_NAME, ReadQuorum(3, 3))))
+    assert isinstance(state, Typed)
+    value: int = value_of(state.store)
+    return value
+
+
+def test_what_counts_is_sent_on_once_and_nobody_knows_what_became_of_it() -> None:
+    """The primary does it, and its answer is lost. It was once sent to the next one, and counted twice."""
+    cluster = Cluster(5)
+    outside = NodeId(_coordinator(cluster, primary=False))
+    first = cluster.primaries(_NAME)[0]
+    cluster.cut = {(first, outside)}
+    outcome = cluster.ask(outside, Put(_NAME, _W1, kind="counter", operation=Increment(1)))
+    assert outcome == Unmet("W", 0, 1)
+    cluster.cut = set()
+    assert _count(cluster) == 1
+    nested = ChangeMap({Field("hits", "counter"): Increment(1)})
+    assert counts(nested)
+    assert not counts(ChangeSet((b"book",)))
+
+
+def test_what_counts_is_answered_at_once_where_the_link_breaks() -> None:
+    cluster = Cluster(5)
+    outside = NodeId(_coordinator(cluster, primary=False))
+    first = cluster.primaries(_NAME)[0]
+    cluster.cut = {(outside, first)}
+    request = Put(_NAME, _W1, kind="counter", operation=Increment(1))
+    machine = cluster.machines[outside]
+    id_, effects = machine.coordinators.submit(request, Instant(cluster.now + 3 * SECOND), cluster.now)
+    machine.execute(effects)
+    machine.execute(machine.coordinators.lost(first, cluster.now))
+    assert cluster.answers[outside, id_] == Unmet("W", 0, 1)
+
+
+def test_a_second_copy_of_a_request_that_counts_is_not_done() -> None:
+    cluster = Cluster(5)
+    first = cluster.machines[cluster.primaries(_NAME)[0]]
+    request = Put(_NAME, _W2, kind="counter", operation=Increment(1))
+    for _ in range(2):
+        first.deliver(NodeId(_coordinator(cluster, primary=False)), Coordinate(7, request, SECOND))
+    cluster.run(SECOND)
+    assert _count(cluster) == 1
+
+
+def test_what_counts_is_still_done_by_another_where_the_first_has_no_room() -> None:
+    cluster = Cluster(5)
+    outside = NodeId(_coordinator(cluster, primary=False))
+    cluster.machines[cluster.primaries(_NAME)[0]].full = True
+    assert isinstance(cluster.ask(outside, Put(_NAME, _W1, kind="counter", operation=Increment(1))), Stored)
+    cluster.run(SECOND)
+    assert _count(cluster) == 1
 
 
 def test_an_operation_that_does_not_suit_what_is_stored_is_refused() -> None:

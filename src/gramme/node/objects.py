@@ -527,7 +527,7 @@ class Objects:
         return {
             "version": 1,
             "ring_version": self.config.ring.version,
-            "roots": {name: f"{root:032x}" for name, root in roots.items()},
+            "roots": {name: f"{root:032x}" for name, root in roots.items() if root},  # 0: bare vectors only
             "hinted": self.store.hinted_nodes(),
         }
 

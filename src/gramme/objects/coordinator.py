@@ -19,7 +19,7 @@ from gramme.kernel.ports import Randomness
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
 from gramme.objects.bounds import check_written
 from gramme.objects.dots import DotSource
-from gramme.objects.merge_types import Typed, apply, check, needs_context, nothing
+from gramme.objects.merge_types import Typed, apply, check, counts, needs_context, nothing
 from gramme.objects.messages import (
     Busy,
     Coordinate,
@@ -44,7 +44,7 @@ from gramme.objects.reading import ReadCore
 from gramme.objects.replica import ObjectReplica
 from gramme.objects.ring_phases import written_too
 from gramme.objects.state import Name, State, decode_state, encode_state, joined, seen
-from gramme.objects.versions import NOTHING, Dot, truncated, without_context, write
+from gramme.objects.versions import NOTHING, Dot, descends, truncated, without_context, write
 from gramme.objects.writing import Target, Unsatisfied, WriteCore
 from gramme.placement.ring import Ring
 
@@ -130,6 +130,7 @@ class Coordinators:
         self._guess = reachable
         self._wall = wall
         self._calls: dict[int, _Call] = {}
+        self._counted: dict[tuple[NodeId, int], None] = {}  # requests of others that must not be done twice
         self._next_id = rng.randrange(1 << 48)
         self.forwarded = 0
         self.repaired = 0
@@ -159,7 +160,8 @@ class Coordinators:
             case NotKept(id_):
                 self._on_failure(id_, source, now, out)
             case Coordinate(id_, request, left):
-                self._begin(request, Instant(now + left), now, source, id_, out)
+                if not self._is_done(source, id_, request):
+                    self._begin(request, Instant(now + left), now, source, id_, out)
             case Coordinated(id_, outcome):
                 self._on_coordinated(id_, source, outcome, now, out)
         return out
@@ -218,6 +220,17 @@ class Coordinators:
         else:
             self._send_on(call, now, out)
         return call.id
+
+    def _is_done(self, source: NodeId, id_: int, request: Request) -> bool:
+        """Whether this is a second copy of a request to count something."""
+        if not _is_once_only(request):
+            return False
+        if (source, id_) in self._counted:
+            return True
+        self._counted[source, id_] = None
+        if len(self._counted) > MOST_CALLS:
+            del self._counted[next(iter(self._counted))]
+        return False
 
     def _reachable(self, node: NodeId) -> bool:
         return node == self._me or self._guess(node)
@@ -337,7 +350,8 @@ class Coordinators:
         return dot
 
     def _changed(self, request: Put, known: State | None, heard: State | None, dot: Dot) -> State:
-        """What the write makes of what is known. Raises InvalidInput."""
+        """What the write makes of what is known. Raises InvalidInput, and Stalled for a removal of what is not known
+        here, nor at those who were asked: it would do nothing."""
         now = self._wall()
         if request.operation is not None and request.kind is not None:
             check(request.operation, request.kind)
@@ -345,6 +359,8 @@ class Coordinators:
             before = nothing(request.kind) if before is None else before
             if not isinstance(before, Typed):
                 raise InvalidInput(f"the key holds an object, not a {request.kind}")
+            if needs_context(request.operation) and not descends(before.seen, request.context):
+                raise Stalled("what the client has seen cannot be reached now, and is not removed")
             applied = apply(before, request.operation, request.context, dot, now)
             check_written(before, applied)
             return applied
@@ -434,7 +450,7 @@ class Coordinators:
 
     def _settle_read(self, call: _Call, core: ReadCore, now: Instant, out: Effects) -> None:
         if isinstance(call.request, Put):
-            if core.enough():
+            if core.enough() and (core.settled() or descends(seen(core.final_action()[0]), call.request.context)):
                 self._read_before_write(call, core, now, out)
             return
         if not call.answered and core.enough():
@@ -471,6 +487,9 @@ class Coordinators:
         if call is None or node not in call.asked:
             return
         del call.asked[node]
+        if call.core is None and _is_once_only(call.request):
+            self._answer(call, _late(call, None), out)
+            return
         self._fail_over(call, node, now, out)
         if isinstance(call.core, WriteCore):
             call.core.gone(node)
@@ -481,6 +500,8 @@ class Coordinators:
     def _fail_over(self, call: _Call, node: NodeId, now: Instant, out: Effects) -> None:
         """`node` is lost or slow: ask the next one too. A late answer of it still counts."""
         core = call.core
+        if core is None and _is_once_only(call.request):
+            return  # it may have been done there: an answer may still come, or nobody can know
         if core is None:
             call.asked.pop(node, None)
             self._send_on(call, now, out)
@@ -509,6 +530,10 @@ class Coordinators:
             out.outputs.append(Answered(call.id, outcome))
         else:
             out.sends.append((call.origin, Coordinated(call.origin_id, outcome)))
+
+
+def _is_once_only(request: Request) -> bool:
+    return isinstance(request, Put) and request.operation is not None and counts(request.operation)
 
 
 def _got(core: ReadCore) -> Outcome:

@@ -140,6 +140,16 @@ def needs_context(operation: Operation) -> bool:
     return False
 
 
+def counts(operation: Operation) -> bool:
+    """Whether doing it twice is not the same as doing it once."""
+    match operation:
+        case Increment():
+            return True
+        case ChangeMap(update=update):
+            return any(counts(inner) for inner in update.values())
+    return False
+
+
 def check(operation: Operation, kind: Kind, depth: int = 1) -> None:
     """Raise InvalidInput unless `operation` suits a value of `kind`, fields of maps included."""
     fits = _FITS[type(operation)]
