@@ -72,6 +72,13 @@ def print_status(status: ClusterStatus, console: Console) -> None:
     """Nodes, then tables, as rich tables."""
     console.print(_nodes(status))
     console.print(_partitions(status))
+    ring = status.objects.ring
+    if ring.step != "settled" or any(each.tasks or each.spare_sections for each in ring.transfers):
+        done, tasks = sum(each.done for each in ring.transfers), sum(each.tasks for each in ring.transfers)
+        waits = f", waiting for nodes {', '.join(map(str, ring.waiting_for))}" if ring.waiting_for else ""
+        console.print(
+            f"the objects' ring is changing ({ring.step}): {done} of {tasks} transfers done{waits}; see gramme ring"
+        )
 
 
 def _nodes(status: ClusterStatus) -> Table:

@@ -51,6 +51,34 @@ class TableReport(msgspec.Struct, frozen=True, kw_only=True):
     status: str = "ACTIVE"
 
 
+class TransferReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a node is with what it owes others after a change of the objects' ring. Sizes in bytes, `rate` a second;
+    `bytes_left` is an estimate, too high rather than too low."""
+
+    node: int
+    done: int = 0
+    tasks: int = 0
+    bytes_moved: int = 0
+    bytes_left: int = 0
+    rate: int = 0
+    spare_sections: int = 0
+
+
+class RingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of the objects' ring, as a node has heard of it."""
+
+    step: str = "settled"
+    waiting_for: tuple[int, ...] = ()
+    transfers: tuple[TransferReport, ...] = ()
+
+
+class ObjectsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of a node's objects."""
+
+    ring_version: int = 0
+    ring: RingReport = RingReport()
+
+
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """What is read of a node's `GET /cluster` (its version 1; docs/design/node.md has all of it)."""
 
@@ -64,6 +92,7 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     catalog_version: int = -1
     tables: tuple[TableReport, ...] = ()
     groups: tuple[GroupReport, ...] = ()
+    objects: ObjectsReport = ObjectsReport()
 
     @property
     def not_ready_because(self) -> str:
@@ -133,6 +162,7 @@ class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
     shared_endpoint: str
     nodes: tuple[NodeStatus, ...]
     tables: tuple[TableStatus, ...]
+    objects: ObjectsReport = ObjectsReport()  # of the node that knows the newest ring
 
 
 def fetch_report(host: str, admin_port: int, timeout_s: float = _TIMEOUT_S) -> NodeReport | None:
@@ -180,6 +210,11 @@ def collect(cluster: LocalCluster) -> ClusterStatus:
         shared_endpoint=f"http://{settings[0].listen_host}:{state.port}",
         nodes=tuple(statuses),
         tables=merge_tables([report for report in reports if report is not None]),
+        objects=max(
+            (report.objects for report in reports if report is not None),
+            key=lambda objects: objects.ring_version,
+            default=ObjectsReport(),
+        ),
     )
 
 
