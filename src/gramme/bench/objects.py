@@ -86,7 +86,8 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Buffered(msgspec.Struct, frozen=True):
-    """Row A42: one bucket's rounds. `windows`: 99.9th percentile of writes due in each second, over all rounds."""
+    """Row A42: one bucket's rounds. `windows`: 99.9th percentile of the writes due in each second, round after round
+    (below 1,000 writes a second that is the longest)."""
 
     bucket: str
     writes: list[Latency]

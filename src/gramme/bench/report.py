@@ -187,6 +187,7 @@ def _buffered(buckets: Sequence[Buffered]) -> list[str]:
         "nodes together) of each bucket alone. What the other copies cost is their fsync; what buffering gives up is "
         "in [decision 0081](decisions/0081-buffered-writes-wait-in-the-log.md).",
         _table(head, rows),
+        "The picture has the 99.9th percentile of each second, which of so few writes is the longest.",
         f"![99.9th percentile of writes]({NAME}-buffered.svg)",
     ]
 
@@ -196,8 +197,8 @@ def _buffered_picture(buckets: Sequence[Buffered]) -> str:
         Line(bucket.bucket, list(enumerate(bucket.windows)), COLOURS[at]) for at, bucket in enumerate(buckets)
     ]  # fmt: skip
     highest = ticks(max(value for bucket in buckets for value in bucket.windows))
-    x = Axis("seconds (of runs in turn)", 0, len(buckets[0].windows) - 1, ())
-    y = Axis("99.9th percentile of writes, ms", 0, highest[-1], highest)
+    x = Axis("seconds, three buckets at the same time", 0, len(buckets[0].windows) - 1, ())
+    y = Axis("99.9th percentile of a second's writes, ms", 0, highest[-1], highest)
     return chart("Buffered and direct writes", x, y, lines)
 
 
