@@ -1,4 +1,5 @@
-"""Five real processes keep objects through a minute of kills, pauses and cuts; then they agree, and nobody has read.
+"""Five real processes keep objects through a minute of kills, pauses, cuts and changes of the ring; then they agree,
+and nobody has read.
 
 With w=1 every put is accepted somewhere, always (row A21). What was acknowledged is there in the end, or was seen by
 what is; replicas are compared by the roots of their trees, so that no read repairs what the background should. Who
@@ -97,14 +98,19 @@ class Storm:
     def _get(self, port: int, path: str) -> RawAnswer:
         return call(port, "GET", path, b"", {}, 20.0)
 
+    def administer(self, node: int, path: str, body: object) -> RawAnswer:
+        return call(self.port + 200 + node, "POST", path, msgspec.json.encode(body), _JSON, 10.0)
+
     def ask(self, node: int, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> RawAnswer:
         return call(self.port + 100 + node, method, path, body, headers, ATTEMPT_S)
 
     def difference(self) -> str | None:
-        """What keeps the replicas from being identical."""
+        """What keeps the replicas from being identical, each where it should be and nowhere else."""
         copies: dict[str, dict[int, str]] = {}
-        for node in range(NODES):
-            shown = self.sections(node)
+        shown_by = [self.sections(node) for node in range(NODES)]
+        if len({shown["ring_version"] for shown in shown_by}) > 1:
+            return "nodes know different rings"
+        for node, shown in enumerate(shown_by):
             if shown["hinted"]:
                 return f"node {node} keeps hints for {shown['hinted']}"
             for section, root in shown["roots"].items():
@@ -226,6 +232,33 @@ class Worker(threading.Thread):
         return None
 
 
+class RingKeeper(threading.Thread):
+    """Has one node after the other leave the ring and join it again, asking whichever node answers."""
+
+    def __init__(self, storm: Storm, over: threading.Event) -> None:
+        super().__init__(name="ring keeper")
+        self._storm = storm
+        self._over = over
+        self.committed = 0
+
+    def run(self) -> None:
+        outside: list[int] = []
+        while not self._over.wait(2):
+            change = {"join": outside} if outside else {"leave": [self.committed % NODES]}
+            if self._commit(change):
+                self.committed += 1
+                outside = change.get("leave", [])
+                self._over.wait(5)
+
+    def _commit(self, change: Mapping[str, list[int]]) -> bool:
+        for node in range(NODES):
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                plan = self._storm.administer(node, "/ring/plan", change)
+                if plan.status == 200:
+                    return self._storm.administer(node, "/ring/commit", {"plan": plan.json["plan"]}).status == 200
+        return False
+
+
 def _trouble(storm: Storm, rng: random.Random, until: float) -> dict[str, int]:
     """One fault after the other, each over before the next, until then; how many of each."""
     done = {"kill": 0, "pause": 0, "cut": 0}
@@ -287,23 +320,25 @@ def storm(tmp_path: Path) -> Iterator[Storm]:
 
 
 @pytest.mark.slow
-def test_a_minute_of_kills_pauses_and_cuts(storm: Storm) -> None:
+def test_a_minute_of_kills_pauses_cuts_and_rings_that_change(storm: Storm) -> None:
     history, over = ObjectHistory(), threading.Event()
     workers = [Worker(storm, history, number, over) for number in range(WORKERS)]
-    for worker in workers:
-        worker.start()
+    keeper = RingKeeper(storm, over)
+    for thread in (*workers, keeper):
+        thread.start()
     try:
         faults = _trouble(storm, random.Random(5), time.monotonic() + STORM_S)
     finally:
         over.set()
-        for worker in workers:
-            worker.join()
+        for thread in (*workers, keeper):
+            thread.join()
     storm.wait_ready()
     healed = time.monotonic()
     while (difference := storm.difference()) is not None:
         assert time.monotonic() < healed + CONVERGENCE_S, difference
         time.sleep(0.2)
-    _report(workers, history, faults, time.monotonic() - healed)
+    _report(workers, history, {**faults, "change of the ring": keeper.committed}, time.monotonic() - healed)
+    assert keeper.committed > 0
     assert [text for worker in workers for text in worker.wrong] == []
     assert [text for worker in workers for text in worker.refused] == [], "w=1 and r=1 are answered while a node lives"
     assert wrong_object(history, _final(storm, history)) is None
