@@ -108,7 +108,11 @@ class Groups:
         for group, state in sorted(fold(records).items()):
             self.dropped.pop(group, None)
             self._dropped_under.pop(group, None)
-            self._recover_one(_decode_spec(state.descriptor), state)
+            if state.descriptor:
+                self._recover_one(_decode_spec(state.descriptor), state)
+            else:
+                self._note_damage(group, Slot(0))
+                self._lose(group, Corruption(f"group {group}: what it is was lost with its first record"))
 
     def _recover_one(self, spec: GroupSpec, state: GroupState) -> None:
         mine = state.configuration.replica(self._settings.me)
@@ -120,8 +124,7 @@ class Groups:
             self._adopt(spec, state)
 
     def _adopt_log(self, spec: GroupSpec, state: GroupState) -> None:
-        for damage in self._damage(spec.group):
-            self.amnesiac.setdefault(spec.group, str(damage))
+        self._note_damage(spec.group, Slot(0))
         state.amnesiac = spec.group in self.amnesiac
         try:
             state.attach_log()
@@ -138,6 +141,14 @@ class Groups:
             if _concerns(damage, group) and (not damage.lsn or damage.lsn + max(1, damage.records) > settled)
         ]
 
+    def _note_damage(self, group: GroupId, applied: Slot) -> list[Damage]:
+        """The damage that concerns a replica with rows up to `applied`; it may make it amnesiac."""
+        damaged = self._damage(group)
+        for damage in damaged:
+            if _may_hide(damage, applied):
+                self.amnesiac.setdefault(group, str(damage))
+        return damaged
+
     def _lose(self, group: GroupId, error: Exception) -> None:
         """Damage has left a log that cannot be used. Without damage it is a bug, and the node stops."""
         if group not in self.amnesiac:
@@ -153,10 +164,7 @@ class Groups:
             batch = Batch()
             batch.delete_range(extent_range(first_extent(spec.group))[0], extent_range(extent)[0])
             self._tidy(batch)
-        damaged = self._damage(spec.group)
-        for damage in damaged:
-            if _may_hide(damage, applied.slot):
-                self.amnesiac.setdefault(spec.group, str(damage))
+        damaged = self._note_damage(spec.group, applied.slot)
         state.amnesiac = spec.group in self.amnesiac
         try:
             state.attach_engine(applied.slot, applied.crc, applied.stamp, read_configuration(engine, extent))
@@ -264,6 +272,11 @@ class Groups:
         """Whether a replica of `group` is here."""
         return group in self.partitions or group in self.logs or group in self.lost
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no trace of any replica."""
+        return not (self.partitions or self.logs or self.lost or self.dropped)
+
     def hosted(self) -> Iterator[PartitionReplica | LogReplica]:
         """All replicas that are here and can be used."""
         yield from self.partitions.values()
@@ -271,8 +284,12 @@ class Groups:
 
     def replica(self, group: GroupId) -> GroupReplica | None:
         """The protocol's side of a replica that is here."""
-        hosted = self.partitions.get(group) or self.logs.get(group)
+        hosted = self.hosted_as(group)
         return None if hosted is None else hosted.replica
+
+    def hosted_as(self, group: GroupId) -> PartitionReplica | LogReplica | None:
+        """The replica that is here."""
+        return self.partitions.get(group) or self.logs.get(group)
 
     def is_gone(self, group: GroupId) -> bool:
         """Whether the group was deleted."""

@@ -100,7 +100,7 @@ class Healer:
                 return False
             if self._asked_anew and self._is_damaged(partition, peer.node):
                 return False
-        return configuration.nodes == configuration.eligible
+        return configuration.nodes == configuration.eligible and len(configuration.nodes) % 2 == 1
 
     # --- what is seen -------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ away how much it knew, newer than the moment at which this very process told the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from gramme.kernel.effects import Effects
@@ -25,7 +26,9 @@ from gramme.kernel.time import MILLISECOND, Instant
 from gramme.node.extents import forget_group, map_extent
 from gramme.node.groups import Groups
 from gramme.node.host import Host
+from gramme.node.log_replica import LogReplica
 from gramme.node.messages import HostReplica, MakeAnew
+from gramme.node.partition import PartitionReplica
 from gramme.paxos.configuration import Configuration, Replica, decode_configuration
 from gramme.storage.engine.contract import Batch
 
@@ -46,7 +49,11 @@ class _Making:
 class Hosting:
     """See the module. Works on `groups`, which has the replicas."""
 
-    def __init__(self, host: Host, me: NodeId, boot: BootId, groups: Groups) -> None:
+    def __init__(
+        self, host: Host, me: NodeId, boot: BootId, groups: Groups, may_be_emptied: Callable[[], bool]
+    ) -> None:
+        """`may_be_emptied`: the node cannot prove that it has not lost its disk, and all memory of replicas with it."""
+        self._may_be_emptied = may_be_emptied
         self._host = host
         self._me = me
         self._boot = boot
@@ -61,10 +68,12 @@ class Hosting:
         groups = self._groups
         if mine is None or group in self._making or groups.is_gone(group):
             return
-        present = groups.replica(group)
-        if present is not None and not present.amnesiac and mine.since <= present.configuration.number:
+        hosted = groups.hosted_as(group)
+        present = None if hosted is None else hosted.replica
+        if hosted is not None and not hosted.replica.amnesiac and mine.since <= hosted.replica.configuration.number:
+            self._announce(hosted, source)
             return
-        forgetful = groups.may_have_forgotten(group)
+        forgetful = groups.may_have_forgotten(group) or (present is None and self._may_be_emptied())
         if mine.since <= groups.last_known(group) or (forgetful and message.boot != self._boot):
             self._host.send(source, MakeAnew(group, self._boot))
             return
@@ -74,6 +83,12 @@ class Hosting:
             self._host.execute(Effects(records=[record], durable_events=[making]), self)
         else:
             self._clear(making)
+
+    def _announce(self, hosted: PartitionReplica | LogReplica, leader: NodeId) -> None:
+        """The leader has not heard of this replica: what it said when it began was lost, and nobody would say more."""
+        effects = Effects()
+        hosted.replica.acceptor.answer_behind(leader, self._host.now(), effects)
+        hosted.execute(effects)
 
     def durable(self, event: _Making) -> None:
         """The DROP of an earlier replica is durable."""

@@ -159,7 +159,7 @@ class Node:
             self._role_changed, self._group_output, self._reconcile_now,
             self._group_dropped,
         )  # fmt: skip
-        self.hosting = Hosting(self.host, self.me, self.boot, self.groups)
+        self.hosting = Hosting(self.host, self.me, self.boot, self.groups, self._may_be_emptied)
         self.catalog = CatalogService(
             self.host, settings, lambda: self.groups.partitions.get(CATALOG_GROUP), self._send
         )
@@ -245,7 +245,7 @@ class Node:
         handlers[Forwarded] = lambda _source, message: self.router.on_forwarded(message)
         handlers[Misdirected] = self.router.on_misdirected
         handlers[CreateGroups] = lambda source, message: self._host_groups(message.groups, source)
-        handlers[HostReplica] = self._on_invitation
+        handlers[HostReplica] = self.hosting.on_invitation
         handlers[MakeAnew] = self.healer.on_make_anew
         handlers[GroupsReady] = lambda _source, message: self.catalog.on_groups_ready(message)
         handlers[DropGroups] = lambda source, message: self.groups.drop(message.groups, source)
@@ -426,10 +426,10 @@ class Node:
         if replica is not None and not named and place.number > replica.configuration.number:
             self.groups.removed(place.group, place.number)
 
-    def _on_invitation(self, source: NodeId, message: HostReplica) -> None:
-        """As for the catalog's word: see `_host_groups`."""
-        if self.groups.partitions or len(self.introductions.known_to) == len(self.settings.peers):
-            self.hosting.on_invitation(source, message)
+    def _may_be_emptied(self) -> bool:
+        """Whether this node cannot prove that it is not one that has lost its disk: nothing is left of any replica, and
+        not every other founder listens to it."""
+        return self.groups.empty and len(self.introductions.known_to) < len(self.settings.peers)
 
     def _host_groups(self, specs: tuple[GroupSpec, ...], source: NodeId) -> None:
         """An empty node hosts nothing until every other founder listens to it: replicas are born with a promise, and a

@@ -161,11 +161,12 @@ class Leader:
 
     def _base_for_logs(self) -> Mark | None:
         """Where a log replica that cannot be served from the retained log may begin: what is before, each storage voter
-        that is up has itself. None if that is not retained either."""
+        has itself, but for those that need a snapshot anyway (the one that is down, above all). None if that is not
+        retained either."""
         acceptor = self._acceptor
         slot = min(acceptor.chosen, self.own_match())
         for peer in self._voting:
-            if peer.joined and not peer.is_log:
+            if peer.joined and not peer.is_log and peer.match >= acceptor.log.base.slot:
                 slot = min(slot, peer.match)
         return acceptor.log.mark_at(slot)
 

@@ -338,6 +338,16 @@ class SimCluster:
         machine = self.machines[node]
         machine.damaged = machine.beyond_repair = True
 
+    def lose_machine(self, node: NodeId) -> None:
+        """It burns down: no process will ever run on it again, and nobody asks anything of it."""
+        self.machines[node].beyond_repair = True
+        self.crash(node, power=True)
+
+    def zone_of(self, node: NodeId) -> tuple[NodeId, ...]:
+        """The nodes that fail together with `node`."""
+        zone = self._members[node].zone
+        return tuple(member.node for member in self._members if member.zone == zone)
+
     def trip(self, node: NodeId, stage: int, count: int, lose: bool, action: Callable[[], None]) -> None:
         """See `Tripwires.lay`."""
         self._tripwires.lay(node, stage, count, lose, action)
@@ -378,8 +388,10 @@ class SimCluster:
 
     @property
     def sound_machines(self) -> list[Machine]:
-        """The machines whose disks have lost nothing: of the others no progress is demanded."""
-        return [machine for machine in self.machines if not machine.damaged]
+        """The machines that are there: progress is demanded of those whose disks have lost nothing, and of the others
+        too where groups heal themselves."""
+        healing = self.config.healing
+        return [m for m in self.machines if not m.beyond_repair and (healing or not m.damaged)]
 
     def all_ready(self) -> bool:
         """Whether every node runs and says that it is ready."""

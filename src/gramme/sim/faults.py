@@ -50,6 +50,8 @@ class FaultKind(StrEnum):
     ROT = "rot"  # the power of one and the same node is lost, and part of its synced log with it
     LOSE_ROWS = "lose-rows"  # the power of that same node is lost, and its engine's files with it
     BURN = "burn"  # that same node is cut off, works on alone, and is then gone for good
+    LOSE_MACHINE = "lose-machine"  # that same node never comes back
+    ZONE = "zone"  # the power of all nodes of one zone is lost
     STALL_ENGINE = "stall-engine"  # the engine asks for back-pressure
     WALL_STEP = "wall-step"  # the wall clock jumps, forward or back
     DRAIN = "drain"  # a graceful stop, then a restart
@@ -122,6 +124,9 @@ class Cluster(Protocol):
     def lose_rows(self, node: NodeId) -> None: ...
 
     def burn(self, node: NodeId) -> None: ...
+    def lose_machine(self, node: NodeId) -> None: ...
+
+    def zone_of(self, node: NodeId) -> tuple[NodeId, ...]: ...
 
     def trip(self, node: NodeId, stage: int, count: int, lose: bool, action: Callable[[], None]) -> None: ...
 
@@ -225,6 +230,10 @@ class Nemesis:
             case FaultKind.BURN:
                 self._isolate(self._victim, True)
                 self._later(fault.length_ns, self._burn)
+            case FaultKind.LOSE_MACHINE:
+                self._cluster.lose_machine(self._victim)
+            case FaultKind.ZONE:
+                self._crash(self._cluster.zone_of(fault.node), fault.length_ns, power=True)
             case FaultKind.STALL_ENGINE:
                 self._cluster.stall_engine(fault.node, True)
                 self._later(fault.length_ns, lambda: self._cluster.stall_engine(fault.node, False))

@@ -18,6 +18,7 @@ from gramme.node.partition import PartitionReplica
 from gramme.sim.accounts import TABLES
 from gramme.sim.bank import Bank, left_over
 from gramme.sim.checkers.convergence import ReplicaState, divergence
+from gramme.sim.checkers.healing import unhealed
 from gramme.sim.checkers.history import Kind, Outcome
 from gramme.sim.checkers.linearizability import check
 from gramme.sim.checkers.staleness import stale_read
@@ -140,10 +141,8 @@ class _Run(Phases):
     def _check_progress(self) -> None:
         """Every key is read strongly at every node while it is written by way of another."""
         waiting: list[str] = []
-        for node in self.cluster.nodes:
+        for node in self._sound_nodes():
             worker = self.workers[node % self.config.clients]
-            if self.cluster.machines[node].damaged:
-                continue
             for number in range(self.config.keys):
                 read, write = f"read of k{number} at node {node}", f"write of k{number} at node {node}"
                 waiting += (read, write)
@@ -168,7 +167,7 @@ class _Run(Phases):
 
     def _check_convergence(self) -> None:
         def difference() -> str | None:
-            return divergence(self._replica_states(), self._sound_nodes())
+            return unhealed(self.cluster) or divergence(self._replica_states(), self._sound_nodes())
 
         self._converge(difference, CONVERGENCE_NS, "replicas did not converge")
 
