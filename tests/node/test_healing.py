@@ -208,7 +208,9 @@ class Cluster:
             self.up_for[node] = 0
 
     def damage(self, node: NodeId) -> None:
-        if node in self.configuration.nodes and not self.damaged and len(self.configuration.voters) == 3:
+        """One at a time, and never the last one that may lead: nobody could decide anything any more."""
+        others = [n for n in self.configuration.eligible if n in self.up_for and n != node]
+        if others and node in self.configuration.nodes and not self.damaged and len(self.configuration.voters) == 3:
             self.stop(node)
             self.start(node)
             self.damaged[node] = self.configuration.number
