@@ -20,7 +20,8 @@ class _Wire(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Forward(_Wire, tag="Forward", frozen=True):
-    """A request for the leader of `group`; at most one forward per request (row A13's rule, kept for tables too).
+    """A request for the leader of `group`; at most one forward per request (row A13's rule, kept for tables too), but
+    for `relay`: the sender cannot reach the leader it believes in, so a receiver that can may ask that one for it.
 
     `repeated`: an earlier attempt of the same command may still be on its way somewhere."""
 
@@ -29,6 +30,7 @@ class Forward(_Wire, tag="Forward", frozen=True):
     command_id: CommandId
     request: Request | ReadChanges | PartitionCommand | CatalogCommand | TransactionCommand
     repeated: bool = False
+    relay: bool = False
 
 
 class Forwarded(_Wire, tag="Forwarded", frozen=True):

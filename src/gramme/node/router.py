@@ -27,6 +27,7 @@ from gramme.tables.streams import Changes, ReadChanges
 from gramme.tables.transactions import ReadOutcome, ReadTransaction, WriteOutcome, WriteTransaction
 
 _ATTEMPT_NS: Final = 700 * MILLISECOND
+_RELAY_NS: Final = 500 * MILLISECOND
 _BACKOFF_NS: Final = (5 * MILLISECOND, 10 * MILLISECOND, 20 * MILLISECOND, 40 * MILLISECOND)
 _SWEEP_NS: Final = 5 * MILLISECOND
 _SLOW_SWEEP_NS: Final = 50 * MILLISECOND
@@ -34,6 +35,7 @@ _MANY_CALLS: Final = 500
 _MOST_OUTDATED: Final = 10_000
 """Names of tables that others deleted are never asked for again: past so many, the oldest are forgotten."""
 _SERVED: Final = ("ACTIVE", "UPDATING")
+_NO_ANSWER: Final = (FailureKind.UNKNOWN, FailureKind.NO_QUORUM, FailureKind.NO_TABLE)
 _NO_SLOT: Final = Slot(0)
 _THROTTLED: Final = Failed(FailureKind.THROTTLED, "the router's queue is full")
 
@@ -43,7 +45,7 @@ class _Call:
 
     __slots__ = (
         "attempt", "command_id", "deadline", "done", "due", "eventual", "group", "id", "maybe_applied", "on_reply",
-        "outstanding", "repeated", "replicas", "request", "target", "unknown_at",
+        "outstanding", "relayed", "relaying", "repeated", "replicas", "request", "silent", "target", "unknown_at",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +62,9 @@ class _Call:
         self.on_reply = on_reply
         self.attempt = 0
         self.target: NodeId = NO_NODE
+        self.silent: NodeId = NO_NODE  # who has not answered the attempt before
+        self.relaying = False  # this attempt went to a replica that is to ask the leader
+        self.relayed = False  # this is what such a replica asks: nobody is to go on from there
         self.outstanding = False
         self.maybe_applied = False
         self.unknown_at: list[NodeId] = []
@@ -274,7 +279,9 @@ class Router:
             if call.done or not call.outstanding or call.attempt != attempt:
                 return
         else:
-            message = Forward(call.id, call.group, call.command_id, call.request, call.repeated)
+            believed = self._believed(call, self._partitions.get(call.group))
+            call.relaying = not call.relayed and believed not in (NO_NODE, target)
+            message = Forward(call.id, call.group, call.command_id, call.request, call.repeated, call.relaying)
             self._host.send(target, message)
         self._arm(call, min(Instant(now + _ATTEMPT_NS), call.deadline))
 
@@ -287,13 +294,19 @@ class Router:
         local = self._partitions.get(call.group)
         if local is not None and (local.leading or (call.eventual and self._answers(local, call))):
             return me
-        hint = self._hints.get(call.group)
-        if hint is None and local is not None and local.replica.leader_hint is not None:
-            hint = local.replica.leader_hint
-        if hint is not None and hint != me and call.attempt % 3 != 2 and self._alive(hint):
+        hint = self._believed(call, local)
+        if hint not in (NO_NODE, me, call.silent) and call.attempt % 3 != 2 and self._alive(hint):
             return hint
         others = [node for node in self._places(call, local) if node != me and self._alive(node)]
+        others = [node for node in others if node != call.silent] or others
         return others[call.attempt % len(others)] if others else me
+
+    def _believed(self, call: _Call, local: PartitionReplica | None) -> NodeId:
+        """The leader of the call's group as far as anybody has told this node; NO_NODE: nobody has."""
+        hint = self._hints.get(call.group)
+        if hint is None and local is not None:
+            hint = local.replica.leader_hint
+        return NO_NODE if hint is None else hint
 
     def _places(self, call: _Call, local: PartitionReplica | None) -> Sequence[NodeId]:
         """Who may lead the group: as a replica here knows, or as the catalog said; else as the caller had it."""
@@ -340,7 +353,7 @@ class Router:
     def _finish(self, call: _Call, reply: Any) -> None:
         call.done = True
         self._calls.pop(call.id, None)
-        if call.target != NO_NODE and call.target != self._settings.me and not call.eventual:
+        if call.target not in (NO_NODE, self._settings.me) and not (call.eventual or call.relaying):
             self._hints[call.group] = call.target
         call.on_reply(reply)
 
@@ -380,6 +393,7 @@ class Router:
         if call.outstanding and not isinstance(call.request, (*PARTITION_READS, DescribeTable)):
             call.maybe_applied = True
         call.outstanding = False
+        call.silent = call.target
         if self._hints.get(call.group) == call.target:
             del self._hints[call.group]
         self._attempt(call)
@@ -423,8 +437,10 @@ class Router:
     # --- messages -------------------------------------------------------------------------------------------------
 
     def on_forward(self, source: NodeId, message: Forward) -> None:
-        """Serve a request that another node's router sent here. It is not sent on."""
+        """Serve a request that another node's router sent here. It is not sent on, unless its sender asks for it."""
         partition = self._partitions.get(message.group)
+        if message.relay and partition is not None and self._relay(source, message, partition):
+            return
         answer = partial(self._answer_forward, source, message.id, partition)
         if message.group == CATALOG_GROUP:
             self._serve_catalog(message.request, message.command_id, answer, message.repeated)
@@ -435,6 +451,28 @@ class Router:
             )
         else:
             partition.submit(message.request, message.command_id, answer, message.repeated)
+
+    def _relay(self, source: NodeId, message: Forward, partition: PartitionReplica) -> bool:
+        """Ask the leader in the name of `source`, which cannot; False if there is none to be asked from here."""
+        leader = partition.replica.leader_hint
+        if partition.leading or leader in (None, source, self._settings.me) or not self._alive(leader):
+            return False
+        deadline = Instant(self._host.now() + _RELAY_NS)
+        call = self._new_call(
+            message.group, partition.replica.members, message.request, message.command_id, deadline,
+            partial(self._answer_relayed, source, message.id, partition), True,
+        )  # fmt: skip
+        if call is not None:
+            call.relayed = True
+            self._attempt(call)
+        return True
+
+    def _answer_relayed(self, source: NodeId, id_: int, partition: PartitionReplica, reply: Any) -> None:
+        """What `source` hears of it: an answer, or that there was none yet, when it will try again itself."""
+        if type(reply) is Failed and reply.kind in _NO_ANSWER:
+            self._host.send(source, Misdirected(id_, NO_NODE, reply.kind is FailureKind.UNKNOWN))
+        else:
+            self._host.send(source, Forwarded(id_, reply, max(partition.applied.slot, partition.seen)))
 
     def _answer_forward(self, source: NodeId, id_: int, partition: PartitionReplica | None, reply: Any) -> None:
         if type(reply) is Elsewhere:

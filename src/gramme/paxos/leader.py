@@ -46,6 +46,7 @@ class Leader:
         self.unchosen_bytes = 0
         self.handing: _HandOver | None = None
         self.lapsed_at: Instant | None = None
+        self._look_at = Instant(0)  # at the lease again, while it is lapsed
         self._by_node: dict[NodeId, Peer] = {}
         self._voting: list[Peer] = []  # the other voters of the present configuration
         self._acceptor = acceptor
@@ -357,15 +358,23 @@ class Leader:
     def _watch_lease(self, now: Instant) -> None:
         if self.holds_lease(now):
             self.lapsed_at = None
-        elif self.lapsed_at is None:
-            self.lapsed_at = now
+        else:
+            self.lapsed_at = now if self.lapsed_at is None else self.lapsed_at
+            self._look_at = Instant(now + self._settings.reconfirm_ns)
 
     def must_step_down(self, now: Instant) -> bool:
         """Whether the lease has been gone for so long that somebody else should lead."""
         if self.lapsed_at is None:
             return False
         self._watch_lease(now)
-        return self.lapsed_at is not None and now - self.lapsed_at >= self._settings.step_down_ns
+        return self.lapsed_at is not None and now - self.lapsed_at >= self._patience_ns(now)
+
+    def _patience_ns(self, now: Instant) -> int:
+        """Short where too few are heard at all: followers that hear this node all the same wait for it to release them
+        (decision 0094). Long where they are heard: the next grant may be on its way."""
+        up = 1 + sum(self._leases.is_up(peer.node, now) for peer in self._voting)
+        deaf = up < self._acceptor.configuration.quorum
+        return self._settings.reconfirm_ns if deaf else self._settings.step_down_ns
 
     # --- hand-over ----------------------------------------------------------------------------------------------------
 
@@ -399,7 +408,7 @@ class Leader:
         if self.handing is not None:
             times.append(self.handing.deadline)
         if self.lapsed_at is not None:
-            times.append(Instant(self.lapsed_at + self._settings.step_down_ns))
+            times.append(self._look_at)
         return min(times, default=None)
 
     def tick(self, now: Instant, out: Effects) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -60,3 +61,15 @@ def objects(
     if out is not None:
         report.write(found, out)
     print(report.section(found))
+
+
+@app.command()
+def elections(
+    minutes: Annotated[float, typer.Option(min=0.5, help="Virtual minutes of each run.")] = 10.0,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each kind.")] = 3,
+    seed: Annotated[int, typer.Option(help="The first one.")] = 1,
+) -> None:
+    """How often leaders change while links and disks fail in part, with and without asking peers before an election."""
+    # By name: `runtime` and `sim` stand side by side, and neither may depend on the other.
+    bench = import_module("gramme.bench.elections")
+    print(bench.table(bench.rows(minutes, seeds, seed)))
