@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.node.three import ALL, EVENTUAL, ITEM, KEY, N0, N1, N2, SCHEMA, Three
 
-from gramme.kernel.ids import CommandId, NodeId
+from gramme.kernel.ids import CommandId, NodeId, Slot
 from gramme.kernel.time import MILLISECOND
 from gramme.node.extents import read_extent
 from gramme.node.messages import SnapshotChunk
@@ -123,3 +123,29 @@ def test_a_snapshot_that_comes_twice_is_installed_once() -> None:
     three.start(N2)
     three.until(lambda: len({three.replica(node, group).applied for node in ALL}) == 1, "it has all")
     assert three.replica(N2, group).read_now(EVENTUAL) == Found(ITEM, 3)
+
+
+def test_a_snapshot_that_a_stalled_engine_kept_waiting_takes_nothing_back() -> None:
+    """Found by simulation (lags, seed 15): the last chunk waited for the engine beside entries that were chosen later;
+    those were applied first, then the snapshot took the replica back behind them, and it stopped its node."""
+    three = Three()
+    table = three.create()
+    group = table.partitions[0].group
+    three.run(100 * MILLISECOND)
+    replica = three.replica(N2, group)
+    before, extent = replica.applied, replica.extent
+    three.cluster.stall_engine(N2, True)
+    for _ in range(4):
+        assert isinstance(three.submit(N0, table, PutItem(KEY, ITEM, 3)), Written)
+    three.run(100 * MILLISECOND)
+    assert replica.applied == before
+    mark = three.replica(N0, group).replica.acceptor.log.mark_at(Slot(before.slot + 2))
+    assert mark is not None
+    chunk = SnapshotChunk(group, 1, 0, mark.slot, mark.crc, mark.stamp, 0, [], [], True)
+    three.node(N2).on_messages(N0, three.node(N0).boot, [chunk])
+    three.cluster.stall_engine(N2, False)
+    three.run(100 * MILLISECOND)
+    assert replica.applied.slot == before.slot + 4
+    assert (replica.extent, three.node(N2).snapshots_in.installed) == (extent, 0)
+    three.submit(N0, table, PutItem(KEY, ITEM, 3))
+    three.until(lambda: replica.applied.slot == before.slot + 5, "it goes on")

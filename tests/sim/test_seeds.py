@@ -17,6 +17,7 @@ REGRESSIONS: list[tuple[str, int, str]] = [
     ("disks", 31, "a boot was announced before it was durable, to a peer that asked"),
     ("blackouts", 7, "a follower that joined while the mark moved never learnt the last chosen slot"),
     ("storm", 20013, "a snapshot arrived at a replica that had just won a campaign"),
+    ("lags", 15, "a snapshot that a stalled engine had kept waiting took its replica back behind what it had applied"),
     ("rot", 6, "a lost INSTALL counted as harmless, and two barriers were chosen for one slot"),
     ("rot", 37, "nodes that refused each other never heard of it, and one with a cut log went on"),
     ("rot", 60, "a replica whose log was cut below its chosen mark stopped its node"),

@@ -101,7 +101,7 @@ def without_poll() -> Iterator[None]:
         original(self, now, out)
         if self.campaign is not None:
             out.sends = [(node, message) for node, message in out.sends if not isinstance(message, Poll)]
-            self._prepare(Ballot(0), now, out)
+            self.prepare(Ballot(0), now, out)
 
     GroupReplica._consider_campaign = hasty  # type: ignore[method-assign]
     try:

@@ -218,10 +218,16 @@ class SnapshotReceiver:
             self._take(receiving, chunk, partition)
 
     def _finish(self, receiving: _Receiving, chunk: SnapshotChunk, partition: PartitionReplica) -> None:
-        """All rows are here: make the extent the replica's in one batch, flush, then cut the log."""
+        """All rows are here: make the extent the replica's in one batch, flush, then cut the log. Unless the replica is
+        as far by now: while a stalled engine kept the last chunk waiting, it may have applied what it had."""
         del self._receiving[chunk.group]
         mark = Mark(chunk.slot, chunk.crc, Stamp(chunk.stamp))
         batch = Batch()
+        if partition.applied.slot >= chunk.slot:
+            clear_extent(batch, receiving.extent)
+            self._clear(batch)
+            self._refuse(receiving.source, chunk)
+            return
         map_extent(batch, chunk.group, receiving.extent)
         batch.put(applied_row(receiving.extent), pack_applied(mark))
         try:
