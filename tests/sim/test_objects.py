@@ -29,7 +29,7 @@ PLANTED: list[tuple[Plant, str, int]] = [
     (planted.trust_what_a_crash_has_left, "objects-losses", 40),
     (planted.reuse_a_dot_after_losing_a_disk, "objects-losses", 40),
     (planted.count_a_fallback_twice, "objects-burns", 10),
-    (planted.transfer_without_confirming, "objects-ring", 5),
+    (planted.transfer_without_confirming, "objects-ring", 30),
     (acknowledge_before_fsync, "objects-blackouts", 5),
     (planted.claim_what_was_handed_off, "objects-power", 40),
     (planted.reap_before_all_have_confirmed, "objects-deletions", 30),
