@@ -29,7 +29,7 @@ PLANTED: list[tuple[Plant, str, int]] = [
     (planted.trust_what_a_crash_has_left, "objects-losses", 40),
     (planted.reuse_a_dot_after_losing_a_disk, "objects-losses", 40),
     (planted.count_a_fallback_twice, "objects-burns", 10),
-    (planted.transfer_without_confirming, "objects-ring", 30),
+    (planted.transfer_without_confirming, "objects-ring", 40),
     (acknowledge_before_fsync, "objects-blackouts", 5),
     (planted.claim_what_was_handed_off, "objects-power", 40),
     (planted.reap_before_all_have_confirmed, "objects-deletions", 30),
@@ -53,6 +53,22 @@ def test_a_planted_fault_is_found_and_nothing_without_it(plant: Plant, config: s
         pytest.fail(f"not found by {config} within {seeds} seeds")
     sound = simulate(seed, CONFIGS[config])
     assert sound.violation == "", sound.replay
+
+
+def test_the_list_holds_what_issue_5_names() -> None:
+    named = (
+        planted.drop_a_hint,
+        planted.forget_a_dot,
+        acknowledge_before_fsync,
+        planted.lose_a_sibling,
+        planted.skip_merkle_buckets,
+        planted.reap_before_all_have_confirmed,  # which resurrects a deletion
+        planted.transfer_without_confirming,
+        planted.count_a_fallback_twice,
+        planted.reuse_a_dot_after_losing_a_disk,
+    )
+    listed = [plant for plant, _, _ in PLANTED]
+    assert [plant for plant in named if plant not in listed] == []
 
 
 @pytest.mark.parametrize(
