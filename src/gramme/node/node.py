@@ -173,7 +173,7 @@ class Node:
         self.introductions = Introductions(
             self.host, self.memory, self.boot, settings.peers, self._known, self._renew_with, self._refused
         )
-        self.snapshots_out = SnapshotSender(self.host)
+        self.snapshots_out = SnapshotSender(self.host, settings.snapshot_bytes_per_s)
         self.snapshots_in = SnapshotReceiver(self.host, self.groups.partitions.get, self.groups.fresh_extents)
         self.healer = Healer(self.host, settings, self.groups, self.leases, self._ask_catalog)
         self.objects = Objects(
@@ -521,7 +521,10 @@ class Node:
             ],
             "tables": self._table_status(),
             "amnesiac_groups": {str(group): reason for group, reason in self.groups.amnesiac.items()},
-            "groups": [self._group_status(partition, now) for partition in self.groups.partitions.values()],
+            "groups": [
+                *(self._group_status(partition, now) for partition in self.groups.partitions.values()),
+                *(_log_status(log) for log in self.groups.logs.values()),
+            ],
             "requests_waiting": self.router.waiting,
             "retries": self.router.retries,
             "transactions": {
@@ -551,10 +554,19 @@ class Node:
             "end": partition.spec.end.hex(),
             "leading": partition.leading,
             "lease": partition.leading and partition.replica.holds_lease(now),
-            "applied_slot": partition.applied.slot,
+            "kind": "storage",
             "engine_durable_slot": self.flusher.durable_slot(partition.spec.group),
             **_plain(partition.replica.status()),
+            "applied_slot": partition.applied.slot,
+            **self._health(partition),
         }
+
+    def _health(self, partition: PartitionReplica) -> dict[str, Any]:
+        """How a group that is led here is, and how far copies of its rows are."""
+        if not partition.leading:
+            return {}
+        health, reason = self.healer.health(partition)
+        return {"health": health, "reason": reason, "copies": self.snapshots_out.progress(partition.spec.group)}
 
 
 class _Neighbourhood:
@@ -579,6 +591,13 @@ class _Neighbourhood:
 
 def _evaluator(spec: GroupSpec) -> Evaluator:
     return LedgerEvaluator() if spec.ledger else TableEvaluator(spec.schema)
+
+
+def _log_status(log: LogReplica) -> dict[str, Any]:
+    """A log replica has no rows: what is applied is what it noted as chosen."""
+    spec = log.spec
+    place = {"group": spec.group, "table_id": spec.table_id, "start": spec.start.hex(), "end": spec.end.hex()}
+    return {**place, "kind": "log", "leading": False, "lease": False, **_plain(log.replica.status())}
 
 
 def _plain(status: GroupStatus) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class NodeSettings:
     transaction_limit: int = 1_000  # that a node coordinates at a time
     balance_ns: int = 5 * SECOND  # between two offers of groups to a node that leads fewer
     healing: HealingSettings = field(default_factory=HealingSettings)
+    snapshot_bytes_per_s: int = 64 << 20  # that a node sends of copies of groups, together
     healing_copies: int = 2  # groups led here whose rows are copied to a new replica at a time
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from gramme.node.extents import FreshExtents, clear_extent, map_extent
 from gramme.node.host import Host
 from gramme.node.messages import SnapshotAck, SnapshotChunk
 from gramme.node.partition import PartitionReplica, applied_row, pack_applied, read_configuration
+from gramme.node.totals import TOTALS_ROW, decode_totals
 from gramme.paxos.entry import Mark
 from gramme.storage.engine.contract import Batch
 from gramme.storage.engine.rows import Space, extent_range, row_key
@@ -32,7 +33,10 @@ _PREFIX_BYTES: Final = 8
 class _Sending:
     """One snapshot on its way from this leader to one peer."""
 
-    __slots__ = ("id", "last_ack", "mark", "next_seq", "outcomes", "partition", "peer", "rows", "sent_all", "unacked")
+    __slots__ = (
+        "id", "last_ack", "mark", "next_seq", "outcomes", "partition", "peer", "rows", "sent_all", "sent_bytes",
+        "sent_rows", "unacked", "waits",
+    )  # fmt: skip
 
     def __init__(self, id_: int, partition: PartitionReplica, peer: NodeId, rows: Iterator[tuple[bytes, bytes]],
                  now: Instant) -> None:  # fmt: skip
@@ -46,13 +50,19 @@ class _Sending:
         self.unacked = 0
         self.last_ack = now
         self.sent_all = False
+        self.sent_rows = 0
+        self.sent_bytes = 0
+        self.waits = False  # for its turn
 
 
 class SnapshotSender:
-    """Streams snapshots of groups that this node leads; one per (group, peer) at a time."""
+    """Streams snapshots of groups that this node leads; one per (group, peer) at a time, all of them together no faster
+    than `bytes_per_s`: copies are made in the background of what clients do."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, bytes_per_s: int) -> None:
         self._host = host
+        self._ns_per_byte = SECOND / bytes_per_s
+        self._free_at = Instant(0)  # what was sent so far is paid for
         self._sending: dict[tuple[GroupId, NodeId], _Sending] = {}
         self._watching = False
         self.sent = 0
@@ -83,8 +93,37 @@ class SnapshotSender:
 
     def _fill(self, sending: _Sending) -> None:
         while sending.unacked < _WINDOW and not sending.sent_all:
+            now = self._host.now()
+            if self._free_at > now:
+                self._fill_later(sending)
+                return
+            before = sending.sent_bytes
             self._host.send(sending.peer, self._next_chunk(sending))
             sending.unacked += 1
+            self._free_at = Instant(now + int((sending.sent_bytes - before) * self._ns_per_byte))
+
+    def _fill_later(self, sending: _Sending) -> None:
+        if not sending.waits:
+            sending.waits = True
+            self._host.ports.scheduler.call_at(self._free_at, lambda: self._go_on(sending))
+
+    def _go_on(self, sending: _Sending) -> None:
+        sending.waits = False
+        if not self._host.stopped and self._sending.get((sending.partition.spec.group, sending.peer)) is sending:
+            self._fill(sending)
+
+    def progress(self, group: GroupId) -> list[dict[str, int]]:
+        """Of each copy of `group` on its way: rows and bytes sent, and how much there is by the group's totals."""
+        found = []
+        for (_, peer), sending in self._sending.items():
+            partition = sending.partition
+            if partition.spec.group == group:
+                totals = decode_totals(partition.get(TOTALS_ROW))
+                found.append({
+                    "node": peer, "sent_rows": sending.sent_rows, "sent_bytes": sending.sent_bytes,
+                    "rows": sum(rows for _, rows, _ in totals), "bytes": sum(size for _, _, size in totals),
+                })  # fmt: skip
+        return found
 
     def _next_chunk(self, sending: _Sending) -> SnapshotChunk:
         rows: list[tuple[bytes, bytes]] = []
@@ -98,6 +137,8 @@ class SnapshotSender:
                 break
         else:
             sending.sent_all = True
+        sending.sent_rows += len(rows)
+        sending.sent_bytes += size
         outcomes, sending.outcomes = sending.outcomes, []
         mark = sending.mark
         seq, sending.next_seq = sending.next_seq, sending.next_seq + 1

@@ -72,6 +72,8 @@ def print_status(status: ClusterStatus, console: Console) -> None:
     """Nodes, then tables, as rich tables."""
     console.print(_nodes(status))
     console.print(_partitions(status))
+    for line in _troubles(status):
+        console.print(line)
     ring = status.objects.ring
     if ring.step != "settled" or any(each.tasks or each.spare_sections for each in ring.transfers):
         done, tasks = sum(each.done for each in ring.transfers), sum(each.tasks for each in ring.transfers)
@@ -79,6 +81,20 @@ def print_status(status: ClusterStatus, console: Console) -> None:
         console.print(
             f"the objects' ring is changing ({ring.step}): {done} of {tasks} transfers done{waits}; see gramme ring"
         )
+
+
+def _troubles(status: ClusterStatus) -> list[str]:
+    """One line for each group that is not healthy, as far as somebody leads it."""
+    lines = []
+    for entry in status.tables:
+        for partition in entry.partitions:
+            if partition.health in ("healing", "degraded"):
+                copies = "".join(
+                    f"; copy to node {copy.node}: {copy.sent_bytes} of {copy.bytes} bytes" for copy in partition.copies
+                )
+                name = escape(entry.name or "(catalog)")
+                lines.append(f"{partition.health}: {name} group {partition.group}: {escape(partition.reason)}{copies}")
+    return lines
 
 
 def _nodes(status: ClusterStatus) -> Table:
@@ -123,7 +139,8 @@ def _partition_rows(entry: TableStatus) -> list[tuple[str, ...]]:
         ballot = Ballot(partition.ballot)
         chosen = max((replica.chosen_slot for replica in partition.replicas), default=0)
         replicas = ", ".join(
-            f"{replica.node}{'*' if replica.node == partition.leader else ''}: {replica.applied_slot}"
+            f"{replica.node}{'*' if replica.node == partition.leader else ''}"
+            f"{' log' if replica.kind == 'log' else ''}{'' if replica.votes else ' (no vote)'}: {replica.applied_slot}"
             + (f" (-{replica.lag_slots})" if replica.lag_slots else "")
             for replica in partition.replicas
         )

@@ -21,11 +21,23 @@ CLUSTER_SCHEMA: Final = "gramme.cluster-status/1"
 _TIMEOUT_S: Final = 2.0
 
 
+class CopyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A copy of a group's rows on its way to `node`."""
+
+    node: int
+    sent_rows: int = 0
+    sent_bytes: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+
 class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
     """One replica of a replication group, as its node sees it. Slots and ballots: `kernel.ids`.
 
     `start` and `end` are hex of encoded key bytes, end exclusive ("": unbounded). `leading`: its barrier is chosen;
-    `lease`: it may serve strong reads now. `table_id` is "" for the catalog.
+    `lease`: it may serve strong reads now. `table_id` is "" for the catalog. `kind`: storage or log. `members` vote;
+    `logs` are log replicas, voting or not, `learners` storage replicas that do not vote. `health` and `reason` are the
+    leader's word ("" elsewhere), and so are `copies`: rows and bytes sent of how many, by node.
     """
 
     group: int
@@ -41,6 +53,12 @@ class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
     last_slot: int = 0
     chosen_slot: int = 0
     applied_slot: int = 0
+    kind: str = "storage"
+    logs: tuple[int, ...] = ()
+    learners: tuple[int, ...] = ()
+    health: str = ""
+    reason: str = ""
+    copies: tuple[CopyReport, ...] = ()
 
 
 class TableReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,10 +148,13 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     chosen_slot: int
     applied_slot: int
     lag_slots: int
+    kind: str = "storage"
+    votes: bool = True
 
 
 class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One partition. `leader` is None while nobody with the highest ballot says that it leads."""
+    """One partition. `leader` is None while nobody with the highest ballot says that it leads; only the leader knows
+    the `health` (healthy, healing, degraded; unknown without one), its `reason`, and how far `copies` of rows are."""
 
     group: int
     start: str
@@ -143,6 +164,11 @@ class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True):
     leader: int | None
     ballot: int
     replicas: tuple[ReplicaStatus, ...]
+    logs: tuple[int, ...] = ()
+    learners: tuple[int, ...] = ()
+    health: str = "unknown"
+    reason: str = ""
+    copies: tuple[CopyReport, ...] = ()
 
 
 class TableStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,6 +277,7 @@ def _partition(group_id: int, held: Iterable[tuple[int, GroupReport]]) -> Partit
     newest = max((group for _, group in held), key=lambda group: (group.configuration, group.ballot))
     leaders = [node for node, group in held if group.leading and group.ballot == newest.ballot]
     chosen = max(group.chosen_slot for _, group in held)
+    word = next((group for node, group in held if node in leaders[:1]), None)
     return PartitionStatus(
         group=group_id,
         start=newest.start,
@@ -268,7 +295,14 @@ def _partition(group_id: int, held: Iterable[tuple[int, GroupReport]]) -> Partit
                 chosen_slot=group.chosen_slot,
                 applied_slot=group.applied_slot,
                 lag_slots=max(0, chosen - group.applied_slot),
+                kind=group.kind,
+                votes=node in newest.members,
             )
             for node, group in held
         ),
+        logs=newest.logs,
+        learners=newest.learners,
+        health=(word.health if word else "") or "unknown",
+        reason=word.reason if word else "",
+        copies=word.copies if word else (),
     )

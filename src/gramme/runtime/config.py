@@ -39,6 +39,7 @@ _BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "expiry_rows_per_s": (100, 1_000_000),
     "log_replica_after_ms": (500, 3_600_000),
     "replace_after_ms": (1_000, 30 * 86_400_000),
+    "snapshot_bytes_per_s": (1 << 16, 1 << 40),
     "objects_weight": (1, 1_000),
     "objects_read_p99_ms": (0, 60_000),
     "object_tombstone_age_s": (900, 366 * 86_400),
@@ -119,6 +120,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     healing: Literal["on", "off"] = "on"
     log_replica_after_ms: int = 3_000
     replace_after_ms: int = 600_000
+    snapshot_bytes_per_s: int = 64 << 20
     objects_weight: int = 1
     objects_read_p99_ms: int = 50
     object_tombstone_age_s: int = 3_600

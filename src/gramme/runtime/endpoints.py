@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -131,6 +132,11 @@ def admin_handler(process: NodeProcess) -> Handler:
     ).handle
 
 
+def _in_health(node: Node, health: str) -> float:
+    led = [partition for partition in node.groups.partitions.values() if partition.leading]
+    return float(sum(node.healer.health(partition)[0] == health for partition in led))
+
+
 def register_metrics(metrics: Metrics, node: Node) -> None:
     """Numbers that the node keeps anyway."""
 
@@ -139,6 +145,9 @@ def register_metrics(metrics: Metrics, node: Node) -> None:
 
     metrics.gauge("gramme_groups", "Replicas that this node hosts", groups(lambda _p: 1))
     metrics.gauge("gramme_groups_led", "Groups that this node leads", groups(lambda p: p.leading))
+    for health in ("healing", "degraded"):
+        text = f"Groups led by this node that are {health}"
+        metrics.gauge(f"gramme_groups_{health}", text, partial(_in_health, node, health))
     metrics.gauge("gramme_requests_waiting", "Requests without an answer yet", lambda: node.router.waiting)
     metrics.gauge("gramme_log_segments", "Segments of the log", lambda: len(node.log.segment_stats()))
     metrics.gauge("gramme_log_unwritten_bytes", "Bytes that wait for the disk", lambda: node.log.unwritten_bytes)
@@ -151,6 +160,7 @@ def register_metrics(metrics: Metrics, node: Node) -> None:
         ("gramme_items_expired", "Items deleted because their time was over", lambda: node.expiry.deleted),
         ("gramme_snapshots_sent", "Snapshots streamed to peers", lambda: node.snapshots_out.sent),
         ("gramme_snapshots_installed", "Snapshots installed here", lambda: node.snapshots_in.installed),
+        ("gramme_reconfigurations", "Changes of replicas begun by this node", lambda: node.healer.steps),
         ("gramme_engine_flushes", "Flushes of the engine", lambda: node.flusher.flushes),
     ):
         metrics.readings(name, text, (), _single(read), grows=True)

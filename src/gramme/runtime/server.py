@@ -310,6 +310,7 @@ def node_settings(settings: Settings, boot: BootId) -> NodeSettings:
         free_space_reserve_bytes=settings.free_space_reserve_bytes,
         retain_log_bytes=settings.retain_log_bytes,
         request_limit=settings.max_queued_requests,
+        snapshot_bytes_per_s=settings.snapshot_bytes_per_s,
         healing=HealingSettings(
             settings.log_replica_after_ms * MILLISECOND,
             settings.replace_after_ms * MILLISECOND,
