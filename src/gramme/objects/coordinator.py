@@ -276,8 +276,8 @@ class Coordinators:
             return
         preference, beside = self._me_first(call), self._beside(call)
         # Who was sent the request does not send it on (row A13): where two nodes know different rings, each would take
-        # the other for a primary. It stands in for the first.
-        sent = call.origin != self._me and self._me not in call.primaries
+        # the other for a primary. It stands in for the first, unless it has a copy of its own in the ring beside.
+        sent = call.origin != self._me and self._me not in (*call.primaries, *beside)
         passed_over = call.primaries[0] if sent else NO_NODE
         if beside:
             # Be it this node: whoever sent it the request may be a step behind or ahead, and it has a copy of its own.

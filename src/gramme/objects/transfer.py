@@ -159,7 +159,7 @@ class Transfers:
         store = self._replica.store
         sections = store.sections()
         walks: dict[tuple[Section, NodeId], _Walk] = {}
-        for section in sections:
+        for section in sorted(sections, key=self._turn):
             targets = owed(config, self._me, section)
             known = [self._walks.get((section, target)) for target in targets]
             size = size_of(store, section).size if None in known else 0
@@ -175,6 +175,12 @@ class Transfers:
             walk.resting = False
             if walk.ended and not walk.done:
                 walk.begin()
+
+    def _turn(self, section: Section) -> int:
+        """Several nodes offer a section to the same one: each begins with those in whose list it stands first, and
+        finds the others' sent when it comes to them."""
+        nodes = self._config().ring.preference_list(section.partition, section.n)
+        return nodes.index(self._me) if self._me in nodes else 0
 
     def _redirect(self, config: ObjectConfig, out: Effects) -> None:
         """What is kept for a node that has left the ring becomes this node's own, which it then owes the others."""
