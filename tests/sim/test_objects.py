@@ -75,6 +75,11 @@ def test_the_list_holds_what_issue_5_names() -> None:
     ("config", "seed", "story"),
     [
         ("objects-drains", 30, "a stand-in kept what it had read as a row of its own, and removed nothing"),
+        (
+            "objects-power",
+            64,
+            "a node that had lost all that it wrote in its reserved numbers took itself for a clean one",
+        ),
         ("objects-blackouts", 8, "a node had used settings that its disk did not have yet, and forgot a bucket type"),
     ],
 )

@@ -158,7 +158,8 @@ class Objects:
             return
         bodies = [(lsn, decode_entry(record.body)) for lsn, record in records if record.kind is RecordKind.OBJECT]
         entries = [entry for _, entry in bodies]
-        changes = [entry for entry in entries if not isinstance(entry, Configured | Reserved)]
+        # A block reserved since may have been numbered from, by writes that others have and no record here tells of.
+        changes = [entry for entry in entries if not isinstance(entry, Configured)]
         clean = not damaged and (not changes or isinstance(changes[-1], Stopped))
         reserved, reserved_at = Reserved(0, 0), Lsn(0)
         for lsn, entry in bodies:
