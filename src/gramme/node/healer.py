@@ -54,6 +54,8 @@ class Healer:
         self._load: dict[NodeId, int] = {}  # replicas by node, as of the last look and the steps since
         self._reported: dict[GroupId, int] = {}
         self._reporting = False
+        self.leaving: frozenset[NodeId] = frozenset()
+        """Nodes that an administrator removes: they get no replica, and those they have are rebuilt elsewhere."""
         self.steps = 0
 
     def start(self) -> None:
@@ -69,6 +71,7 @@ class Healer:
         if self._host.stopped:
             return
         self._look_at_nodes()
+        self._forget_groups()
         copies = 0
         for partition in self._led():
             copies += self._copies(partition)
@@ -92,6 +95,16 @@ class Healer:
             else:
                 self._up_since.pop(node, None)
 
+    def _forget_groups(self) -> None:
+        """Nothing is kept of groups that are not hosted here any more."""
+        hosted = self._groups.partitions
+        if any(group not in hosted for group, _ in self._invite_at):
+            self._invite_at = {key: at for key, at in self._invite_at.items() if key[0] in hosted}
+        if any(group not in hosted for group, _ in self._asked_anew):
+            self._asked_anew = {key: asked for key, asked in self._asked_anew.items() if key[0] in hosted}
+        if any(group not in hosted for group in self._reported):
+            self._reported = {group: number for group, number in self._reported.items() if group in hosted}
+
     def _whole(self, partition: PartitionReplica) -> bool:
         """Whether nothing can be the matter, told without much ado: most groups are so most of the time."""
         configuration = partition.replica.configuration
@@ -100,6 +113,8 @@ class Healer:
                 return False
             if self._asked_anew and self._is_damaged(partition, peer.node):
                 return False
+        if self.leaving and any(node in self.leaving for node in configuration.nodes):
+            return False
         return configuration.nodes == configuration.eligible and len(configuration.nodes) % 2 == 1
 
     # --- what is seen -------------------------------------------------------------------------------------------------
@@ -113,10 +128,14 @@ class Healer:
             if node != self._settings.me
         }
         places = [NodePlace(m.node, m.host, m.zone) for m in self._settings.members]
-        free = [p for p in places if p.node not in configuration.nodes and p.node in self._up_since]
+        free = [
+            place
+            for place in places
+            if place.node not in configuration.nodes and place.node not in self.leaving and place.node in self._up_since
+        ]
         held = [p for p in places if p.node in configuration.nodes]
         turn = partition.spec.group
-        return Situation(self._settings.me, configuration, seen, free, held, self._load, frozenset(), may_copy, turn)
+        return Situation(self._settings.me, configuration, seen, free, held, self._load, self.leaving, may_copy, turn)
 
     def _seen(self, partition: PartitionReplica, node: NodeId, follower: PeerStatus | None) -> Seen:
         now = self._host.now()
