@@ -13,11 +13,12 @@ from bench import stream_lag, wrk
 from bench.failover import Gaps
 from bench.machine import Machine
 from bench.plot import Bar, Dots, Panel, draw
+from bench.rolling import TABLES, Pauses
 from bench.stream_lag import Lag
 from bench.throughput import CEILING, Measured
 from bench.transactions import CLIENTS, HOT_ITEMS, Pair, Transactions
 from bench.wrk import Load
-from gramme.bench import report
+from gramme.bench import elections, report
 
 _BUSY_LOAD: Final = 0.5
 _BUSY: Final = " (other programs were competing for the cores and the disk: read the figures as lower bounds)"
@@ -29,6 +30,16 @@ _FIGURE_8: Final = (
     "[how it was read](decisions/0080-figure-8-again.md)): every point within 0.02.\n\n"
     "![Load balance of three strategies](benchmarks-ring.svg)"
 )
+
+
+class Elections(msgspec.Struct, frozen=True):
+    """What `gramme bench elections` found, `minutes` of virtual time with each of `seeds` seeds."""
+
+    date: str
+    commit: str
+    minutes: float
+    seeds: int
+    rows: list[elections.Row]
 
 
 class Results(msgspec.Struct, frozen=True):
@@ -43,6 +54,8 @@ class Results(msgspec.Struct, frozen=True):
     failover: Gaps | None
     stream_lag: Lag | None = None
     transactions: Transactions | None = None
+    rolling: Pauses | None = None
+    elections: Elections | None = None
 
 
 def write(results: Results, file: Path) -> None:
@@ -82,6 +95,8 @@ def page(results: Results, name: str, objects: report.Objects | None = None) -> 
             "",
             *_throughput(results),
             *_failover(results.failover),
+            *_rolling(results.rolling),
+            *_elections(results.elections),
             *_stream_lag(results.stream_lag),
             *_transactions(results.transactions),
             *_objects(objects),
@@ -141,6 +156,49 @@ def _failover(gaps: Gaps | None) -> list[str]:
             figures = (statistics.median(values), min(values), max(values))
             lines.append(f"| {what} | {len(values)} | {' | '.join(f'{value * 1e3:,.0f}' for value in figures)} |")
     return [*lines, ""]
+
+
+def _rolling(pauses: Pauses | None) -> list[str]:
+    if pauses is None:
+        return []
+    lines = [
+        "## Rolling restart",
+        "",
+        f"`gramme cluster restart --rolling` of three nodes under default boto3 clients: {len(TABLES)} tables of one "
+        "partition, two threads writing and reading each, one doing transactions over all. The pause is the longest "
+        "time between two acknowledged writes of a partition while one node goes and comes back. Measured on "
+        f"{pauses.date} at commit {pauses.commit}, load average before {pauses.load:.1f}: "
+        f"{pauses.requests:,} requests, {pauses.errors} errors; a node was back and ready after "
+        f"{statistics.median(pauses.restarts_s):.1f} s (median).",
+        "",
+        "| partitions | times | median ms | p90 ms | longest ms |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for what, values in (("led by the node that is restarted", pauses.led_ms), ("the others", pauses.others_ms)):
+        if values:
+            p90 = statistics.quantiles(values, n=10, method="inclusive")[-1] if len(values) > 1 else values[0]
+            lines.append(
+                f"| {what} | {len(values)} | {statistics.median(values):,.0f} | {p90:,.0f} | {max(values):,.0f} |"
+            )
+    return [*lines, ""]
+
+
+def _elections(found: Elections | None) -> list[str]:
+    if found is None:
+        return []
+    return [
+        "## Elections",
+        "",
+        "`gramme bench elections`: three production nodes in virtual time, five groups, node 0 at one end of every "
+        "fault; changes of leader and ballots per hour, all groups together, with the poll of peers before a campaign "
+        "and without it; the longest time in which no write of some key succeeded by way of any node (writes are half "
+        "a second apart at each node); requests that were refused. "
+        f"{found.minutes:.0f} virtual minutes with each of {found.seeds} seeds, on {found.date} at commit "
+        f"{found.commit}; the same seeds give the same figures.",
+        "",
+        elections.table(found.rows),
+        "",
+    ]
 
 
 def _stream_lag(lag: Lag | None) -> list[str]:

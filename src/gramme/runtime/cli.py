@@ -113,7 +113,8 @@ def sim(
 
 @cluster_app.command()
 def up(
-    nodes: Annotated[int | None, typer.Option(help="Nodes, one zone each.", show_default="3")] = None,
+    nodes: Annotated[int | None, typer.Option(help="How many nodes.", show_default="3")] = None,
+    zones: Annotated[int, typer.Option(help="Zones that they stand in; 0: one each.")] = 0,
     port: Annotated[
         int | None, typer.Option(help="Shared endpoint; node I serves tables on port+1+I.", show_default="8000")
     ] = None,
@@ -129,7 +130,9 @@ def up(
         state = cluster.state
         nodes = state.nodes if nodes is None else nodes
         port = state.port if port is None else port
-    cluster.found(3 if nodes is None else nodes, 8000 if port is None else port, test_controls=test_controls)
+    cluster.found(
+        3 if nodes is None else nodes, 8000 if port is None else port, zones=zones, test_controls=test_controls
+    )
     started = cluster.start_all()
     try:
         cluster.wait_ready()

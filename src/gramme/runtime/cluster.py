@@ -45,24 +45,28 @@ class ClusterFailed(GrammeError):
 
 
 class ClusterState(msgspec.Struct, frozen=True):
-    """Contents of cluster.json. `processes[i]` is node i's process, or the last one it had; None before the first."""
+    """Contents of cluster.json. `processes[i]` is node i's process, or the last one it had; None before the first.
+    `zones`: see `node_settings`."""
 
     version: int
     cluster_id: str
     nodes: int
     port: int
     processes: tuple[ProcessName | None, ...]
+    zones: int = 0
 
 
 def node_settings(
-    node: int, nodes: int, port: int, cluster_id: str, directory: Path, *, test_controls: bool = False
+    node: int, nodes: int, port: int, cluster_id: str, directory: Path, *, zones: int = 0, test_controls: bool = False
 ) -> Settings:
-    """The settings of node `node` of a local cluster of `nodes` whose shared endpoint is `port`."""
+    """The settings of node `node` of a local cluster of `nodes` whose shared endpoint is `port`: in turn in each of
+    `zones` zones, or (0) every node in a zone of its own."""
+    zones = zones or nodes
     return Settings(
         node_id=node,
         name=f"node-{node}",
         host=f"host-{node}",
-        zone=_zone(node),
+        zone=_zone(node % zones),
         cluster_id=cluster_id,
         tables_port=port + 1 + node,
         shared_port=port,
@@ -71,16 +75,16 @@ def node_settings(
         peer_port=port + 300 + node,
         data_dir=str((directory / "nodes" / str(node) / "data").absolute()),
         initial_catalog=tuple(
-            Member(i, f"node-{i}", f"host-{i}", _zone(i), f"{_ADDRESS}:{port + 300 + i}") for i in range(nodes)
+            Member(i, f"node-{i}", f"host-{i}", _zone(i % zones), f"{_ADDRESS}:{port + 300 + i}") for i in range(nodes)
         ),
         test_controls=test_controls,
     )
 
 
-def _zone(node: int) -> str:
-    """One zone a node: us-east-1a, us-east-1b, … and two letters past the twenty-sixth."""
-    letter = chr(ord("a") + node % 26)
-    return "us-east-1" + (letter if node < 26 else chr(ord("a") + node // 26 - 1) + letter)
+def _zone(number: int) -> str:
+    """us-east-1a, us-east-1b, … and two letters past the twenty-sixth."""
+    letter = chr(ord("a") + number % 26)
+    return "us-east-1" + (letter if number < 26 else chr(ord("a") + number // 26 - 1) + letter)
 
 
 class LocalCluster:
@@ -110,14 +114,17 @@ class LocalCluster:
         """Whether a cluster was founded in this directory."""
         return (self.directory / "cluster.json").exists()
 
-    def found(self, nodes: int, port: int, *, test_controls: bool = False) -> ClusterState:
-        """Make the directory of a cluster of `nodes` nodes, or check that it holds just that; starts nothing.
+    def found(self, nodes: int, port: int, *, zones: int = 0, test_controls: bool = False) -> ClusterState:
+        """Make the directory of a cluster of `nodes` nodes, or check that it holds just that; starts nothing. `zones`
+        (0: as many as nodes) counts when it is made.
 
-        Raises `InvalidInput` past `MAX_LOCAL_NODES`, for ports that do not fit, and if the directory holds a cluster
-        of another size or port: its founding list cannot be changed by starting it.
+        Raises `InvalidInput` past `MAX_LOCAL_NODES`, for more zones than nodes, for ports that do not fit, and if the
+        directory holds a cluster of another size or port: its founding list cannot be changed by starting it.
         """
         if not 1 <= nodes <= MAX_LOCAL_NODES:
             raise InvalidInput(f"a local cluster has 1 to {MAX_LOCAL_NODES} nodes, not {nodes}")
+        if not 0 <= zones <= nodes:
+            raise InvalidInput(f"{nodes} nodes stand in 1 to {nodes} zones, not in {zones}")
         if not 1 <= port <= 65_535 - 300 - MAX_LOCAL_NODES:
             raise InvalidInput(f"--port must be between 1 and {65_535 - 300 - MAX_LOCAL_NODES}, not {port}")
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -130,7 +137,7 @@ class LocalCluster:
                         f"not of {nodes} at {port}; use another --data, or remove the directory to lose its data"
                     )
             else:
-                state = ClusterState(STATE_VERSION, secrets.token_hex(16), nodes, port, (None,) * nodes)
+                state = ClusterState(STATE_VERSION, secrets.token_hex(16), nodes, port, (None,) * nodes, zones)
                 self._write(state)
             for node in range(nodes):
                 self._configure(state, node, test_controls=test_controls)
@@ -259,8 +266,9 @@ class LocalCluster:
         home = self._home(node)
         home.mkdir(parents=True, exist_ok=True)
         settings = node_settings(
-            node, state.nodes, state.port, state.cluster_id, self.directory, test_controls=test_controls
-        )
+            node, state.nodes, state.port, state.cluster_id, self.directory,
+            zones=state.zones, test_controls=test_controls,
+        )  # fmt: skip
         _replace(home / "node.toml", config.to_toml(settings).encode())
 
     def _check_port(self, field: str, node: int) -> None:

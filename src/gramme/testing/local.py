@@ -1,4 +1,4 @@
-"""A local cluster for the length of a `with` block: real node processes, one zone each, and every way to hurt them."""
+"""A local cluster for the length of a `with` block: real node processes, and every way to hurt them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,16 @@ _FAIL_OVER_TIMEOUT_S: Final = 30.0
 class Cluster(Endpoint):
     """A local cluster. Nodes count from 0; `endpoint_url` is the shared endpoint, which every live node accepts."""
 
-    def __init__(self, nodes: int, directory: Path | None, settings: Mapping[str, object], test_controls: bool) -> None:
+    def __init__(
+        self,
+        nodes: int,
+        directory: Path | None,
+        settings: Mapping[str, object],
+        test_controls: bool,
+        zones: int = 0,
+    ) -> None:
         self.nodes = nodes
+        self._zones = zones
         self._environment = {
             ENVIRONMENT_PREFIX + key.upper(): str(value).lower() if isinstance(value, bool) else str(value)
             for key, value in settings.items()
@@ -49,7 +57,7 @@ class Cluster(Endpoint):
             founded_before = self._local.exists
             port = self._local.state.port if founded_before else free_port(self._offsets())
             try:
-                self._local.found(self.nodes, port, test_controls=self._test_controls)
+                self._local.found(self.nodes, port, zones=self._zones, test_controls=self._test_controls)
                 for node in range(self.nodes):
                     self._local.start(node, self._node_environment())
                 self._local.wait_ready()
@@ -205,10 +213,11 @@ def cluster(
     directory: str | os.PathLike[str] | None = None,
     settings: Mapping[str, object] | None = None,
     test_controls: bool = True,
+    zones: int = 0,
 ) -> Cluster:
     """A local cluster of `nodes` processes on free ports of 127.0.0.1: use it as a context manager.
 
     `directory` keeps its data; without it a temporary directory is used and removed. `settings` are those of
-    `node.toml`, the same for each node.
+    `node.toml`, the same for each node. Nodes stand in turn in each of `zones` zones; 0: each in one of its own.
     """
-    return Cluster(nodes, None if directory is None else Path(directory), settings or {}, test_controls)
+    return Cluster(nodes, None if directory is None else Path(directory), settings or {}, test_controls, zones)

@@ -1,0 +1,147 @@
+"""A rolling restart under default boto3 clients: how long each partition pauses, and whether anybody gets an error.
+
+Four tables of one partition, two threads writing to each through the shared endpoint, one more doing transactions over
+all of them. Every node is restarted as `gramme cluster restart --rolling` does it. The pause of a partition is the
+longest time between two of its acknowledged writes while one node goes and comes back; of interest are those whose
+leader that node was. Source: issue 6, "Hand-over" (row F14): no error, pauses under 200 ms.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gramme.runtime.cluster import LocalCluster
+from gramme.runtime.rolling import RestartedNode, restart_rolling
+from gramme.testing import Cluster, cluster
+
+TABLES: Final = tuple(f"rolled-{number}" for number in range(4))
+_WRITERS: Final = 2
+_CALM_S: Final = 1.0
+Progress = Callable[[str], None]
+
+
+class Pauses(msgspec.Struct, frozen=True):
+    """Milliseconds without an acknowledged write, of partitions that lost their leader and of the others; requests in
+    all and those that failed; how long the restart of a node took, in seconds. `load`: one-minute average before."""
+
+    date: str
+    commit: str
+    load: float
+    led_ms: list[float]
+    others_ms: list[float]
+    requests: int
+    errors: int
+    restarts_s: list[float]
+
+
+def measure(rounds: int, directory: Path, date: str, commit: str, progress: Progress) -> Pauses:
+    """Restart all three nodes `rounds` times."""
+    load = round(os.getloadavg()[0], 1)
+    led: list[float] = []
+    others: list[float] = []
+    took: list[float] = []
+    with cluster(3, directory=directory / "rolling", test_controls=False) as three:
+        for table in TABLES:
+            three.client().create_table(
+                TableName=table,
+                KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+                ProvisionedThroughput={"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+            )
+        with _Load(three) as clients:
+            time.sleep(_CALM_S)
+            for _ in range(rounds):
+                for one in _restarts(three):
+                    for table, leader in one.leaders.items():
+                        pause_ms = clients.pause_ms(table, one.began)
+                        (led if leader == one.node else others).append(pause_ms)
+                        progress(f"node {one.node} of {table}, led by {leader}: {pause_ms:.0f} ms")
+                    took.append(one.took_s)
+            requests, errors = clients.requests, clients.errors
+    for error in errors[:5]:
+        progress(f"a client got {error}")
+    return Pauses(date, commit, load, led, others, requests, len(errors), took)
+
+
+class _Restart(msgspec.Struct, frozen=True):
+    node: int
+    began: float
+    took_s: float
+    leaders: dict[str, int | None]
+
+
+def _restarts(three: Cluster) -> Iterator[_Restart]:
+    """Carry one rolling restart out; yields after each node."""
+    leaders: dict[str, int | None] = {}
+    began = 0.0
+    for step in restart_rolling(LocalCluster(three.directory)):
+        if isinstance(step, RestartedNode):
+            time.sleep(_CALM_S)
+            yield _Restart(step.node, began, step.stop_s + step.ready_s, leaders)
+        # What comes next is the stop of `step`, or the wait before it.
+        leaders = {table: three.leaders(table)[0] for table in TABLES}
+        began = time.monotonic()
+
+
+class _Load:
+    """The threads, each with a default client of its own."""
+
+    def __init__(self, three: Cluster) -> None:
+        self.errors: list[str] = []
+        self._answered: dict[str, list[float]] = {table: [] for table in TABLES}
+        self._transactions = 0
+        self._stop = threading.Event()
+        writers = [
+            threading.Thread(target=self._repeat, args=(three.client(), self._write, table, f"w{number}"))
+            for table in TABLES
+            for number in range(_WRITERS)
+        ]
+        self._threads = [*writers, threading.Thread(target=self._repeat, args=(three.client(), self._transact, "", ""))]
+
+    def __enter__(self) -> _Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=30)
+
+    @property
+    def requests(self) -> int:
+        """How many were answered without an error."""
+        return sum(map(len, self._answered.values())) + self._transactions
+
+    def pause_ms(self, table: str, since: float) -> float:
+        """The longest time between two acknowledged writes to `table` since then."""
+        times = [since, *(at for at in list(self._answered[table]) if at >= since), time.monotonic()]
+        times.sort()
+        return 1e3 * max(after - before for before, after in itertools.pairwise(times))
+
+    def _repeat(self, client: Any, act: Callable[[Any, str, str, int], None], table: str, key: str) -> None:
+        for number in itertools.count():
+            if self._stop.is_set():
+                return
+            try:
+                act(client, table, key, number)
+            except Exception as error:  # noqa: BLE001 - whatever a client is told counts
+                self.errors.append(repr(error))
+
+    def _write(self, client: Any, table: str, key: str, number: int) -> None:
+        client.put_item(TableName=table, Item={"pk": {"S": key}, "n": {"N": str(number)}})
+        self._answered[table].append(time.monotonic())
+        client.get_item(TableName=table, Key={"pk": {"S": key}}, ConsistentRead=bool(number % 2))
+
+    def _transact(self, client: Any, _table: str, _key: str, number: int) -> None:
+        item = {"pk": {"S": "transacted"}, "n": {"N": str(number)}}
+        client.transact_write_items(TransactItems=[{"Put": {"TableName": table, "Item": item}} for table in TABLES])
+        self._transactions += 1
