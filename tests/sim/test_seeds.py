@@ -26,6 +26,8 @@ REGRESSIONS: list[tuple[str, int, str]] = [
     ("rot", 178, "a node that had lost its replica of the catalog founded it again"),
     ("rot-five", 20, "a group of which only a snapshot's mark was left in the log stopped its node"),
     ("rot-five", 30, "the first word of a replica that was made anew was lost, and nobody spoke to it again"),
+    ("rot", 224, "a replica that was to be made anew was dropped for good where its first configuration was 1"),
+    ("rot-five", 222, "a node whose new replica was lost to damage, between its drop and its creation, said nothing"),
     ("losses", 8, "a node without replicas hosted none as long as a lost one did not listen to it"),
     ("four", 9, "a group of two voters, both up, counted as whole"),
     ("four", 28, "a dead voter held back the mark at which a log replica could have begun"),

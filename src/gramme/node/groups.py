@@ -93,9 +93,12 @@ class Groups:
         for lsn, record in records:
             group = record.group
             if record.kind is RecordKind.DROP:
-                self.dropped[group] = record.configuration or FOR_GOOD  # earlier releases knew no other kind
+                self.dropped[group] = FOR_GOOD  # as earlier releases meant it, without a configuration
                 if record.body:
+                    self.dropped[group] = record.configuration
                     self._dropped_under[group] = decode_configuration(record.body)
+                elif record.configuration:
+                    self.dropped[group] = record.configuration
                 self.amnesiac.pop(group, None)
                 self._settled[group] = lsn
             elif record.kind is RecordKind.CREATE:
@@ -395,9 +398,11 @@ class Groups:
             partition.step(source, message)
         elif (log := self.logs.get(group)) is not None:
             log.step(source, message)
-        elif group in self.lost or (group not in self.dropped and self._may_have_hosted(group)):
+        elif self.is_gone(group):
+            return
+        elif group in self.lost or self._may_have_hosted(group):
             self._host.send(source, MakeAnew(group, self._settings.boot))
-        elif not self.is_gone(group):
+        else:
             self._not_here(source, message)
 
     def _not_here(self, source: NodeId, message: Any) -> None:

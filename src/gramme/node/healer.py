@@ -135,12 +135,30 @@ class Healer:
         ]
         held = [p for p in places if p.node in configuration.nodes]
         turn = partition.spec.group
-        return Situation(self._settings.me, configuration, seen, free, held, self._load, self.leaving, may_copy, turn)
+        return Situation(
+            self._settings.me, configuration, seen, free, held, self._load, self.leaving,
+            self._awaited(configuration), may_copy, turn,
+        )  # fmt: skip
+
+    def _silent_ns(self, node: NodeId) -> int:
+        """How long a node was not heard; 0 while it is up."""
+        if node in self._up_since:
+            return 0
+        heard = self._leases.heard_at(node)
+        return max(1, self._host.now() - max(self._started, self._started if heard is None else heard))
+
+    def _awaited(self, configuration: Configuration) -> bool:
+        """Whether a node that has no replica is down, and may be back."""
+        given_up_ns = self._settings.healing.replace_after_ns
+        return any(
+            0 < self._silent_ns(node) < given_up_ns
+            for node in self._settings.peers
+            if node not in configuration.nodes and node not in self.leaving
+        )
 
     def _seen(self, partition: PartitionReplica, node: NodeId, follower: PeerStatus | None) -> Seen:
         now = self._host.now()
         up_since = self._up_since.get(node)
-        silent_ns = 0 if up_since is not None else now - (self._leases.heard_at(node) or self._started)
         steady_ns = 0 if up_since is None else now - up_since
         has_log = (
             follower is not None
@@ -149,7 +167,7 @@ class Healer:
             and follower.behind_bytes <= _HAS_LOG_BYTES
         )
         damaged = self._is_damaged(partition, node) or (follower is not None and follower.amnesiac)
-        return Seen(max(0, silent_ns), steady_ns, has_log, damaged)
+        return Seen(self._silent_ns(node), steady_ns, has_log, damaged)
 
     def _is_damaged(self, partition: PartitionReplica, node: NodeId) -> bool:
         """Whether the node has asked to be made anew since its replica was last made."""

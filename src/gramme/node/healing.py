@@ -55,6 +55,7 @@ class Situation(NamedTuple):
     held: Sequence[NodePlace]
     load: Mapping[NodeId, int]
     leaving: frozenset[NodeId] = frozenset()
+    awaited: bool = False  # a node without a replica is away, and not for so long that it is given up
     may_copy: bool = True
     turn: int = 0
 
@@ -270,8 +271,11 @@ def _add_storage(view: _View) -> Step | None:
 def _make_room(view: _View, why: str) -> Step | None:
     """Only the node of a log replica is left to take the rows, and a replica does not change its kind: it goes, and the
     node is free for the next step. Two vote for as long as the copy takes, and both are needed: with the log replica
-    one of three could fail. But without this the group would stay without a third copy of its rows."""
+    one of three could fail. But without this the group would stay without a third copy of its rows. Never while a node
+    that could take the rows is merely away."""
     log = next((node for node in view.configuration.logs if not view.is_bad(node)), None)
+    if view.now.awaited:
+        return None
     voters = [node for node in view.configuration.voters if node != log]
     if log is None or len(voters) < 2 or any(view.is_bad(node) for node in voters):
         return None

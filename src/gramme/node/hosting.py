@@ -79,7 +79,7 @@ class Hosting:
             return
         self._making[group] = making = _Making(message, configuration, mine)
         if groups.has_hosted(group):
-            record = groups.retire(group, mine.since - 1)
+            record = groups.retire(group, mine.since - 1, configuration)
             self._host.execute(Effects(records=[record], durable_events=[making]), self)
         else:
             self._clear(making)

@@ -73,3 +73,13 @@ def elections(
     # By name: `runtime` and `sim` stand side by side, and neither may depend on the other.
     bench = import_module("gramme.bench.elections")
     print(bench.table(bench.rows(minutes, seeds, seed)))
+
+
+@app.command()
+def healing(
+    megabytes: Annotated[int, typer.Option(help="Of the one partition that loses a replica.")] = 1_000,
+) -> None:
+    """How long until a log replica votes, and until there are three copies again, when a node of five is lost."""
+    from gramme.bench import healing as measurement
+
+    print(measurement.table(measurement.measured(megabytes, lambda line: print(line, file=sys.stderr, flush=True))))
