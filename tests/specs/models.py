@@ -6,6 +6,7 @@ search gets there in seconds; what each fault is stands in `specs/README.md`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from tests.specs.tlc import Model
@@ -55,6 +56,9 @@ PLANTED: Final = (
     _leased("forget_grants", MaxEra="= 1", MaxRestarts="= 1"),
     _leased("serve_before_barrier", Barrier="= FALSE"),
     _leased("any_era"),
+    replace(_core("adopt_per_slot", "PrimaryOrder", 3, 2), walk=11),
+    replace(_core("install_half", "Completeness Agreement Durable", 3, 2), walk=7),
+    replace(_configured("elect_by_known_only", "Completeness Agreement Durable", Shapes="<- SwapN3"), walk=12),
 )
 """Each must be found."""
 
@@ -62,9 +66,6 @@ BY_HAND: Final = (
     Model("core", "MCReplication", "core.cfg", seconds=7200),
     Model("reconfiguration", "MCReplication", "reconfiguration.cfg", seconds=7200),
     Model("leases", "MCLeases", "leases.cfg", seconds=7200),
-    _core("adopt_per_slot", "PrimaryOrder", 3, 2),
-    _core("install_half", "Completeness Agreement Durable", 3, 2),
-    _configured("elect_by_known_only", "Completeness Agreement Durable", Shapes="<- SwapN3"),
     _configured("two_reconfigurations", "Completeness Durable Agreement", MaxConfig="= 2"),
 )
 """Checked only when they are named: their state spaces, or the depth of their violations, take more than minutes."""

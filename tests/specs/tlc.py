@@ -23,6 +23,7 @@ SPECS = Path(__file__).resolve().parents[2] / "specs"
 class Model:
     """A module with the constants and invariants to check it with.
 
+    `walk`: seed of random walks instead of a breadth-first search, for violations that lie too deep for one.
     `config` is a file of `specs/`, whose constants `constants` override. `violates`: invariants of which one must be
     found broken (at the same depth either may be first), "" if all must hold. `seconds` bounds the run.
     """
@@ -32,6 +33,7 @@ class Model:
     config: str
     constants: dict[str, str] = field(default_factory=dict)
     violates: str = ""
+    walk: int = 0
     seconds: int = 900
 
 
@@ -88,7 +90,7 @@ def _configuration(model: Model) -> str:
         text, found = re.subn(rf"^  {name} (=|<-) .*$", f"  {name} {value}", text, flags=re.MULTILINE)
         if not found:
             raise ValueError(f"{model.config} has no constant {name}")
-    return text
+    return re.sub(r"^SYMMETRY .*$", "", text, flags=re.MULTILINE) if model.walk else text
 
 
 def _run(model: Model, work: Path, workers: int) -> str:
@@ -100,6 +102,9 @@ def _run(model: Model, work: Path, workers: int) -> str:
     command += ["-config", "model.cfg", f"{model.module}.tla"]
     if not model.module.startswith("Trace"):
         command.insert(-3, "-deadlock")  # a model that has run out of ballots and slots has nothing left to do
+    if model.walk:
+        command[command.index("-workers") + 1] = "1"  # or the seed would not decide
+        command[-3:-3] = ["-simulate", "-depth", "45", "-seed", str(model.walk)]
     try:
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=model.seconds, check=False)
     except subprocess.TimeoutExpired as expired:
