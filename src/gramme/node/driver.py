@@ -1,4 +1,5 @@
-"""Runs a machine that belongs to the node as a whole (leases, gossip): steps it, ticks it, carries its effects out."""
+"""Runs a machine that belongs to the node as a whole (leases, gossip, objects): steps it, ticks it, carries its effects
+out."""
 
 from __future__ import annotations
 
@@ -22,13 +23,24 @@ class Machine(Protocol):
     def next_deadline(self) -> Instant | None: ...
 
 
-class Driver:
-    """The owner of one machine's effects; its outputs go to `on_output`."""
+def nothing(_event: Any) -> None:
+    """For machines that have no outputs, or keep nothing durable."""
 
-    def __init__(self, host: Host, machine: Machine, on_output: Callable[[Any], None]) -> None:
+
+class Driver:
+    """The owner of one machine's effects; its outputs go to `on_output`, its durable events to `on_durable`."""
+
+    def __init__(
+        self,
+        host: Host,
+        machine: Machine,
+        on_output: Callable[[Any], None] = nothing,
+        on_durable: Callable[[Any], None] = nothing,
+    ) -> None:
         self._host = host
         self._machine = machine
         self._on_output = on_output
+        self._on_durable = on_durable
         self._timer = DeadlineTimer(host, machine.next_deadline, self._tick)
 
     def start(self) -> None:
@@ -49,7 +61,8 @@ class Driver:
         self._host.execute(self._machine.tick(now), self)
 
     def durable(self, event: Any) -> None:
-        """These machines keep nothing durable."""
+        """See `host.Owner`."""
+        self._on_durable(event)
 
     def output(self, output: Any) -> None:
         """See `host.Owner`."""

@@ -183,7 +183,7 @@ class Node:
         self.flusher = Flusher(self.host, settings, self.groups, lambda: self.objects.replaying)
         self.leadership = Leadership(self.host, settings, self.groups.partitions, _Neighbourhood(self))
         self._lease_driver = Driver(self.host, self.leases, self._lease_output)
-        self._gossip_driver = Driver(self.host, self.gossip, lambda _output: None)
+        self._gossip_driver = Driver(self.host, self.gossip)
         self._register()
 
     def _begin(self) -> None:

@@ -111,7 +111,7 @@ class ObjectRing:
         elif isinstance(output, Advance) and not self._advancing:
             self._advancing = True
             try:
-                self._objects.change(lambda config: advanced(config, output.step), self._deadline(), self._advanced)
+                self._change(lambda config: advanced(config, output.step), self._advanced)
             except InvalidInput as error:  # a newer configuration is here, and about to be in effect
                 self._advanced(error)
 
@@ -119,8 +119,9 @@ class ObjectRing:
         """Done, or somebody else did it, or the catalog cannot be reached: then the next report tries again."""
         self._advancing = False
 
-    def _deadline(self) -> Instant:
-        return Instant(self._host.now() + _COMMIT_NS)
+    def _change(self, change: Callable[[ObjectConfig], ObjectConfig], on_done: OnDone) -> None:
+        deadline = Instant(self._host.now() + _COMMIT_NS)
+        self._objects.configuration.change(change, deadline, on_done)
 
     # --- what an administrator asks -----------------------------------------------------------------------------------
 
@@ -145,11 +146,11 @@ class ObjectRing:
             leaves = (*(node for node in config.leaving if node not in named), *leaving)
             return staged(config, tuple(dict.fromkeys(joins)), tuple(dict.fromkeys(leaves)))
 
-        self._objects.change(with_staged, self._deadline(), on_done)
+        self._change(with_staged, on_done)
 
     def unstage(self, on_done: OnDone) -> None:
         """Forget what is staged."""
-        self._objects.change(lambda config: staged(config, (), ()), self._deadline(), on_done)
+        self._change(lambda config: staged(config, (), ()), on_done)
 
     def plan(self, joining: Sequence[NodeId], leaving: Sequence[NodeId], on_plan: OnPlan) -> None:
         """What would move if these joined and left (none of both: what is staged). Changes nothing."""
@@ -170,7 +171,7 @@ class ObjectRing:
                 on_done(InvalidInput("the ring, or a node's weight, is not what it was when that was planned"))
                 return
             try:
-                self._objects.change(lambda config: with_change(config, plan.ring), self._deadline(), on_done)
+                self._change(lambda config: with_change(config, plan.ring), on_done)
             except InvalidInput as error:
                 on_done(error)
 

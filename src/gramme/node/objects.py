@@ -11,34 +11,26 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.errors import GrammeError, InvalidInput, Stalled
+from gramme.kernel.errors import Stalled
 from gramme.kernel.ids import ClusterId, Lsn, NodeId
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
-from gramme.node.catalog_commands import ObjectsSet, SetObjects
-from gramme.node.deadline import DeadlineTimer
-from gramme.node.driver import Machine
+from gramme.node.catalog_commands import SetObjects
+from gramme.node.driver import Driver
 from gramme.node.host import Host
+from gramme.node.object_configuration import ObjectConfiguration
+from gramme.node.object_names import ObjectNames
 from gramme.node.object_ring import ObjectRing
 from gramme.node.ports import NodeSettings
 from gramme.objects.anti_entropy import AntiEntropy
-from gramme.objects.config import (
-    FOUNDED_VERSION,
-    BucketSettings,
-    ObjectConfig,
-    decode_config,
-    encode_config,
-    with_bucket,
-    with_type,
-)
+from gramme.objects.config import FOUNDED_VERSION, ObjectConfig
 from gramme.objects.coordinator import Answered, Coordinators
 from gramme.objects.dots import LEAP, DotSource
 from gramme.objects.expiry import GRACE_NS
 from gramme.objects.handoff import HintedHandoff
-from gramme.objects.listing import Listing, NamesAt
 from gramme.objects.messages import (
     BACKGROUND_MESSAGES,
     COORDINATOR_MESSAGES,
@@ -46,7 +38,6 @@ from gramme.objects.messages import (
     LISTING_MESSAGES,
     REAPING_MESSAGES,
     Get,
-    Listed,
     Request,
 )
 from gramme.objects.reaping import Reaper, View
@@ -74,47 +65,6 @@ OnOutcome = Callable[[Any], None]
 _REPLAY_RETRY_NS: Final = 50 * MILLISECOND
 
 
-class _InEffect(NamedTuple):
-    """Durable event: this configuration is on the disk."""
-
-    config: ObjectConfig
-
-
-class _Owner:
-    """One of the machines, as the host knows it."""
-
-    def __init__(self, host: Host, machine: Machine, objects: Objects) -> None:
-        self._host = host
-        self._machine = machine
-        self._objects = objects
-        self._timer = DeadlineTimer(host, machine.next_deadline, self._tick)
-
-    def carry_out(self, effects: Effects) -> None:
-        self._host.execute(effects, self)
-        self._timer.arm()
-
-    def step(self, source: NodeId, message: Any) -> None:
-        if self._objects.replaying:
-            return  # what its rows still lack this node would deny; whoever asks has others to ask
-        self.carry_out(self._machine.step(source, message, self._host.now()))
-
-    def _tick(self, now: Instant) -> None:
-        self._host.execute(self._machine.tick(now), self)
-
-    def durable(self, event: Any) -> None:
-        """See `host.Owner`."""
-        self._objects.durable(event)
-
-    def output(self, output: Any) -> None:
-        """See `host.Owner`."""
-        assert isinstance(output, Answered)
-        self._objects.answered(output)
-
-    def end_turn(self, now: Instant) -> Effects | None:
-        """Nothing is batched."""
-        return None
-
-
 class Objects:
     """See the module. `reachable` is the node's own guess of who would answer; `addresses` are where nodes say that
     clients reach their objects ("host:port", or "")."""
@@ -131,15 +81,14 @@ class Objects:
         self._host = host
         self._on = settings.objects
         self._settings = settings
-        self._catalog = catalog
         self._cluster_key = blake2b(cluster, person=b"contexts").digest()
         self.me = settings.me
         self.addresses = addresses
         self._reachable = reachable
         self._doubted: dict[NodeId, Instant] = {}  # links lost, until when that counts
-        self.config = ObjectConfig(FOUNDED_VERSION, founded(places_of(settings)))
-        self._heard = self.config  # the newest one, in effect as soon as it is on the disk
-        self._settling: list[tuple[int, Callable[[], None]]] = []  # who waits for which version to be in effect
+        self.configuration = ObjectConfiguration(
+            host, ObjectConfig(FOUNDED_VERSION, founded(places_of(settings))), catalog, self._configured
+        )
         self.ready = False
         self._booted = self._whole = False
         self._owed: deque[ObjectEntry] = deque()  # records of the log that the rows may lack
@@ -164,8 +113,7 @@ class Objects:
         reserved, reserved_at = Reserved(0, 0), Lsn(0)
         for lsn, entry in bodies:
             if isinstance(entry, Configured):
-                config = decode_config(entry.config)
-                self.config = self._heard = config if config.version >= self.config.version else self.config
+                self.configuration.recover(entry)
             elif isinstance(entry, Reserved):
                 reserved, reserved_at = entry, lsn
         self.store = ObjectStore(self._host.ports.engine, self.config.ring.partitions, self._keeping)
@@ -187,12 +135,11 @@ class Objects:
             self.me, self.replica, self._view, self._reachable, self.coordinators.names, wall, rng,
             self._settings.tombstone_age_ns,
         )  # fmt: skip
-        self.listing = Listing(self.store, self._walk, rng, wall)
-        self._coordinating = _Owner(self._host, self.coordinators, self)
-        self._listing = _Owner(self._host, self.listing, self)
-        self._handing_off = _Owner(self._host, self.handoff, self)
-        self._comparing = _Owner(self._host, self.anti_entropy, self)
-        self._reaping = _Owner(self._host, self.reaper, self)
+        self.names = ObjectNames(self._host, self.me, self.store, lambda: self.config, self._reachable)
+        self._coordinating = Driver(self._host, self.coordinators, self._answered, self._durable)
+        self._handing_off = Driver(self._host, self.handoff)
+        self._comparing = Driver(self._host, self.anti_entropy)
+        self._reaping = Driver(self._host, self.reaper)
         self.ring = ObjectRing(self._host, self._settings, self, self._reachable)
         self._replay()
 
@@ -233,17 +180,19 @@ class Objects:
         """Who takes which message."""
         if not self._on:
             return {}
-        return (
+        steps = (
             dict.fromkeys(COORDINATOR_MESSAGES, self._coordinating.step)
             | dict.fromkeys(HANDOFF_MESSAGES, self._handing_off.step)
             | dict.fromkeys(BACKGROUND_MESSAGES, self._comparing.step)
             | dict.fromkeys(REAPING_MESSAGES, self._reaping.step)
-            | dict.fromkeys(LISTING_MESSAGES, self._listing.step)
-            | {kind: self._unless_replaying(step) for kind, step in self.ring.handlers().items()}
+            | dict.fromkeys(LISTING_MESSAGES, self.names.step)
+            | self.ring.handlers()
         )
+        return {kind: self._unless_replaying(step) for kind, step in steps.items()}
 
     def _unless_replaying(self, step: Callable[[NodeId, Any], None]) -> Callable[[NodeId, Any], None]:
-        return lambda source, message: None if self._owed else step(source, message)
+        """What its rows still lack this node would deny; whoever asks has others to ask."""
+        return lambda source, message: None if self.replaying else step(source, message)
 
     def _reserve(self) -> None:
         """Have the next block of dots made durable, if it is time."""
@@ -252,12 +201,10 @@ class Objects:
             effects = Effects(records=[object_record(reserved)], durable_events=[reserved])
             self._host.execute(effects, self._coordinating)
 
-    def durable(self, event: Any) -> None:
-        """A block of dots, a configuration, the last record, or this node's own copy of a write."""
+    def _durable(self, event: Any) -> None:
+        """A block of dots, the last record, or this node's own copy of a write."""
         if isinstance(event, Stopped):
             self._on_stopped()
-        elif isinstance(event, _InEffect):
-            self._take_effect(event.config)
         elif isinstance(event, Reserved):
             self.dots.reserved(event.end)
             self.ready = not self.dots.closed
@@ -268,7 +215,7 @@ class Objects:
         """What no row holds, for a new segment of the log."""
         if not self._on:
             return []
-        records = [object_record(Configured(encode_config(self._heard)))]
+        records = [self.configuration.record()]
         end, _ = self.dots.reservation
         return records if end == 0 else [*records, object_record(Reserved(*self.dots.reservation))]
 
@@ -296,69 +243,7 @@ class Objects:
         self._coordinating.carry_out(effects)
         self._reserve()
 
-    def names(
-        self, type_: bytes, bucket: bytes | None, deadline: Instant, on_names: Callable[[list[bytes] | None], None]
-    ) -> None:
-        """See `api.objects.backend.ObjectBackend`."""
-        id_, effects = self.listing.submit(type_, bucket, deadline)
-        self._waiting[id_] = lambda listed: on_names(listed.names)
-        self._listing.carry_out(effects)
-
-    def names_page(
-        self,
-        type_: bytes,
-        bucket: bytes | None,
-        at: NamesAt,
-        deadline: Instant,
-        on_page: Callable[[tuple[list[bytes], NamesAt | None] | None], None],
-    ) -> None:
-        """See `api.objects.backend.ObjectBackend`."""
-        section = self._section_from(at.section)
-        if section is None:
-            on_page(([], None))
-            return
-        node = self._keeper(section)
-        if node is None:
-            on_page(None)
-            return
-
-        def listed(page: Listed) -> None:
-            behind = Section(section.partition, section.n + 1)
-            following = NamesAt(section, page.after) if page.after else NamesAt(behind)
-            on_page(None if page.names is None else (page.names, following))
-
-        after = at.after if section == at.section else b""
-        id_, effects = self.listing.page((section, node), type_, bucket, after, deadline)
-        self._waiting[id_] = listed
-        self._listing.carry_out(effects)
-
-    def _section_from(self, first: Section) -> Section | None:
-        """The first section of the ring that is not before `first`."""
-        counts = self.config.replica_counts()
-        n = next((n for n in counts if n >= first.n), None)
-        found = Section(first.partition, n) if n is not None else Section(first.partition + 1, counts[0])
-        return found if found.partition < self.config.ring.partitions else None
-
-    def _keeper(self, section: Section) -> NodeId | None:
-        """A primary of a section that can be asked, this node rather than another."""
-        primaries = self.config.ring.preference_list(section.partition, section.n)[: section.n]
-        if self.me in primaries:
-            return self.me
-        return next((node for node in primaries if self._reachable(node)), None)
-
-    def _walk(self) -> list[tuple[Section, NodeId]] | None:
-        """Whom to ask for the names of each section; None if nobody is left for one."""
-        plan: list[tuple[Section, NodeId]] = []
-        for n in self.config.replica_counts():
-            for partition in range(self.config.ring.partitions):
-                section = Section(partition, n)
-                node = self._keeper(section)
-                if node is None:
-                    return None
-                plan.append((section, node))
-        return plan
-
-    def answered(self, answered: Answered) -> None:
+    def _answered(self, answered: Answered) -> None:
         """The outcome of a request of this node's clients."""
         began = self._reading.pop(answered.id, None)
         if began is not None:
@@ -371,7 +256,7 @@ class Objects:
     @property
     def waiting(self) -> int:
         """Requests without an answer yet."""
-        return len(self._waiting)
+        return len(self._waiting) + self.names.waiting if self._on else 0
 
     def disconnected(self, node: NodeId) -> None:
         """The link to `node` broke. Until it stands again, or for as long as failure detection may need to find out
@@ -393,86 +278,29 @@ class Objects:
         if not self._on:
             return
         self._coordinating.carry_out(self.coordinators.lost(node, self._host.now()))
-        self._listing.carry_out(self.listing.lost(node))
+        self.names.lost(node)
 
     # --- configuration ------------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> ObjectConfig:
+        """The ring and the buckets' settings that this node works with."""
+        return self.configuration.config
+
+    def configure(self, encoded: bytes) -> None:
+        """The catalog, or a peer, has a configuration. An older one than this node's changes nothing."""
+        if self._on:
+            self.configuration.configure(encoded)
+
+    def _configured(self) -> None:
+        """Another configuration is in effect."""
+        if not self.replaying:
+            self.ring.configured()
 
     @property
     def cluster_key(self) -> bytes:
         """What clients' contexts are sealed with: all nodes of the cluster know it, other clusters do not."""
         return self._cluster_key
-
-    def set_bucket(
-        self, bucket: Name, settings: BucketSettings | None, deadline: Instant, on_done: Callable[[str | None], None]
-    ) -> None:
-        """See `api.objects.backend.ObjectBackend`."""
-        self.change(lambda config: with_bucket(config, bucket, settings), deadline, _as_text(on_done))
-
-    def make_type(
-        self, type_: bytes, settings: BucketSettings, deadline: Instant, on_done: Callable[[str | None], None]
-    ) -> None:
-        """See `api.objects.backend.ObjectBackend`."""
-        self.change(lambda config: with_type(config, type_, settings), deadline, _as_text(on_done))
-
-    def change(
-        self,
-        change: Callable[[ObjectConfig], ObjectConfig],
-        deadline: Instant,
-        on_done: Callable[[GrammeError | None], None],
-    ) -> None:
-        """Commit the next configuration in the catalog; begin again with the newest where somebody was faster.
-        `on_done` hears None, or Stalled where the catalog takes nothing now, or InvalidInput of a later attempt. Raises
-        InvalidInput where the change itself is at fault."""
-        encoded = encode_config(change(self._heard))
-
-        def answered(reply: Any) -> None:
-            if not isinstance(reply, ObjectsSet):
-                on_done(Stalled("the catalog cannot be reached: ring and buckets cannot be changed now"))
-                return
-            if reply.config:
-                self.configure(reply.config)
-            if reply.config == encoded:
-                self._when_in_effect(lambda: on_done(None))
-            elif self._host.now() >= deadline:
-                on_done(Stalled("the configuration is being changed by others"))
-            else:
-                try:
-                    self.change(change, deadline, on_done)
-                except InvalidInput as error:
-                    on_done(error)
-
-        self._catalog(SetObjects(encoded), deadline, answered)
-
-    def configure(self, encoded: bytes) -> None:
-        """The catalog, or a peer, has a configuration. An older one than this node's changes nothing.
-
-        It takes effect once it is durable here: what this node has said under new settings, a crash must not let it
-        take back (a bucket type that it knew and then calls unknown, two siblings where one value is kept)."""
-        if not self._on:
-            return
-        config = decode_config(encoded)
-        if config.version > self._heard.version:
-            self._heard = config
-            effects = Effects(records=[object_record(Configured(encoded))], durable_events=[_InEffect(config)])
-            self._host.execute(effects, self._coordinating)
-
-    def _take_effect(self, config: ObjectConfig) -> None:
-        self.config = config
-        if not self._owed:
-            self.ring.configured()
-        waiting, self._settling = self._settling, []
-        for version, done in waiting:
-            if version <= config.version:
-                done()
-            else:
-                self._settling.append((version, done))
-
-    def _when_in_effect(self, done: Callable[[], None]) -> None:
-        """Call `done` once the newest configuration that this node has heard of is in effect here."""
-        if self._heard.version == self.config.version:
-            done()
-        else:
-            self._settling.append((self._heard.version, done))
 
     def status(self) -> dict[str, Any]:
         """What `/cluster` shows of objects."""
@@ -556,10 +384,6 @@ def _shared(me: NodeId, config: ObjectConfig) -> dict[NodeId, list[Section]]:
                     if peer != me:
                         shared.setdefault(peer, []).append(Section(partition, n))
     return shared
-
-
-def _as_text(on_done: Callable[[str | None], None]) -> Callable[[GrammeError | None], None]:
-    return lambda failure: on_done(None if failure is None else str(failure))
 
 
 def _nothing() -> None:

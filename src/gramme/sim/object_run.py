@@ -71,7 +71,7 @@ class ObjectRun(Phases):
 
         deadline = Instant(self.cluster.machines[0].clock.instant() + FOUNDING_NS)
         first = next(self._objects())
-        first.make_type(SET_TYPE.encode(), BucketSettings(datatype="set"), deadline, set_props)
+        first.configuration.make_type(SET_TYPE.encode(), BucketSettings(datatype="set"), deadline, set_props)
         self._await(lambda: done == [None, None], FOUNDING_NS, lambda: "buckets were not configured")
         version = first.config.version
         self._await(

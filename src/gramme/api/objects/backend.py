@@ -17,6 +17,42 @@ from gramme.objects.messages import Outcome, Request
 from gramme.objects.state import Name
 
 
+class NamesBackend(Protocol):
+    """Walks through everything that is stored: for maintenance, not for applications."""
+
+    def every(
+        self, type_: bytes, bucket: bytes | None, deadline: Instant, on_names: Callable[[list[bytes] | None], None]
+    ) -> None:
+        """The keys of a bucket, or the buckets of a type (`bucket` None), in order, each once; None if a part of the
+        ring cannot be reached. Walks through everything that is stored: for maintenance, not for applications."""
+
+    def page(
+        self,
+        type_: bytes,
+        bucket: bytes | None,
+        at: NamesAt,
+        deadline: Instant,
+        on_page: Callable[[tuple[list[bytes], NamesAt | None] | None], None],
+    ) -> None:
+        """Some of `names`, in no order, and where to go on (None: that was all); None as there. Many pages are empty. A
+        name may come twice, if a bucket's n has changed, or buckets are listed."""
+
+
+class ConfigurationBackend(Protocol):
+    """Changes of what all nodes agree on: this needs the catalog, where reading and writing objects does not."""
+
+    def set_bucket(
+        self, bucket: Name, settings: BucketSettings | None, deadline: Instant, on_done: Callable[[str | None], None]
+    ) -> None:
+        """Give a bucket (`key` of its name is not looked at) settings of its own, or its type's again; `on_done` hears
+        None, or why not. Raises InvalidInput where the settings themselves are at fault."""
+
+    def make_type(
+        self, type_: bytes, settings: BucketSettings, deadline: Instant, on_done: Callable[[str | None], None]
+    ) -> None:
+        """Make a bucket type; otherwise as `set_bucket`."""
+
+
 class ObjectBackend(Protocol):
     """The objects of a node."""
 
@@ -41,30 +77,10 @@ class ObjectBackend(Protocol):
     def submit(self, request: Request, deadline: Instant, on_outcome: Callable[[Outcome], None]) -> None:
         """Serve a read or a write of one object."""
 
-    def names(
-        self, type_: bytes, bucket: bytes | None, deadline: Instant, on_names: Callable[[list[bytes] | None], None]
-    ) -> None:
-        """The keys of a bucket, or the buckets of a type (`bucket` None), in order, each once; None if a part of the
-        ring cannot be reached. Walks through everything that is stored: for maintenance, not for applications."""
+    @property
+    def names(self) -> NamesBackend:
+        """Which names there are."""
 
-    def names_page(
-        self,
-        type_: bytes,
-        bucket: bytes | None,
-        at: NamesAt,
-        deadline: Instant,
-        on_page: Callable[[tuple[list[bytes], NamesAt | None] | None], None],
-    ) -> None:
-        """Some of `names`, in no order, and where to go on (None: that was all); None as there. Many pages are empty. A
-        name may come twice, if a bucket's n has changed, or buckets are listed."""
-
-    def set_bucket(
-        self, bucket: Name, settings: BucketSettings | None, deadline: Instant, on_done: Callable[[str | None], None]
-    ) -> None:
-        """Give a bucket (`key` of its name is not looked at) settings of its own, or its type's again; `on_done` hears
-        None, or why not. Raises InvalidInput where the settings themselves are at fault."""
-
-    def make_type(
-        self, type_: bytes, settings: BucketSettings, deadline: Instant, on_done: Callable[[str | None], None]
-    ) -> None:
-        """Make a bucket type; otherwise as `set_bucket`."""
+    @property
+    def configuration(self) -> ConfigurationBackend:
+        """How the settings of buckets are changed."""

@@ -57,7 +57,7 @@ class Lists:
             else:
                 exchange.respond(answers.json(200, _document(what, names)))
 
-        self._backend.names(exchange.name.type, exchange.name.bucket or None, exchange.deadline, listed)
+        self._backend.names.every(exchange.name.type, exchange.name.bucket or None, exchange.deadline, listed)
 
     def _stream(self, exchange: Exchange, what: str) -> None:
         """The first names are fetched before the answer begins, so that a part of the ring that is away is a 503."""
@@ -103,7 +103,7 @@ class _Names:
             return
         deadline = Instant(self._clock.instant() + self._patience_ns)
         bucket = self._name.bucket or None
-        self._backend.names_page(
+        self._backend.names.page(
             self._name.type, bucket, self._at, deadline, lambda page: self._got(page, on_piece, attempts)
         )
 

@@ -130,7 +130,7 @@ class Props:
                 exchange.respond(answers.json(200, _encode({"props": props})))
             case "PUT" | "POST":
                 settings = changed(DEFAULTS, _given(exchange.request.body))
-                self._backend.make_type(type_, settings, exchange.deadline, _answering(exchange))
+                self._backend.configuration.make_type(type_, settings, exchange.deadline, _answering(exchange))
             case _:
                 exchange.respond(answers.text(405, "method not allowed", [(b"Allow", b"GET, HEAD, PUT")]))
 
@@ -140,7 +140,7 @@ class Props:
         exchange.respond(answers.json(200, _encode({"props": shown(exchange.name.bucket, settings)})))
 
     def _set(self, exchange: Exchange, settings: BucketSettings | None) -> None:
-        self._backend.set_bucket(exchange.name, settings, exchange.deadline, _answering(exchange))
+        self._backend.configuration.set_bucket(exchange.name, settings, exchange.deadline, _answering(exchange))
 
 
 def _answering(exchange: Exchange) -> Callable[[str | None], None]:
