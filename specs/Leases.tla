@@ -6,7 +6,7 @@
 (*                                                                         *)
 (* Time is not a number here.  A grant runs out at the holder, and it runs *)
 (* out at the granter, at any moment, but never first at the granter.  That *)
-(* order is all that the protocol takes from clocks; LeaseClock.tla shows  *)
+(* order is all that the protocol takes from clocks; decision 0092 argues   *)
 (* that it follows from counting from the sending of the renewal, less the *)
 (* drift bound.                                                            *)
 (***************************************************************************)

@@ -79,8 +79,8 @@ def test_shares_follow_weights_and_primaries_stand_apart_after_any_change(
 @settings(max_examples=30, deadline=None)
 @given(st.integers(4, 12), st.booleans(), st.data())
 def test_whichever_node_leaves_the_other_primaries_of_a_key_stay(count: int, zoned: bool, data: st.DataObject) -> None:
-    """All but one, so that a quorum is where it was; where there are but three zones, one of them stays at least: a
-    zone without its node is made up for in another place."""
+    """All but one, so that a quorum is where it was. Where zones hold several nodes, of most keys only: what the leaver
+    had goes to other zones too, and then a key's other replicas change places to stand in three."""
     members = [NodePlace(NodeId(n), f"host{n}", f"zone{n % 3 if zoned else n}") for n in range(count)]
     ring = founded(members, _PARTITIONS)
     gone = data.draw(st.sampled_from(members))
@@ -88,7 +88,10 @@ def test_whichever_node_leaves_the_other_primaries_of_a_key_stay(count: int, zon
     stayed = [
         len(set(ring.preference_list(p, _N)[:_N]) & set(after.preference_list(p, _N)[:_N])) for p in range(_PARTITIONS)
     ]
-    assert min(stayed) >= (1 if zoned else _N - 1)
+    if zoned:
+        assert sum(each >= _N - 1 for each in stayed) >= _PARTITIONS * 3 // 4
+    else:
+        assert min(stayed) >= _N - 1
 
 
 # --- plans of the configuration

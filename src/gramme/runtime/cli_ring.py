@@ -110,12 +110,15 @@ def _print_ring(document: dict[str, Any]) -> None:
     becoming = document["becoming"]
     change = "" if becoming is None else f", becoming {becoming['version']} ({document['step']})"
     members = _table(f"ring {document['version']}: {document['partitions']} partitions{change}")
-    for heading in ("node", "host", "zone", "weight", "partitions", "balance", "transfers", "moved", "left", "pace"):
+    changing = becoming is not None or any(each["tasks"] for each in document["transfers"])
+    moving = ("transfers", "moved", "left", "pace") if changing else ()
+    for heading in ("node", "host", "zone", "weight", "partitions", "balance", *moving):
         members.add_column(heading)
-    progress = {each["node"]: each for each in document["transfers"]}
+    progress = {each["node"]: each for each in document["transfers"]} if changing else {}
     listed = {member["node"]: member for member in document["members"]}
     for node in sorted({*progress, *listed}):
-        members.add_row(str(node), *_member(listed.get(node)), *_progress(progress.get(node)))
+        row = (str(node), *_member(listed.get(node)))
+        members.add_row(*row, *(_progress(progress.get(node)) if changing else ()))
     console.print(members)
     lists = _table("partitions (owner, other primaries of three replicas | fallbacks)")
     lists.add_column("partitions")
