@@ -54,7 +54,7 @@ def test_nothing_new_need_not_be_made_durable_again() -> None:
 
 
 def test_an_emptied_directory_is_refused() -> None:
-    assert "gramme node replace" in reason(check(PeerMemory(boot(1), Lsn(100)), hello(9, lsn=1)))
+    assert "gramme cluster remove" in reason(check(PeerMemory(boot(1), Lsn(100)), hello(9, lsn=1)))
 
 
 def test_a_copy_made_before_the_last_boot_seen_is_refused() -> None:

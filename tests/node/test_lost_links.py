@@ -6,6 +6,7 @@ from tests.node.lone_host import LoneHost
 
 from gramme.kernel.ids import BootId, ClusterId, NodeId
 from gramme.kernel.time import SECOND, Instant
+from gramme.node.members import Members
 from gramme.node.objects import Objects
 from gramme.node.ports import Member, NodeSettings
 from gramme.objects.messages import Keep, Put
@@ -25,7 +26,7 @@ class _Node:
         members = tuple(Member(NodeId(n), f"node{n}", f"host{n}", f"zone{n % 3}") for n in range(5))
         settings = NodeSettings(me=_ME, cluster=_CLUSTER, boot=BootId(bytes(16)), members=members, objects=True)
         self.objects = Objects(
-            self.world.host, settings, _CLUSTER, lambda _node: True, lambda *_: None, dict
+            self.world.host, settings, Members(settings, None), _CLUSTER, lambda _node: True, lambda *_: None, dict
         )  # fmt: skip
         self.objects.recover([], damaged=())
         self.objects.start()

@@ -99,7 +99,7 @@ class Machine:
             lambda: Timestamp(self.cluster.now), Random(self.node + 1000 * self.starts), AGE_NS,
         )  # fmt: skip
         peers = [NodeId(node) for node in range(self.cluster.size) if node != self.node]
-        self.change = RingChange(self.node, peers, lambda: self.config, self._reachable)
+        self.change = RingChange(self.node, lambda: peers, lambda: self.config, self._reachable)
         self.transfers = Transfers(
             self.node,
             self.replica,

@@ -1,8 +1,8 @@
 """The admin port: health, metrics, the state of the cluster, a page that shows it, and the hooks of test controls.
 
-Owns the paths and their formats; what they show is injected; `/ring` is `gramme.api.ring_admin`. Rule: reading never
-changes anything; only POST to `/ring/…` does, and to `/test-controls/…` where test controls were switched on. Source:
-DESIGN.md §6, issue 2 items 5 and 6.
+Owns the paths and their formats; what they show is injected; `/ring` is `gramme.api.ring_admin`, `/members`
+`gramme.api.members_admin`. Rule: reading never changes anything; only POST to `/ring/…` and `/members/…` does, and to
+`/test-controls/…` where test controls were switched on. Source: DESIGN.md §6, issue 2 items 5 and 6.
 
 Test controls take a JSON object and answer `{}`, or 400 with `{"message": …}`:
 `clock` {"advance_ms": n}, `fail-over` {"table": t, "groups": only these},
@@ -20,6 +20,7 @@ import msgspec
 from gramme.api.backend import ControlRefused, TestControls
 from gramme.api.console import CONSOLE_HTML
 from gramme.api.http import HttpRequest, HttpResponse, Respond, json_response, text_response
+from gramme.api.members_admin import MembersAdmin
 from gramme.api.ring_admin import RingAdmin, RingBackend
 
 _HTML_HEADERS: Final = [
@@ -82,12 +83,14 @@ class AdminApi:
         metrics_type: bytes = b"text/plain; version=0.0.4; charset=utf-8",
         controls: TestControls | None = None,
         ring: RingBackend | None = None,
+        members: MembersAdmin | None = None,
         log: Callable[[str, Exception | None], None] = lambda _text, _error: None,
     ) -> None:
         """`ready` gives None, or why nobody should rely on the node now (starting, draining); `metrics` the Prometheus
         text, of content type `metrics_type`; `cluster` the JSON of `gramme cluster status`,
         `sections` that of what this node keeps of the objects, as hashes. Without `controls`, their
-        paths do not exist, nor does `/ring` without a `ring`. `log` is told of what a provider raised."""
+        paths do not exist, nor `/ring` without a `ring`, `/members` without `members`. `log` is told of what a
+        provider raised."""
         self._ready = ready
         self._metrics = metrics
         self._metrics_headers = [(b"Content-Type", metrics_type)]
@@ -95,6 +98,7 @@ class AdminApi:
         self._sections = sections
         self._controls = controls
         self._ring = None if ring is None else RingAdmin(ring)
+        self._members = members
         self._log = log
 
     def handle(self, request: HttpRequest, respond: Respond) -> None:
@@ -104,6 +108,8 @@ class AdminApi:
                 self._control(self._controls, request, respond)
             elif self._ring is not None and (request.path + "/").startswith("/ring/"):
                 self._ring.handle(request, respond)
+            elif self._members is not None and (request.path + "/").startswith("/members/"):
+                self._members.handle(request, respond)
             elif request.method in ("GET", "HEAD"):
                 respond(self._show(request.path))
             else:

@@ -101,6 +101,7 @@ class Gossip:
         self._failures = FailureDetector(me, settings, rng, self._summary_of)
         self._next_round: Instant | None = None
         self._records: dict[NodeId, MemberRecord] = {}
+        self._removed: dict[NodeId, None] = {}
         # Two lives of a node both begin at incarnation 1. A random first version tells them apart: either the new one
         # is higher and its info wins, or the node hears of the higher one and raises its incarnation.
         version = rng.randrange(_FIRST_VERSIONS)
@@ -116,6 +117,8 @@ class Gossip:
     def step(self, sender: NodeId, message: Any, now: Instant) -> Effects:
         """Take one message of `MESSAGES` from `sender`."""
         effects = Effects()
+        if sender in self._removed:
+            return effects
         match message:
             case Digest(members):
                 self._reconcile(sender, members, effects)
@@ -170,6 +173,14 @@ class Gossip:
         if info != mine.info:
             self._records[self.me] = msgspec.structs.replace(mine, info=info, version=mine.version + 1)
 
+    def remove(self, node: NodeId) -> None:
+        """`node` is not of the cluster any more: nothing is said of it, and what others say is not believed. Whether
+        that is so, the authority tells (REPLICATION.md §8)."""
+        self._removed[node] = None
+        self._records.pop(node, None)
+        self._suspected.pop(node, None)
+        self._failures.forget(node)
+
     def liveness(self, node: NodeId) -> Liveness | None:
         """What is believed of `node`; None if nothing was ever heard of it."""
         record = self._records.get(node)
@@ -212,7 +223,7 @@ class Gossip:
         wanted = [
             node
             for node, member in theirs.items()
-            if (mine := self._records.get(node)) is None or adds_to(mine, member)
+            if node not in self._removed and ((mine := self._records.get(node)) is None or adds_to(mine, member))
         ]
         if lacking or wanted:
             effects.sends.append((sender, Exchange(tuple(lacking), tuple(wanted))))
@@ -221,6 +232,8 @@ class Gossip:
         for record in records:
             if record.node == self.me:
                 self._refute(record)
+            elif record.node in self._removed:
+                continue
             elif record.node in self._records or len(self._records) < MAX_MEMBERS:
                 self._merge(record, effects, now)
 

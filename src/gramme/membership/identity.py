@@ -16,6 +16,8 @@ from gramme.kernel.ids import BootId, ClusterId, Lsn, NodeId
 ANNOUNCED_BOOTS: Final = 16
 """How many boots a node announces: a peer that was away for more of its restarts refuses it, which is safe."""
 
+_REPLACE: Final = "Remove the node with `gramme cluster remove {}` and add another with `gramme cluster add`"
+
 
 @dataclass(frozen=True, slots=True)
 class Hello:
@@ -81,20 +83,20 @@ def check(
     if answering is not None and answering != hello.boot:
         return Refuse(
             f"two processes say that they are node {node}: boot {answering.hex()} still answers. Stop the one whose "
-            f"data directory is a copy, or give it an identity of its own with `gramme node replace`"
+            f"data directory is a copy, or add it as a new node with `gramme cluster add`"
         )
     if remembered is None:
         return Accept(PeerMemory(hello.boot, hello.durable_lsn))
     if remembered.boot not in hello.boots:
         return Refuse(
             f"node {node} does not know of its own boot {remembered.boot.hex()}, which this node has seen: its data "
-            f"directory is empty, old, or another one's copy. Replace the node with `gramme node replace`"
+            f"directory is empty, old, or another one's copy. {_REPLACE.format(node)}"
         )
     if hello.durable_lsn < remembered.acknowledged_lsn:
         return Refuse(
             f"node {node} has its log up to LSN {hello.durable_lsn}, but had acknowledged "
-            f"{remembered.acknowledged_lsn}: its data directory lost what others rely on. Replace the node with "
-            f"`gramme node replace`"
+            f"{remembered.acknowledged_lsn}: its data directory lost what others rely on. "
+            f"{_REPLACE.format(node)}"
         )
     memory = PeerMemory(hello.boot, hello.durable_lsn)
     return Accept(None if memory == remembered else memory)

@@ -1,8 +1,8 @@
 """The catalog's data model: tables, their partitions and the groups' tombstones, as rows of one replicated partition.
 
 Pure: reads rows, says which rows change. Rows of space CATALOG: `t/NAME` → TableDescriptor, `g/GROUP` → GroupSpec,
-`x/GROUP` → tombstone (for ever: group ids are never reused), `s/NAME` → streams (`gramme.node.catalog_streams`), `n` →
-counters. Authority: REPLICATION.md §8.
+`x/GROUP` → tombstone (for ever: group ids are never reused), `s/NAME` → streams (`gramme.node.catalog_streams`), `m` →
+nodes (`gramme.node.catalog_nodes`), `n` → counters. Authority: REPLICATION.md §8.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import GroupId, NodeId
 from gramme.kernel.ports import Randomness
-from gramme.node import catalog_streams
+from gramme.node import catalog_nodes, catalog_streams
 from gramme.node.catalog_commands import (
     CatalogAnswer,
     ForgetStreams,
@@ -40,10 +40,12 @@ from gramme.node.catalog_streams import (
 )
 from gramme.node.evaluator import Answer, Change, Context, Read, Scan
 from gramme.node.messages import GroupSpec
+from gramme.node.node_table import AddNode, NodeBorn, NodeTable, NodeWrite, PlanRemoval, SetNodeState
 from gramme.node.ports import Member
 from gramme.objects.config import FOUNDED_VERSION, decode_config
+from gramme.objects.ring_phases import target
 from gramme.placement.tables import cut, partition_count
-from gramme.placement.zones import NodePlace, choose_replicas
+from gramme.placement.zones import NodePlace, choose_replicas, place_partitions
 from gramme.storage.engine.rows import Space
 from gramme.tables.catalog import (
     CreateTable,
@@ -139,6 +141,8 @@ class CatalogEvaluator:
                 return _set_objects(request, read)
             case SetReplicas():
                 return self._set_replicas(request, read)
+            case AddNode() | NodeBorn() | SetNodeState():
+                return self._change_nodes(request, read)
         raise Invariant(f"not a catalog write: {type(request).__name__}")
 
     def read(self, request: Any, get: Read, scan: Scan) -> CatalogAnswer:
@@ -162,6 +166,9 @@ class CatalogEvaluator:
                 return list_streams(request, get, scan)
             case DescribeStream():
                 return describe_stream(request, get)
+            case PlanRemoval(node=node):
+                by_id = {table.table_id: table.name for table in all_tables(scan)}
+                return catalog_nodes.plan_removal(self._nodes(get), node, all_groups(scan), by_id, REPLICATION_FACTOR)
         raise Invariant(f"not a catalog read: {type(request).__name__}")
 
     def _create(self, request: CreateTable, read: Read, context: Context) -> Change | Answer:
@@ -171,11 +178,11 @@ class CatalogEvaluator:
             return Answer(TableInUse(request.name, existing.status), (row,))
         counters = counters_row(read)
         on_demand = request.billing_mode == "PAY_PER_REQUEST"
-        partitions = self._partitions(counters.next_group, request.read_units, request.write_units, on_demand)
+        partitions = self._partitions(counters.next_group, request.read_units, request.write_units, on_demand, read)
         next_group = counters.next_group + len(partitions)
         indexes: list[Index] = []
         for number, index in enumerate(request.indexes, 1):
-            indexes.append(self._placed(msgspec.structs.replace(index, number=number), next_group, on_demand))
+            indexes.append(self._placed(msgspec.structs.replace(index, number=number), next_group, on_demand, read))
             next_group += len(indexes[-1].partitions)
         streams = streams_row(read, request.name)
         label = new_label(context.wall, latest_label(streams)) if request.stream is not None else ""
@@ -204,18 +211,25 @@ class CatalogEvaluator:
         changed = catalog_streams.changed(streams, None, table, context.wall)
         return _with_streams(Change(puts, [], TableReply(table)), table.name, streams, changed, table.table_id)
 
-    def _partitions(self, first: int, reads: int, writes: int, on_demand: bool) -> tuple[Partition, ...]:
+    def _partitions(self, first: int, reads: int, writes: int, on_demand: bool, read: Read) -> tuple[Partition, ...]:
         """New partitions for such a load, in groups from `first` on."""
+        cuts = cut(partition_count(reads, writes, on_demand))
+        nodes = None if self._scan is None else catalog_nodes.nodes_row(read)
+        if nodes is None or self._scan is None:
+            chosen = [choose_members(self._members, first + n) for n in range(len(cuts))]
+        else:  # nodes that have joined have less to do than others
+            load = catalog_nodes.load_of(all_groups(self._scan))
+            chosen = place_partitions(catalog_nodes.places(nodes), REPLICATION_FACTOR, load, len(cuts), first)
         return tuple(
-            Partition(GroupId(first + n), start, end, choose_members(self._members, first + n))
-            for n, (start, end) in enumerate(cut(partition_count(reads, writes, on_demand)))
+            Partition(GroupId(first + n), start, end, replicas)
+            for n, ((start, end), replicas) in enumerate(zip(cuts, chosen, strict=True))
         )
 
-    def _placed(self, index: Index, first: int, on_demand: bool) -> Index:
+    def _placed(self, index: Index, first: int, on_demand: bool, read: Read) -> Index:
         """A global index with partitions of its own; a local one needs none."""
         if index.kind == "LOCAL":
             return index
-        partitions = self._partitions(first, index.read_units, index.write_units, on_demand)
+        partitions = self._partitions(first, index.read_units, index.write_units, on_demand, read)
         return msgspec.structs.replace(index, partitions=partitions)
 
     def _delete(self, request: DeleteTable, read: Read, context: Context) -> Change | Answer:
@@ -248,7 +262,7 @@ class CatalogEvaluator:
         counters = counters_row(read)
         next_group = counters.next_group
         if isinstance(request, UpdateTable) and request.add is not None:
-            placed = self._placed(after.indexes[-1], next_group, after.billing_mode == "PAY_PER_REQUEST")
+            placed = self._placed(after.indexes[-1], next_group, after.billing_mode == "PAY_PER_REQUEST", read)
             after = msgspec.structs.replace(after, indexes=(*after.indexes[:-1], placed))
             next_group += len(placed.partitions)
             puts = [(_group_row(spec.group), _pack(spec)) for spec in index_specs(after, placed)]
@@ -324,6 +338,28 @@ class CatalogEvaluator:
                 puts.append((_TABLES + name.encode(), _pack(_moved(table, news))))
         puts += catalog_streams.moved(self._scan, read, ids, lambda places: _places_now(places, news))
         return Change([*puts, _bumped(read)], [], ReplicasSet())
+
+    def _nodes(self, read: Read) -> NodeTable:
+        return catalog_nodes.nodes_row(read) or catalog_nodes.founders(self._members)
+
+    def _change_nodes(self, request: NodeWrite, read: Read) -> Change | Answer:
+        before = self._nodes(read)
+        version = counters_row(read).version + 1
+        answer = catalog_nodes.changed(before, request, version, REPLICATION_FACTOR, self._named(read))
+        if answer.table is before:
+            return Answer(answer, (catalog_nodes.NODES,))
+        return Change([(catalog_nodes.NODES, catalog_nodes.encode_nodes(answer.table)), _bumped(read)], [], answer)
+
+    def _named(self, read: Read) -> frozenset[NodeId]:
+        """The nodes that a group or the objects' ring names, this group's own apart: its leader looks itself."""
+        assert self._scan is not None, "a leader's evaluator was reset"
+        named = {node for spec in all_groups(self._scan) for node in (*spec.members, *spec.others)}
+        stored = objects_row(read)
+        if not stored:
+            return frozenset(named | {member.node for member in self._members})
+        config = decode_config(stored)
+        rings = (config.ring, target(config), *(() if config.other is None else (config.other,)))
+        return frozenset(named | {place.node for ring in rings for place in ring.members})
 
     def _forget_streams(self, request: ForgetStreams, read: Read, context: Context) -> Change | Answer:
         streams = streams_row(read, request.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gramme.kernel.ids import GroupId, NodeId
+from gramme.node.node_table import NodesAre, NodeWrite, PlanRemoval, RemovalPlan
 from gramme.tables.catalog import (
     CreateTable,
     DeleteTable,
@@ -99,9 +100,20 @@ CatalogWrite = (
     | ForgetStreams
     | SetObjects
     | SetReplicas
+    | NodeWrite
 )
-CatalogRead = DescribeTable | ListTables | StreamRequest
+CatalogRead = DescribeTable | ListTables | StreamRequest | PlanRemoval
 CatalogCommand = CatalogWrite | CatalogRead
 CatalogAnswer = (
-    TableReply | TableNames | StreamList | NoSuchTable | NoSuchIndex | TableInUse | Refused | ObjectsSet | ReplicasSet
+    TableReply
+    | TableNames
+    | StreamList
+    | NoSuchTable
+    | NoSuchIndex
+    | TableInUse
+    | Refused
+    | ObjectsSet
+    | ReplicasSet
+    | NodesAre
+    | RemovalPlan
 )

@@ -26,6 +26,7 @@ from gramme.node.catalog import (
     objects_row,
 )
 from gramme.node.catalog_commands import Placed, RemoveTable, SetStatus
+from gramme.node.catalog_nodes import nodes_row
 from gramme.node.catalog_streams import streams_row
 from gramme.node.host import Host
 from gramme.node.messages import (
@@ -37,6 +38,7 @@ from gramme.node.messages import (
     Reconcile,
     Reconciled,
 )
+from gramme.node.node_table import SetNodeState
 from gramme.node.partition import Elsewhere, PartitionReplica
 from gramme.node.ports import NodeSettings
 from gramme.node.schema_service import Push, SchemaService
@@ -299,6 +301,8 @@ class CatalogService:
         partition = self._partition()
         if partition is None or not partition.serves_reads(self._host.now()):
             return
+        if source == self._settings.me:
+            self._settle_nodes(partition)
         version = counters_row(partition.get).version
         if version == message.version:
             self._host.send(source, Reconciled(version, (), (), catalog=self._own_place()))
@@ -322,7 +326,20 @@ class CatalogService:
             for spec in groups
             if spec.moved_at > message.version
         )
-        self._host.send(source, Reconciled(version, create, drop, objects_row(get), moved, self._own_place()))
+        nodes = nodes_row(get)
+        news = None if nodes is None or nodes.changed_at <= message.version else nodes
+        self._host.send(source, Reconciled(version, create, drop, objects_row(get), moved, self._own_place(), news))
+
+    def _settle_nodes(self, partition: PartitionReplica) -> None:
+        """Nodes that are to leave are removed as soon as nothing names them: the catalog judges the rows, its own group
+        has none."""
+        nodes = nodes_row(partition.get)
+        if nodes is None or partition.replica.pending is not None:
+            return
+        for node in nodes.in_state("leaving"):
+            if node not in partition.replica.configuration.nodes:
+                command_id = CommandId(self._host.ports.rng.randbytes(16))
+                partition.submit(SetNodeState(node, "removed"), command_id, lambda _reply: None)
 
     def _own_place(self) -> Placed | None:
         """Where the catalog's own group is, once that is not where it was founded."""

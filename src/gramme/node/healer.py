@@ -19,6 +19,7 @@ from gramme.node.catalog_service import placed
 from gramme.node.groups import Groups
 from gramme.node.healing import Health, Seen, Situation, decide, health
 from gramme.node.host import Host
+from gramme.node.members import Members
 from gramme.node.messages import HostReplica, MakeAnew
 from gramme.node.partition import PartitionReplica
 from gramme.node.ports import NodeSettings
@@ -41,9 +42,18 @@ Ask = Callable[[Any, Instant, Callable[[Any], None]], None]
 class Healer:
     """See the module. `ask_catalog` sends a command to the catalog's leader."""
 
-    def __init__(self, host: Host, settings: NodeSettings, groups: Groups, leases: LeaseView, ask_catalog: Ask) -> None:
+    def __init__(
+        self,
+        host: Host,
+        settings: NodeSettings,
+        members: Members,
+        groups: Groups,
+        leases: LeaseView,
+        ask_catalog: Ask,
+    ) -> None:
         self._host = host
         self._settings = settings
+        self._members = members
         self._groups = groups
         self._leases = leases
         self._ask_catalog = ask_catalog
@@ -54,13 +64,16 @@ class Healer:
         self._load: dict[NodeId, int] = {}  # replicas by node, as of the last look and the steps since
         self._reported: dict[GroupId, int] = {}
         self._reporting = False
-        self.leaving: frozenset[NodeId] = frozenset()
-        """Nodes that an administrator removes: they get no replica, and those they have are rebuilt elsewhere."""
         self.steps = 0
+
+    @property
+    def leaving(self) -> frozenset[NodeId]:
+        """Nodes that an administrator removes: they get no replica, and those they have are rebuilt elsewhere."""
+        return self._members.going
 
     def start(self) -> None:
         """Look at the groups, again and again."""
-        if self._settings.peers:
+        if self._members.peers:
             self._started = self._host.now()
             self._arm()
 
@@ -89,7 +102,9 @@ class Healer:
 
     def _look_at_nodes(self) -> None:
         now = self._host.now()
-        for node in self._settings.peers:
+        for node in [node for node in self._up_since if node not in self._members.peers]:
+            del self._up_since[node]
+        for node in self._members.peers:
             if self._leases.is_up(node, now):
                 self._up_since.setdefault(node, now)
             else:
@@ -127,7 +142,7 @@ class Healer:
             for node in configuration.nodes
             if node != self._settings.me
         }
-        places = [NodePlace(m.node, m.host, m.zone) for m in self._settings.members]
+        places = [NodePlace(m.node, m.host, m.zone) for m in self._members.all]
         free = [
             place
             for place in places
@@ -152,7 +167,7 @@ class Healer:
         given_up_ns = self._settings.healing.replace_after_ns
         return any(
             0 < self._silent_ns(node) < given_up_ns
-            for node in self._settings.peers
+            for node in self._members.peers
             if node not in configuration.nodes and node not in self.leaving
         )
 

@@ -48,6 +48,20 @@ class Introductions:
         self._started = False
         self.refusals: dict[NodeId, str] = {}
 
+    def set_peers(self, peers: tuple[NodeId, ...]) -> None:
+        """Somebody joined or left: only these are listened to, and are told who this node is."""
+        self._peers = peers
+        for node in [node for node in self._accepted if node not in peers]:
+            del self._accepted[node]
+        self._known_to = {node: None for node in self._known_to if node in peers}
+        if self._started:
+            self._send_hellos()
+
+    @property
+    def started(self) -> bool:
+        """Whether this boot is durable."""
+        return self._started
+
     def start(self) -> None:
         """This boot is durable: introduce this node to every peer, until each has answered."""
         self._started = True
@@ -87,8 +101,8 @@ class Introductions:
         if self.accepted(source, boot):
             self._host.send(source, HelloAck(boot))
             return
-        if not message.boots or message.boots[-1] != boot:
-            return
+        if not message.boots or message.boots[-1] != boot or source not in self._peers:
+            return  # a node that has joined is not known here yet: it asks again
         known = self._memory.peers.get(source)
         durable_lsn = message.durable_lsn
         if known is not None and known.boot == boot:
@@ -109,6 +123,8 @@ class Introductions:
     def durable(self, event: tuple[NodeId, BootId]) -> None:
         """The memory of a peer's boot is durable: listen to it from now on."""
         source, boot = event
+        if source not in self._peers:
+            return
         self._accepted[source] = boot
         self._host.send(source, HelloAck(boot))
         self._on_accepted(source)
@@ -122,7 +138,7 @@ class Introductions:
 
     def on_hello_ack(self, source: NodeId, message: HelloAck) -> None:
         """A peer listens to us, or says why not."""
-        if message.boot != self._boot:
+        if message.boot != self._boot or source not in self._peers:
             return
         if message.refusal:
             self._on_refused(f"node {source} refuses this node: {message.refusal}")

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from gramme.kernel.ids import GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, Instant
 from gramme.node.host import Host
+from gramme.node.members import Members
 from gramme.node.messages import LeadershipOffer, LeadershipTaken
 from gramme.node.partition import PartitionReplica
 from gramme.node.ports import NodeSettings
@@ -57,6 +58,7 @@ class Leadership:
         self,
         host: Host,
         settings: NodeSettings,
+        members: Members,
         partitions: dict[GroupId, PartitionReplica],
         neighbourhood: Neighbourhood,
     ) -> None:
@@ -64,7 +66,7 @@ class Leadership:
         self.given = 0  # hand-overs that this node began without being told to
         self._host = host
         self._me = settings.me
-        self._peers = settings.peers
+        self._members = members
         self._period_ns = settings.balance_ns
         self._calm_until = Instant(0)
         self._partitions = partitions
@@ -78,7 +80,7 @@ class Leadership:
 
     def start(self) -> None:
         """Watch, if there is anybody to hand a group to."""
-        if self._peers:
+        if self._members.peers:
             now = self._host.now()
             self._calm_until = Instant(now + _CALM_PERIODS * self._period_ns)
             # Nodes that were started together do not offer in step.
@@ -124,7 +126,7 @@ class Leadership:
         Not before `earliest`: after its last hand-over this node stays for a moment, to vote for its successor's
         barrier where a third replica is not up to it, and to tell late requests where the leader is now."""
         now = self._host.now()
-        leads = bool(self._peers) and bool(self.led)
+        leads = bool(self._members.peers) and bool(self.led)
         if leads:
             earliest = min(limit, Instant(now + _DRAIN_LINGER_NS))
         if (not leads and idle() and now >= earliest) or now >= limit:
@@ -178,7 +180,9 @@ class Leadership:
         """Offer some groups to a node that leads at least two fewer."""
         leads = self._neighbourhood.leads
         mine = len(self.led)
-        poorer = [node for node in self._peers if 0 <= leads(node) <= mine - 2 and self._neighbourhood.alive(node)]
+        poorer = [
+            node for node in self._members.peers if 0 <= leads(node) <= mine - 2 and self._neighbourhood.alive(node)
+        ]
         if not poorer or now < self._calm_until or self.disk_hangs or not self._neighbourhood.fit():
             return
         self._rounds += 1  # in turn: one that never answers must not stand in the way of the others

@@ -14,6 +14,7 @@ import msgspec
 from gramme.kernel.errors import Incompatible
 from gramme.kernel.ids import Ballot, BootId, ClusterId, GroupId, Lsn, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
+from gramme.node.node_table import NodeTable
 
 MAX_BOOTS: Final = 16
 """How many of its own boot ids a node announces."""
@@ -36,6 +37,8 @@ class _Image(msgspec.Struct, frozen=True, array_like=True):
     peers: tuple[PeerBoot, ...]
     catalog_number: int = 0
     catalog_nodes: tuple[NodeId, ...] = ()
+    birth: BootId = BootId(b"")
+    nodes: NodeTable | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -55,6 +58,10 @@ class NodeMemory:
         self.catalog_number = 0
         self.catalog_nodes: tuple[NodeId, ...] = ()
         """Where the catalog's group is by its configuration of that number; empty: where it was founded."""
+        self.birth = BootId(b"")
+        """What a node that joined drew when its directory was empty (`gramme.node.node_table`)."""
+        self.nodes: NodeTable | None = None
+        """The cluster's nodes, so that a restart alone knows its peers; None: those that founded it."""
 
     def recover(self, records: Iterable[tuple[Lsn, Record]]) -> None:
         """Fold the node's own records. Raises `Incompatible` for the directory of another cluster or node."""
@@ -79,10 +86,12 @@ class NodeMemory:
         self.boots = image.boots
         self.peers = {peer.node: peer for peer in image.peers}
         self.catalog_number, self.catalog_nodes = image.catalog_number, image.catalog_nodes
+        self.birth, self.nodes = image.birth, image.nodes
 
-    def found(self) -> Record:
-        """The first record of an empty directory."""
+    def found(self, birth: BootId) -> Record:
+        """The first record of an empty directory. `birth`: of a node that joins, b"" of one that founds."""
         self.founded = True
+        self.birth = birth
         return _record(RecordKind.FOUND, _encode(self._image()))
 
     def boot(self, boot: BootId) -> Record:
@@ -100,14 +109,20 @@ class NodeMemory:
         self.catalog_number, self.catalog_nodes = number, nodes
         return self.checkpoint()
 
+    def nodes_changed(self, nodes: NodeTable) -> Record:
+        """Somebody joined or left."""
+        self.nodes = nodes
+        return self.checkpoint()
+
     def checkpoint(self) -> Record:
         """All of it, for a new segment."""
         return _record(RecordKind.NODE_CHECKPOINT, _encode(self._image()))
 
     def _image(self) -> _Image:
         return _Image(
-            self.cluster, self.node, self.boots, tuple(self.peers.values()), self.catalog_number, self.catalog_nodes
-        )
+            self.cluster, self.node, self.boots, tuple(self.peers.values()), self.catalog_number, self.catalog_nodes,
+            self.birth, self.nodes,
+        )  # fmt: skip
 
 
 def _record(kind: RecordKind, body: bytes) -> Record:

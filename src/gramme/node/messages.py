@@ -10,6 +10,7 @@ import msgspec
 
 from gramme.kernel.ids import Ballot, BootId, CommandId, GroupId, NodeId, Slot
 from gramme.node.catalog_commands import CatalogAnswer, CatalogCommand, Placed
+from gramme.node.node_table import NodeTable
 from gramme.tables.requests import PartitionCommand, Reply, Request
 from gramme.tables.streams import ReadChanges
 from gramme.tables.transaction_commands import TransactionCommand, TransactionReply
@@ -121,7 +122,8 @@ class Reconcile(_Wire, tag="Reconcile", frozen=True):
 
 class Reconciled(_Wire, tag="Reconciled", frozen=True):
     """Answer of the catalog's leader at `version`: groups to create, and tombstones among those that were listed;
-    groups that moved since the version that was asked with; and, once it moved, where the catalog's own group is."""
+    groups that moved since the version that was asked with; once it moved, where the catalog's own group is; and the
+    cluster's nodes, if they changed since."""
 
     version: int
     create: tuple[GroupSpec, ...]
@@ -129,6 +131,7 @@ class Reconciled(_Wire, tag="Reconciled", frozen=True):
     objects: bytes = b""  # the newest configuration of objects, where the catalog has one
     moved: tuple[Placed, ...] = ()
     catalog: Placed | None = None
+    nodes: NodeTable | None = None
 
 
 class SnapshotChunk(_Wire, tag="SnapshotChunk", frozen=True):

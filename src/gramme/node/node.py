@@ -11,12 +11,13 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.errors import Corruption
+from gramme.kernel.errors import Corruption, Incompatible
 from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, BootId, ClusterId, GroupId, NodeId, Slot
 from gramme.kernel.record import Record
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.membership.gossip import Gossip
 from gramme.membership.messages import MESSAGES as MEMBERSHIP_MESSAGES
+from gramme.node.administration import Administration
 from gramme.node.catalog import CatalogEvaluator, all_tables, choose_members
 from gramme.node.catalog_commands import Placed
 from gramme.node.catalog_service import CatalogService
@@ -33,6 +34,7 @@ from gramme.node.hosting import Hosting
 from gramme.node.introductions import Introductions
 from gramme.node.leadership import Leadership
 from gramme.node.log_replica import LogReplica
+from gramme.node.members import Members
 from gramme.node.memory import MAX_BOOTS, NodeMemory
 from gramme.node.messages import (
     CreateGroups,
@@ -55,9 +57,10 @@ from gramme.node.messages import (
     SnapshotChunk,
     WhoAreYou,
 )
+from gramme.node.node_table import NodeBorn, NodesAre, NodeTable
 from gramme.node.objects import Objects
 from gramme.node.partition import Holding, PartitionReplica, Recorded
-from gramme.node.ports import NodeSettings, Ports
+from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.router import Router
 from gramme.node.snapshots import SnapshotReceiver, SnapshotSender
 from gramme.node.table_evaluator import TableEvaluator
@@ -78,6 +81,7 @@ _CATALOG_LOST_NS: Final = 5 * SECOND
 _SPACE_CHECK_NS: Final = SECOND
 _DOUBT_NS: Final = 300 * MILLISECOND
 STATUS_VERSION: Final = 1
+_REMOVED: Final = "node {} was removed from the cluster for good; a new node is added by `gramme cluster add`"
 
 
 class Node:
@@ -97,21 +101,28 @@ class Node:
         self._low_space = False
         self._settled = False
         self._refusals: dict[str, None] = {}  # one for each peer: a reason names it
+        self._saying_birth = False
+        self.on_members: Callable[[], None] = _nothing
+        """Called when nodes have joined or left: the transport follows `members`."""
         self._handlers: dict[type, Callable[[NodeId, Any], None]] = {}
 
     # --- start ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Recover and go. Raises `Incompatible` for another node's or cluster's data, `Corruption` for a log of a
-        cluster of one that is damaged (it names file and offset; nobody else could supply what is lost)."""
+        """Recover and go. Raises `Incompatible` for another node's or cluster's data, or if this one was removed,
+        `Corruption` for a log of a cluster of one that is damaged (it names file and offset; nobody else could supply
+        what is lost)."""
         disk = self.ports.log_disk
         segments = disk.segments()
         recovery = recover(((n, disk.read(n)) for n in segments), self.settings.cluster) if segments else None
         self.cluster = self._cluster_id(recovery)
-        self._refuse_damage(recovery)
         self.memory = NodeMemory(self.cluster, self.me)
         records = recovery.records if recovery is not None else []
         self.memory.recover(records)
+        self.members = Members(self.settings, self.memory.nodes)
+        if self.me in self.members.removed:
+            raise Incompatible(_REMOVED.format(self.me))
+        self._refuse_damage(recovery)
         if not self.memory.founded and recovery is not None and (records or recovery.damaged):
             raise Corruption("the log holds records but not the one that says whose they are: it is damaged")
         self._compose(recovery)
@@ -134,7 +145,7 @@ class Node:
             self.ports.log_event("log record read from its second copy", {"where": str(damage)})
         for damage in recovery.damaged:
             self.ports.log_event("log damaged", {"where": str(damage)})
-        if recovery.damaged and len(self.settings.members) == 1:
+        if recovery.damaged and not self.members.peers:
             raise Corruption(f"the log is damaged and no other node has a copy: {recovery.damaged[0]}")
 
     def _compose(self, recovery: Recovery | None) -> None:
@@ -163,32 +174,40 @@ class Node:
         self.catalog = CatalogService(
             self.host, settings, lambda: self.groups.partitions.get(CATALOG_GROUP), self._send
         )
-        self.gossip = Gossip(self.me, self.boot, settings.members, ports.rng)
+        self.gossip = Gossip(self.me, self.boot, self._gossiping(), ports.rng)
         self.router = Router(
-            self.host, settings, self.groups.partitions, self.catalog_members, self.catalog.submit, self._alive,
-            self.groups.elsewhere,
+            self.host, settings, self.members, self.groups.partitions, self.catalog_members, self.catalog.submit,
+            self._alive, self.groups.elsewhere,
         )  # fmt: skip
         self.feeders = Feeders(self.host, self._send, settings.stream_retention_ns)
         self.expiry = Expiry(self.host, settings)
         self.introductions = Introductions(
-            self.host, self.memory, self.boot, settings.peers, self._known, self._renew_with, self._refused
+            self.host, self.memory, self.boot, self.members.peers, self._known, self._renew_with, self._refused
         )
         self.snapshots_out = SnapshotSender(self.host, settings.snapshot_bytes_per_s)
         self.snapshots_in = SnapshotReceiver(self.host, self.groups.partitions.get, self.groups.fresh_extents)
-        self.healer = Healer(self.host, settings, self.groups, self.leases, self._ask_catalog)
+        self.healer = Healer(self.host, settings, self.members, self.groups, self.leases, self._ask_catalog)
         self.objects = Objects(
-            self.host, settings, self.cluster, self._alive, self._ask_catalog,
+            self.host, settings, self.members, self.cluster, self._alive, self._ask_catalog,
             lambda: {record.node: record.info.objects_address for record in self.gossip.view()},
         )  # fmt: skip
         self.flusher = Flusher(self.host, settings, self.groups, lambda: self.objects.replaying)
-        self.leadership = Leadership(self.host, settings, self.groups.partitions, _Neighbourhood(self))
+        self.administration = Administration(
+            host=self.host,
+            settings=settings,
+            members=self.members,
+            ask_catalog=self._ask_catalog,
+            learned=self._nodes_are,
+        )
+        self.leadership = Leadership(self.host, settings, self.members, self.groups.partitions, _Neighbourhood(self))
         self._lease_driver = Driver(self.host, self.leases, self._lease_output)
         self._gossip_driver = Driver(self.host, self.gossip)
         self._register()
 
     def _begin(self) -> None:
         """Found or re-open, note this boot durably, then introduce this node and let every machine go."""
-        records = [] if self.memory.founded else [self.memory.found()]
+        birth = BootId(b"") if self.settings.is_founder else self.boot
+        records = [] if self.memory.founded else [self.memory.found(birth)]
         records.append(self.memory.boot(self.boot))
         self.host.execute(Effects(records=records, durable_events=["boot"]), self)
         self.groups.start()
@@ -200,7 +219,7 @@ class Node:
     def durable(self, event: Any) -> None:
         """This boot is durable: peers may remember it, and what this node grants or asks for from now on."""
         self.introductions.start()
-        self._lease_driver.carry_out(self.leases.set_peers(self.settings.peers, self.host.now()))
+        self._lease_driver.carry_out(self.leases.set_peers(self.members.peers, self.host.now()))
         self._gossip_driver.start()
         self.objects.start()
         self.leadership.start()
@@ -221,8 +240,19 @@ class Node:
         boot of it does not, so a founder that lost its disk never comes back as new (REPLICATION.md §8)."""
         if self.me not in self.catalog_members or self.refusal or self.groups.has_hosted(CATALOG_GROUP):
             return
-        if len(self.introductions.known_to) == len(self.settings.peers):
+        if self._has_its_disk():
             self.groups.found_catalog(self.catalog_members)
+
+    def _has_its_disk(self) -> bool:
+        """Whether this node cannot be one that has lost its disk. A founder is heard by every other founder, who would
+        refuse it; one that has joined since has the birth that the catalog heard first (`gramme.node.node_table`)."""
+        if self.settings.is_founder:
+            heard = (*self.introductions.known_to, self.me)
+            return all(
+                founder.node in heard or founder.node in self.members.removed for founder in self.settings.members
+            )
+        mine = self.members.entry(self.me)
+        return mine is not None and bool(mine.birth) and mine.birth == self.memory.birth
 
     def output(self, output: Any) -> None:
         """The node itself has no outputs."""
@@ -355,7 +385,7 @@ class Node:
             self._refusals[reason] = None
             self.ports.log_event("this node is refused", {"reason": reason})
         self.refusal = self.refusal or reason
-        if len(self.memory.boots) < MAX_BOOTS or 2 * len(self._refusals) > len(self.settings.peers):
+        if len(self.memory.boots) < MAX_BOOTS or 2 * len(self._refusals) > len(self.members.peers):
             self.ready = False
             self.ports.fatal(self.refusal)
 
@@ -378,7 +408,7 @@ class Node:
 
     def _peers_and_me(self) -> tuple[NodeId, ...]:
         """All nodes: the catalog's group may have moved to any of them while this node was away."""
-        return (self.me, *self.settings.peers)
+        return (self.me, *self.members.peers)
 
     def _reconcile_tick(self) -> None:
         if self.host.stopped:
@@ -394,6 +424,9 @@ class Node:
         self.ready = not self.draining
         if message.catalog is not None:
             self._catalog_moved(message.catalog)
+        if message.nodes is not None:
+            self._nodes_are(message.nodes)
+        self._say_birth()
         if message.version == self._reconciled:
             self.router.catalog_heard()
             return
@@ -409,6 +442,57 @@ class Node:
             self._leave_unless_named(place)
         if message.create:
             self._host_groups(message.create, source)
+
+    def _nodes_are(self, table: NodeTable) -> None:
+        """Nodes have joined or left. A restart alone must know its peers, and that it was removed."""
+        if self.members.table is not None and table.version <= self.members.table.version:
+            return
+        self.members.take(table)
+        self.host.execute(Effects(records=[self.memory.nodes_changed(table)]), self)
+        for node in self.members.removed:
+            self.gossip.remove(node)
+        self.introductions.set_peers(self.members.peers)
+        if self.introductions.started:
+            self._lease_driver.carry_out(self.leases.set_peers(self.members.peers, self.host.now()))
+        self.on_members()
+        self._check_membership()
+
+    def _check_membership(self) -> None:
+        """Stop if this node is none of the cluster's, or is not the one that joined."""
+        mine = self.members.entry(self.me)
+        reason = ""
+        if mine is not None and mine.state == "removed":
+            reason = _REMOVED.format(self.me)
+        elif mine is not None and mine.birth and mine.birth != self.memory.birth:
+            reason = (
+                f"the data directory of node {self.me} is not the one that it joined with. Remove the node with "
+                f"`gramme cluster remove {self.me}` and add another with `gramme cluster add`"
+            )
+        if reason:
+            self.refusal = reason
+            self.ready = False
+            self.ports.fatal(reason)
+
+    def _say_birth(self) -> None:
+        """A node that has joined tells the catalog of which directory it is, as soon as that is durable."""
+        mine = self.members.entry(self.me)
+        if mine is None or mine.birth or self.settings.is_founder or self._saying_birth:
+            return
+        if self.introductions.started:
+            self._saying_birth = True
+            deadline = Instant(self.host.now() + _RECONCILE_NS)
+            self._ask_catalog(NodeBorn(self.me, self.memory.birth), deadline, self._birth_said)
+
+    def _birth_said(self, reply: Any) -> None:
+        self._saying_birth = False
+        if isinstance(reply, NodesAre):
+            self._nodes_are(reply.table)
+
+    def _gossiping(self) -> tuple[Member, ...]:
+        """Those to gossip with at first; a node that was removed talks to itself until it hears of that."""
+        own = [member for member in (*self.settings.members, *self.settings.joined) if member.node == self.me]
+        known = {member.node for member in self.members.all}
+        return (*self.members.all, *(member for member in own if member.node not in known))
 
     def _catalog_moved(self, place: Placed) -> None:
         """The catalog's group is not where it was founded. A restart alone must find it again."""
@@ -427,14 +511,13 @@ class Node:
             self.groups.removed(place.group, place.number)
 
     def _may_be_emptied(self) -> bool:
-        """Whether this node cannot prove that it is not one that has lost its disk: nothing is left of any replica, and
-        not every other founder listens to it."""
-        return self.groups.empty and len(self.introductions.known_to) < len(self.settings.peers)
+        """Whether nothing is left of any replica, and this node cannot prove that it has not lost its disk."""
+        return self.groups.empty and not self._has_its_disk()
 
     def _host_groups(self, specs: tuple[GroupSpec, ...], source: NodeId) -> None:
-        """An empty node hosts nothing until every other founder listens to it: replicas are born with a promise, and a
-        node that has lost its disk had gone beyond that."""
-        if self.groups.partitions or len(self.introductions.known_to) == len(self.settings.peers):
+        """An empty node hosts nothing until it is sure of its memory: replicas are born with a promise, and a node that
+        has lost its disk had gone beyond that."""
+        if self.groups.partitions or self._has_its_disk():
             self.groups.create(specs, source)
         else:
             self._reconciled = -1
@@ -449,7 +532,7 @@ class Node:
             self.ports.log_event("free space", {"below_reserve": low})
             for partition in self.groups.partitions.values():
                 partition.refusing = low
-        if low:
+        if low or self.me in self.members.leaving:
             self.leadership.give_away()
         self.ports.scheduler.call_at(Instant(self.host.now() + _SPACE_CHECK_NS), self._space_tick)
 
@@ -485,7 +568,7 @@ class Node:
         if self.refusal or self.draining or not self.ready:
             return self.refusal or ("draining" if self.draining else "starting: the catalog has not answered yet")
         if not self._settled:
-            if self.settings.peers and self.host.now() < self.leases.quiet_until:
+            if self.members.peers and self.host.now() < self.leases.quiet_until:
                 return "starting: a restarted node grants no leases yet"
             lagging = sum(partition.catching_up for partition in self.groups.partitions.values())
             if lagging:
@@ -515,9 +598,9 @@ class Node:
             "nodes": [
                 {
                     "node": m.node, "name": m.name, "host": m.host, "zone": m.zone, "address": m.address,
-                    "alive": self._alive(m.node),
+                    "alive": self._alive(m.node), "state": self.members.state(m.node),
                 }
-                for m in self.settings.members
+                for m in self.members.all
             ],
             "tables": self._table_status(),
             "amnesiac_groups": {str(group): reason for group, reason in self.groups.amnesiac.items()},
@@ -586,7 +669,12 @@ class _Neighbourhood:
         self._node.gossip.update(leads=leads)
 
     def fit(self) -> bool:
-        return not self._node._low_space and not self._node.unready()
+        node = self._node
+        return not (node._low_space or node.me in node.members.leaving or node.unready())
+
+
+def _nothing() -> None:
+    """No transport follows."""
 
 
 def _evaluator(spec: GroupSpec) -> Evaluator:

@@ -17,6 +17,7 @@ from gramme.kernel.ids import NodeId
 from gramme.kernel.time import SECOND, Instant
 from gramme.node.driver import Driver
 from gramme.node.host import Host
+from gramme.node.members import Members
 from gramme.node.ports import NodeSettings
 from gramme.objects.config import ObjectConfig
 from gramme.objects.pace import Pace
@@ -54,17 +55,23 @@ class ObjectRing:
     """See the module."""
 
     def __init__(
-        self, host: Host, settings: NodeSettings, objects: Objects, reachable: Callable[[NodeId], bool]
+        self,
+        host: Host,
+        settings: NodeSettings,
+        members: Members,
+        objects: Objects,
+        reachable: Callable[[NodeId], bool],
     ) -> None:
         self._host = host
         self._settings = settings
+        self._members = members
         self._objects = objects
         self._reachable = reachable
         self._advancing = False
         self._asking: dict[int, _Asking] = {}
         self._next_id = host.ports.rng.randrange(1 << 48)
         self.pace = Pace(settings.objects_read_p99_ns)
-        self.change = RingChange(settings.me, settings.peers, lambda: self.config, reachable)
+        self.change = RingChange(settings.me, lambda: members.peers, lambda: self.config, reachable)
         self.transfers = Transfers(
             settings.me, objects.replica, lambda: self.config, self.change.known, reachable, self.pace, host.ports.rng
         )
@@ -129,7 +136,7 @@ class ObjectRing:
         """Note who is to join and leave, beside what is staged; a node named here is staged for nothing else. Raises
         InvalidInput for a node for which that cannot be planned."""
         members = {place.node: None for place in target(self.config).members}
-        cluster = {member.node: None for member in self._settings.members}
+        cluster = {member.node: None for member in self._members.all}
         for node in (*joining, *leaving):
             if node not in cluster and node not in members:
                 raise InvalidInput(f"node {node} is not in the cluster")
@@ -182,7 +189,7 @@ class ObjectRing:
     ) -> RingPlan | GrammeError:
         weights = {place.node: place.weight for place in target(self.config).members}
         weights |= {node: answer.weight for node, answer in answers.items()}
-        places = {m.node: NodePlace(m.node, m.host, m.zone, weights.get(m.node, 1)) for m in self._settings.members}
+        places = {m.node: NodePlace(m.node, m.host, m.zone, weights.get(m.node, 1)) for m in self._members.all}
         sizes = {node: {size.section: size for size in answer.sizes} for node, answer in answers.items()}
         try:
             return make_plan(self.config, places, joining, leaving, sizes)
@@ -214,7 +221,7 @@ class ObjectRing:
         """`on_sizes` hears what came within a second, of this node and of those that are not known to be down."""
         self._next_id += 1
         id_ = self._next_id
-        up = [self._settings.me, *(node for node in self._settings.peers if self._reachable(node))]
+        up = [self._settings.me, *(node for node in self._members.peers if self._reachable(node))]
         self._asking[id_] = _Asking(up, on_sizes)
         for node in up:
             self._host.send(node, SizesAsked(id_))

@@ -21,6 +21,7 @@ from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
 from gramme.node.catalog_commands import SetObjects
 from gramme.node.driver import Driver
 from gramme.node.host import Host
+from gramme.node.members import Members
 from gramme.node.object_configuration import ObjectConfiguration
 from gramme.node.object_names import ObjectNames
 from gramme.node.object_ring import ObjectRing
@@ -73,6 +74,7 @@ class Objects:
         self,
         host: Host,
         settings: NodeSettings,
+        members: Members,
         cluster: ClusterId,
         reachable: Callable[[NodeId], bool],
         catalog: Callable[[SetObjects, Instant, Callable[[Any], None]], None],
@@ -81,6 +83,7 @@ class Objects:
         self._host = host
         self._on = settings.objects
         self._settings = settings
+        self._members = members
         self._cluster_key = blake2b(cluster, person=b"contexts").digest()
         self.me = settings.me
         self.addresses = addresses
@@ -140,7 +143,7 @@ class Objects:
         self._handing_off = Driver(self._host, self.handoff)
         self._comparing = Driver(self._host, self.anti_entropy)
         self._reaping = Driver(self._host, self.reaper)
-        self.ring = ObjectRing(self._host, self._settings, self, self._reachable)
+        self.ring = ObjectRing(self._host, self._settings, self._members, self, self._reachable)
         self._replay()
 
     @property
@@ -340,9 +343,9 @@ class Objects:
         return Timestamp(self._host.ports.clock.timestamp() - grace)
 
     def _view(self) -> View:
-        """Whoever may hold anything of an object: founders, and those that the ring names."""
+        """Whoever may hold anything of an object: the cluster's nodes, and those that the ring names."""
         ring = self.config.ring
-        nodes = [*(member.node for member in self._settings.members), *(place.node for place in ring.members)]
+        nodes = [*(member.node for member in self._members.all), *(place.node for place in ring.members)]
         return View(self.config.version, ring, tuple(dict.fromkeys(nodes)), self.config.other is not None)
 
     def sections(self) -> dict[str, Any]:

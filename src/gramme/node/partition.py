@@ -33,6 +33,7 @@ from gramme.node.mutation import (
     encode_change,
     encode_mutation,
 )
+from gramme.node.node_table import PlanRemoval
 from gramme.node.outcomes import Outcomes
 from gramme.node.ports import NodeSettings
 from gramme.node.state_rows import APPLIED, APPLIED_KEY, CONFIGURATION_ROW, SCHEMA_ROW
@@ -69,6 +70,7 @@ _READS: Final = (
     ReadVersions,
     DescribeTable,
     ListTables,
+    PlanRemoval,
     ListStreams,
     DescribeStream,
 )

@@ -33,20 +33,23 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A node as the founding configuration names it. `address` is where clients reach it (no port)."""
+    """A node of the cluster. `address` is where clients reach it (no port), `peer_address` is "host:port" for peers (""
+    where the transport finds it by its number)."""
 
     node: NodeId
     name: str
     host: str
     zone: str
     address: str = "127.0.0.1"
+    peer_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
     """What the machines of a node need to know. Times are nanoseconds, sizes bytes.
 
-    Raises `ValueError` for a node that its own founding list does not name.
+    `members` are those that founded the cluster, `joined` those known to have joined it since, as the settings have
+    them: the catalog knows better (`gramme.node.members`). Raises `ValueError` for a node that neither names.
     """
 
     me: NodeId
@@ -78,16 +81,18 @@ class NodeSettings:
     healing: HealingSettings = field(default_factory=HealingSettings)
     snapshot_bytes_per_s: int = 64 << 20  # that a node sends of copies of groups, together
     healing_copies: int = 2  # groups led here whose rows are copied to a new replica at a time
+    joined: tuple[Member, ...] = ()
 
     def __post_init__(self) -> None:
-        if all(member.node != self.me for member in self.members):
+        known = (*self.members, *self.joined)
+        if all(member.node != self.me for member in known):
             raise ValueError(f"node {self.me} is not among the nodes of the founding configuration")
-        if len({member.node for member in self.members}) != len(self.members):
+        if len({member.node for member in known}) != len(known):
             raise ValueError("the founding configuration names a node twice")
-        if self.cluster is None and len(self.members) > 1:
+        if self.cluster is None and len(known) > 1:
             raise ValueError("a cluster of several nodes needs a cluster id that all of them know")
 
     @property
-    def peers(self) -> tuple[NodeId, ...]:
-        """The other nodes, ascending."""
-        return tuple(sorted(member.node for member in self.members if member.node != self.me))
+    def is_founder(self) -> bool:
+        """Whether this node is one of those that founded the cluster."""
+        return any(member.node == self.me for member in self.members)

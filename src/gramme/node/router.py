@@ -16,6 +16,7 @@ from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, CommandId, GroupId, NodeId
 from gramme.kernel.ports import Timer
 from gramme.kernel.time import MILLISECOND, Instant
 from gramme.node.host import Host
+from gramme.node.members import Members
 from gramme.node.messages import Forward, Forwarded, Misdirected
 from gramme.node.partition import Elsewhere, PartitionReplica
 from gramme.node.ports import Member, NodeSettings
@@ -80,6 +81,7 @@ class Router:
         self,
         host: Host,
         settings: NodeSettings,
+        members: Members,
         partitions: dict[GroupId, PartitionReplica],
         catalog_members: tuple[NodeId, ...],
         serve_catalog: Callable[[Any, CommandId, Callable[[Any], None], bool], None],
@@ -89,6 +91,7 @@ class Router:
         """`elsewhere` tells of a group that has no rows here whether it is known, and whom to ask."""
         self._host = host
         self._settings = settings
+        self._members = members
         self._partitions = partitions
         self._elsewhere = elsewhere
         self._moved: dict[GroupId, tuple[NodeId, ...]] = {CATALOG_GROUP: catalog_members}
@@ -193,7 +196,7 @@ class Router:
 
     def addresses(self, zone: str | None) -> list[str]:
         """See `Backend`."""
-        members: list[Member] = [m for m in self._settings.members if zone is None or m.zone == zone]
+        members: list[Member] = [m for m in self._members.all if zone is None or m.zone == zone]
         return [m.address for m in members if m.node == self._settings.me or self._alive(m.node)]
 
     # --- calls ----------------------------------------------------------------------------------------------------

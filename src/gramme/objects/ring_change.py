@@ -47,7 +47,7 @@ class RingChange:
     def __init__(
         self,
         me: NodeId,
-        peers: Sequence[NodeId],
+        peers: Callable[[], Sequence[NodeId]],
         config: Callable[[], ObjectConfig],
         reachable: Callable[[NodeId], bool],
     ) -> None:
@@ -94,7 +94,7 @@ class RingChange:
         report = self._report()
         step = Step(report.ring, report.other)
         self._report_at = Instant(now + (BUSY_NS if step.other or report.progress.tasks else QUIET_NS))
-        out = Effects(sends_durable=[(node, report) for node in self._peers])
+        out = Effects(sends_durable=[(node, report) for node in self._peers()])
         self._conclude(step, out)
         return out
 
@@ -123,7 +123,7 @@ class RingChange:
         return out
 
     def _needed(self) -> tuple[NodeId, ...]:
-        up = tuple(node for node in (self._me, *self._peers) if node == self._me or self._reachable(node))
+        up = tuple(node for node in (self._me, *self._peers()) if node == self._me or self._reachable(node))
         return must_know(self._config(), up)
 
     def _step_of(self, node: NodeId) -> Step | None:

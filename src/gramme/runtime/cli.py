@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gramme.kernel.errors import GrammeError, InvalidInput
-from gramme.runtime import cli_bench, cli_objects, cli_restart, cli_ring, cli_streams
+from gramme.runtime import cli_bench, cli_members, cli_objects, cli_restart, cli_ring, cli_streams
 from gramme.runtime.local_arguments import translate
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ cluster_app = typer.Typer(help="A local cluster: real node processes on this mac
 data_app = typer.Typer(help="Look at the data directory of a stopped node.", no_args_is_help=True)
 app.add_typer(cluster_app, name="cluster")
 cluster_app.command()(cli_restart.restart)
-for _command in (cli_ring.join, cli_ring.leave, cli_ring.plan, cli_ring.commit):
+for _command in (cli_members.add, cli_members.remove, cli_ring.join, cli_ring.leave, cli_ring.plan, cli_ring.commit):
     cluster_app.command()(_command)
 app.command()(cli_ring.ring)
 app.add_typer(data_app, name="data")
@@ -279,12 +279,11 @@ def _supervise(cluster: LocalCluster) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     print("Ctrl-C stops the cluster.", flush=True)
-    nodes = range(cluster.state.nodes)
-    known = {node: cluster.process_state(node) for node in nodes}
+    known = {node: cluster.process_state(node) for node in cluster.members}
     while not stop.wait(0.25):
-        for node in nodes:
+        for node in cluster.members:  # some may join and leave
             state = cluster.process_state(node)
-            if state != known[node]:
+            if state != known.get(node):
                 known[node] = state
                 print(f"node {node} is {state}", flush=True)
         if all(state == "stopped" for state in known.values()):

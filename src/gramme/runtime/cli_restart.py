@@ -58,7 +58,7 @@ def _carry_out(cluster: Any, timeout: float, done: list[RestartedNode], *, quiet
     from gramme.runtime.rolling import RestartedNode, restart_rolling
 
     console = Console(highlight=False)
-    nodes = cluster.state.nodes
+    nodes = len(cluster.members)
     spinner = console.status("waiting until all nodes are ready") if not quiet and console.is_terminal else None
     shown: AbstractContextManager[object] = nullcontext() if spinner is None else spinner
     with shown:

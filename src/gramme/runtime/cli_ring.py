@@ -25,7 +25,7 @@ _TIMEOUT_S = 10.0
 
 def ring(as_json: AsJson = False, data: Data = None, admin: Admin = None) -> None:
     """Tokens, owners, balance and preference lists of the objects' ring, and how far a change of it is."""
-    document = _ask(data, admin, "GET", "/ring")
+    document = ask(data, admin, "GET", "/ring")
     if as_json:
         _print_json(document)
     else:
@@ -34,12 +34,12 @@ def ring(as_json: AsJson = False, data: Data = None, admin: Admin = None) -> Non
 
 def join(nodes: Nodes, data: Data = None, admin: Admin = None) -> None:
     """Stage nodes of the cluster to join the ring; `plan` shows what would move, `commit` does it."""
-    _ask(data, admin, "POST", "/ring/stage", {"join": nodes})
+    ask(data, admin, "POST", "/ring/stage", {"join": nodes})
 
 
 def leave(nodes: Nodes, data: Data = None, admin: Admin = None) -> None:
     """Stage nodes to leave the ring, also dead ones: theirs is made up from the other replicas."""
-    _ask(data, admin, "POST", "/ring/stage", {"leave": nodes})
+    ask(data, admin, "POST", "/ring/stage", {"leave": nodes})
 
 
 def plan(
@@ -50,9 +50,9 @@ def plan(
 ) -> None:
     """Show what is staged: what moves from whom to whom, how many bytes, and the name to commit it by."""
     if clear:
-        _ask(data, admin, "POST", "/ring/unstage", {})
+        ask(data, admin, "POST", "/ring/unstage", {})
         return
-    document = _ask(data, admin, "POST", "/ring/plan", {})
+    document = ask(data, admin, "POST", "/ring/plan", {})
     if as_json:
         _print_json(document)
     else:
@@ -65,10 +65,11 @@ def commit(
     admin: Admin = None,
 ) -> None:
     """Change the ring as that plan says; refused if the ring is not what it was then."""
-    _ask(data, admin, "POST", "/ring/commit", {"plan": plan_name})
+    ask(data, admin, "POST", "/ring/commit", {"plan": plan_name})
 
 
-def _ask(data: Path | None, admin: str | None, method: str, path: str, body: Any = None) -> dict[str, Any]:
+def ask(data: Path | None, admin: str | None, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    """What a node's admin port answers; a refusal ends the command."""
     for address in [_address(admin)] if admin else _local(data):
         with contextlib.suppress(OSError, http.client.HTTPException):
             status, answer = _request(address, method, path, body)
@@ -87,7 +88,7 @@ def _local(data: Path | None) -> list[tuple[str, int]]:
     from gramme.runtime.cluster import DEFAULT_DIRECTORY, LocalCluster
 
     cluster = LocalCluster(data or DEFAULT_DIRECTORY)
-    settings = [cluster.settings(node) for node in range(cluster.state.nodes)]
+    settings = [cluster.settings(node) for node in cluster.members]
     return [(each.listen_host, each.admin_port) for each in settings]
 
 

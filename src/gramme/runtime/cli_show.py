@@ -56,9 +56,9 @@ def try_me(endpoint: str, region: str) -> str:
 def endpoints(cluster: LocalCluster) -> str:
     """The addresses of a local cluster, one a line."""
     state = cluster.state
-    first = cluster.settings(0)
+    first = cluster.settings(cluster.members[0])
     lines = [f"tables, any node   http://{first.listen_host}:{state.port}"]
-    for node in range(state.nodes):
+    for node in cluster.members:
         settings = cluster.settings(node)
         base = f"http://{settings.listen_host}"
         lines.append(
@@ -119,7 +119,7 @@ def _table(title: str) -> Table:
 
 def _ready(node: NodeStatus) -> str:
     if node.ready:
-        return "[green]yes[/]"
+        return "[green]yes[/]" if node.state == "active" else f"[green]yes[/], {node.state}"
     return f"[red]no[/]: {escape(node.not_ready_because)}" if node.process != "stopped" else "[red]no[/]"
 
 

@@ -16,15 +16,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from gramme.kernel.errors import GrammeError, InvalidInput
 from gramme.runtime import config
 from gramme.runtime.config import Member, Settings
+from gramme.runtime.joining import settings_of
 from gramme.runtime.processes import ProcessName, ProcessState, name_of, port_is_free, send_signal, state_of, wait_gone
 
 DEFAULT_DIRECTORY: Final = Path("gramme-data/cluster")
@@ -34,6 +35,7 @@ STATE_VERSION: Final = 1
 _ADDRESS: Final = "127.0.0.1"
 _STOP_MARGIN_S: Final = 5.0
 _NO_CLUSTER: Final = "there is no local cluster in {}; `gramme cluster up` founds one"
+_PORTS: Final = ("tables_port", "shared_port", "objects_port", "admin_port", "peer_port")
 _PER_NODE: Final = (
     "node_id", "name", "host", "zone", "cluster_id", "listen_host", "advertise_host", "data_dir", "initial_catalog",
     "seeds", "tables_port", "shared_port", "objects_port", "admin_port", "peer_port",
@@ -45,8 +47,8 @@ class ClusterFailed(GrammeError):
 
 
 class ClusterState(msgspec.Struct, frozen=True):
-    """Contents of cluster.json. `processes[i]` is node i's process, or the last one it had; None before the first.
-    `zones`: see `node_settings`."""
+    """Contents of cluster.json. `processes[i]` is node i's process, or the last one it had; None before the first. Of
+    the `nodes` there ever were, the first `founders` founded it (None: all). `zones`: see `node_settings`."""
 
     version: int
     cluster_id: str
@@ -54,6 +56,8 @@ class ClusterState(msgspec.Struct, frozen=True):
     port: int
     processes: tuple[ProcessName | None, ...]
     zones: int = 0
+    founders: int | None = None
+    removed: tuple[int, ...] = ()
 
 
 def node_settings(
@@ -110,6 +114,12 @@ class LocalCluster:
         return state
 
     @property
+    def members(self) -> list[int]:
+        """The nodes that were not removed."""
+        state = self.state
+        return [node for node in range(state.nodes) if node not in state.removed]
+
+    @property
     def exists(self) -> bool:
         """Whether a cluster was founded in this directory."""
         return (self.directory / "cluster.json").exists()
@@ -139,14 +149,48 @@ class LocalCluster:
             else:
                 state = ClusterState(STATE_VERSION, secrets.token_hex(16), nodes, port, (None,) * nodes, zones)
                 self._write(state)
-            for node in range(nodes):
+            for node in range(nodes if state.founders is None else state.founders):
                 self._configure(state, node, test_controls=test_controls)
         return state
+
+    def add(self, admit: Callable[[dict[str, Any]], dict[str, Any]], zone: str | None) -> int:
+        """Have the running cluster take in one more node, and make its directory; starts nothing. Returns its number.
+
+        `admit` asks the cluster (`POST /members/add`). Asked again after a failure, the cluster names the same node.
+        """
+        with self._locked():
+            state = self.state
+            node, port = state.nodes, state.port
+            if node >= MAX_LOCAL_NODES:
+                raise InvalidInput(f"a local cluster has at most {MAX_LOCAL_NODES} nodes, counting removed ones")
+            own = node_settings(node, node + 1, port, state.cluster_id, self.directory, zones=state.zones)
+            new = {"name": own.name, "host": own.host, "zone": zone or own.zone, "address": _ADDRESS}
+            document = admit({**new, "peer_address": f"{_ADDRESS}:{own.peer_port}"})
+            if document["node"] != node:
+                raise InvalidInput(f"the cluster knows that node as {document['node']}, this directory as {node}")
+            ports = {name: getattr(own, name) for name in _PORTS}
+            controls = self.settings(0).test_controls
+            values = {**ports, "data_dir": own.data_dir, "test_controls": controls}
+            home = self._home(node)
+            home.mkdir(parents=True, exist_ok=True)
+            _replace(home / "node.toml", config.to_toml(settings_of(document, values)).encode())
+            founders = node if state.founders is None else state.founders
+            processes = (*state.processes, None)
+            self._write(msgspec.structs.replace(state, nodes=node + 1, founders=founders, processes=processes))
+        return node
+
+    def remove(self, node: int) -> None:
+        """The cluster has removed `node`: stop its process, and never start it again. Its directory stays."""
+        self.stop(node)
+        with self._locked():
+            state = self.state
+            if node not in state.removed:
+                self._write(msgspec.structs.replace(state, removed=(*state.removed, node)))
 
     def start_all(self, environment: Mapping[str, str] | None = None) -> list[int]:
         """Start every node that does not run; returns them. If one cannot start, those just started are stopped."""
         started: list[int] = []
-        nodes = range(self.state.nodes)
+        nodes = self.members
         if all(self.process_state(node) == "stopped" for node in nodes):
             self._check_port("shared_port", 0)
         try:
@@ -166,6 +210,8 @@ class LocalCluster:
         with self._locked():
             state = self.state
             self._check_node(state, node)
+            if node in state.removed:
+                raise InvalidInput(f"node {node} was removed for good; `gramme cluster add` makes a new one")
             if self._state_of(state, node) != "stopped":
                 return False
             # Not the shared port: other nodes of this cluster listen there already.
@@ -190,7 +236,7 @@ class LocalCluster:
     def wait_ready(self, nodes: list[int] | None = None, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until /health/ready of each node says so. Raises `ClusterFailed` if one dies or takes too long."""
         deadline = time.monotonic() + timeout_s
-        for node in range(self.state.nodes) if nodes is None else nodes:
+        for node in self.members if nodes is None else nodes:
             admin_port = self.settings(node).admin_port
             while not is_ready(_ADDRESS, admin_port):
                 if self.process_state(node) == "stopped":
@@ -266,8 +312,8 @@ class LocalCluster:
         home = self._home(node)
         home.mkdir(parents=True, exist_ok=True)
         settings = node_settings(
-            node, state.nodes, state.port, state.cluster_id, self.directory,
-            zones=state.zones, test_controls=test_controls,
+            node, state.nodes if state.founders is None else state.founders, state.port, state.cluster_id,
+            self.directory, zones=state.zones, test_controls=test_controls,
         )  # fmt: skip
         _replace(home / "node.toml", config.to_toml(settings).encode())
 

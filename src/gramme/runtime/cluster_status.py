@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from gramme.kernel.ids import CATALOG_GROUP
 from gramme.runtime.cluster import LocalCluster, http_get
 from gramme.runtime.processes import ProcessState
 
@@ -97,6 +98,13 @@ class ObjectsReport(msgspec.Struct, frozen=True, kw_only=True):
     ring: RingReport = RingReport()
 
 
+class MemberReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of the cluster, as another one has heard of it."""
+
+    node: int
+    state: str = "active"
+
+
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """What is read of a node's `GET /cluster` (its version 1; docs/design/node.md has all of it)."""
 
@@ -110,6 +118,7 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     catalog_version: int = -1
     tables: tuple[TableReport, ...] = ()
     groups: tuple[GroupReport, ...] = ()
+    nodes: tuple[MemberReport, ...] = ()
     objects: ObjectsReport = ObjectsReport()
 
     @property
@@ -121,7 +130,7 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One node of the cluster: its process, and whether it answers."""
+    """One node that was not removed: its process, and whether it answers."""
 
     node: int
     name: str
@@ -136,6 +145,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     admin_endpoint: str
     leads: int
     replicas: int
+    state: str = "active"  # or leaving: its replicas are being rebuilt elsewhere
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,14 +213,17 @@ def fetch_report(host: str, admin_port: int, timeout_s: float = _TIMEOUT_S) -> N
 def collect(cluster: LocalCluster) -> ClusterStatus:
     """Ask all nodes at the same time and merge their answers. Raises `InvalidInput` if there is no cluster."""
     state = cluster.state
-    nodes = range(state.nodes)
+    nodes = cluster.members
     settings = [cluster.settings(node) for node in nodes]
     with ThreadPoolExecutor(max_workers=min(16, state.nodes)) as pool:
         answers = pool.map(lambda s: fetch_report(s.listen_host, s.admin_port), settings)
         # A port may have gone to a node of another cluster since.
         reports = [report if report is not None and report.cluster == state.cluster_id else None for report in answers]
     statuses = []
-    for node, (setting, report) in enumerate(zip(settings, reports, strict=True)):
+    heard = [report for report in reports if report is not None]
+    newest = max(heard, key=lambda report: report.catalog_version, default=None)
+    states = {} if newest is None else {each.node: each.state for each in newest.nodes}
+    for node, setting, report in zip(nodes, settings, reports, strict=True):
         process = state.processes[node]
         running = cluster.process_state(node)
         groups = report.groups if report else ()
@@ -229,15 +242,16 @@ def collect(cluster: LocalCluster) -> ClusterStatus:
                 admin_endpoint=f"http://{setting.listen_host}:{setting.admin_port}",
                 leads=sum(group.leading for group in groups),
                 replicas=len(groups),
+                state=states.get(node, "active"),
             )
         )
     return ClusterStatus(
         cluster_id=state.cluster_id,
         shared_endpoint=f"http://{settings[0].listen_host}:{state.port}",
         nodes=tuple(statuses),
-        tables=merge_tables([report for report in reports if report is not None]),
+        tables=merge_tables(heard),
         objects=max(
-            (report.objects for report in reports if report is not None),
+            (report.objects for report in heard),
             key=lambda objects: objects.ring_version,
             default=ObjectsReport(),
         ),
@@ -246,9 +260,9 @@ def collect(cluster: LocalCluster) -> ClusterStatus:
 
 def merge_tables(reports: Sequence[NodeReport]) -> tuple[TableStatus, ...]:
     """Tables of all reports, by name and id; of two catalog copies the newer says what a table's status is."""
-    newest_first = sorted(reports, key=lambda report: -report.catalog_version)
+    copies = [report for report in reports if any(group.group == CATALOG_GROUP for group in report.groups)]
     tables: dict[str, TableReport] = {}
-    for report in newest_first[:1]:
+    for report in sorted(copies or reports, key=lambda report: -report.catalog_version)[:1]:
         tables.update({table.table_id: table for table in report.tables})
     replicas: dict[int, list[tuple[int, GroupReport]]] = {}
     for report in reports:

@@ -61,13 +61,15 @@ _PORTS: Final = ("tables_port", "shared_port", "objects_port", "admin_port", "pe
 
 
 class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One node of the founding list: its id, what fails together with it, and `address`, the "host:port" for peers."""
+    """One node: its id, what fails together with it, and `address`, the "host:port" for peers. `founder` is false for
+    one that joined a cluster which others had founded."""
 
     node: int
     name: str
     host: str
     zone: str
     address: str
+    founder: bool = True
 
     def peer_address(self) -> tuple[str, int]:
         """`address` taken apart. Raises `InvalidInput` when it is not "host:port"."""
@@ -194,6 +196,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             values = [getattr(member, field) for member in self.initial_catalog]
             if len(set(values)) != len(values):
                 raise ValueError(f"initial_catalog names a {field} twice")
+        if not any(member.founder for member in self.initial_catalog):
+            raise ValueError("initial_catalog names no founder")
         if len(ids) > 1 and not self.cluster_id:
             raise ValueError(
                 "initial_catalog names several nodes, so cluster_id is needed: "
@@ -244,7 +248,11 @@ def to_toml(settings: Settings) -> str:
             lines.append(f"{field.name} = {_toml(value)}")
     for member in settings.initial_catalog:
         lines += ["", "[[initial_catalog]]"]
-        lines += [f"{key} = {_toml(value)}" for key, value in msgspec.structs.asdict(member).items()]
+        lines += [
+            f"{key} = {_toml(value)}"
+            for key, value in msgspec.structs.asdict(member).items()
+            if key != "founder" or not value
+        ]
     return "\n".join(lines) + "\n"
 
 

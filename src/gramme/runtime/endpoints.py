@@ -15,6 +15,7 @@ from gramme.api.backend import Backend
 from gramme.api.dynamodb.service import DynamoDbApi
 from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import Handler, HttpRequest, HttpResponse, Respond
+from gramme.api.members_admin import MembersAdmin
 from gramme.api.objects.service import ObjectsApi
 from gramme.runtime.garbage import GarbagePause
 from gramme.runtime.metrics import CONTENT_TYPE, Counter, Histogram, Metrics
@@ -128,6 +129,7 @@ def admin_handler(process: NodeProcess) -> Handler:
         sections=lambda: encode(node.objects.sections()),
         controls=controls,
         ring=node.objects.ring,
+        members=MembersAdmin(node.administration, node.cluster.hex()),
         log=process.log_error,
     ).handle
 

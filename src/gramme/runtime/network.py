@@ -77,7 +77,10 @@ class PeerNetwork:
         log_event: LogEvent = lambda _name, _fields: None,
         rng: random.Random | None = None,
         send_buffer_bytes: int = SEND_BUFFER_BYTES,
+        refuses: Callable[[NodeId], str] = lambda _node: "",
+        on_refusal: Callable[[str], None] = lambda _reason: None,
     ) -> None:
+        """`refuses` says why a node is not to be heard, "" if it is; `on_refusal` hears why a peer refused this one."""
         self.me = me
         self.cluster_id = cluster_id
         self.boot_id = boot_id
@@ -85,6 +88,8 @@ class PeerNetwork:
         self.on_connect = on_connect
         self.on_disconnect = on_disconnect
         self.log_event = log_event
+        self._refuses = refuses
+        self.on_refusal = on_refusal
         self.stats = NetworkStats()
         self._send_buffer_bytes = send_buffer_bytes
         self._rng = rng or random.Random()
@@ -208,7 +213,7 @@ class PeerNetwork:
             return f"node {greeting.sender} looks for node {greeting.target}; this is node {self.me}"
         if greeting.sender == self.me:
             return f"another process says that it is node {self.me}"
-        return ""
+        return self._refuses(greeting.sender)
 
 
 class _Link:
@@ -337,7 +342,9 @@ class _Outgoing(asyncio.Protocol):
 
     def _on_frame(self, frame_type: int, payload: bytes) -> None:
         if frame_type == FrameType.REFUSAL:
-            self._give_up("refused: " + payload.decode("utf-8", "replace"))
+            reason = payload.decode("utf-8", "replace")
+            self._give_up("refused: " + reason)
+            self._network.on_refusal(reason)
         elif frame_type != FrameType.WELCOME or self.welcomed:
             self._give_up("an unexpected frame from the peer")
         else:

@@ -52,7 +52,7 @@ def restart_rolling(
     one is touched (`InvalidInput` if one does not run at all), or `timeout_s` after one was started.
     """
     environment = os.environ if environment is None else environment
-    nodes = range(cluster.state.nodes)
+    nodes = cluster.members
     stopped = [node for node in nodes if cluster.process_state(node) != "running"]
     if stopped:
         raise InvalidInput(f"node {stopped[0]} does not run; a rolling restart needs every node (`gramme cluster up`)")
@@ -66,7 +66,7 @@ def restart_rolling(
 def _await_all_ready(cluster: LocalCluster, following: int | None) -> None:
     """Raises `ClusterFailed`, which names a node that is not ready and why."""
     deadline = time.monotonic() + _SETTLE_S
-    for node in range(cluster.state.nodes):
+    for node in cluster.members:
         while why := _why_not_ready(cluster, node):
             if time.monotonic() > deadline:
                 left = "" if following is None else f"; node {following} and those after it were not restarted"

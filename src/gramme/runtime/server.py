@@ -29,6 +29,7 @@ from gramme.node.node import Node
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.wire import decode_frame, encode_frame
 from gramme.runtime import metrics as measured
+from gramme.runtime.config import parse_address
 from gramme.runtime.frames import MAX_PAYLOAD_BYTES
 from gramme.runtime.http import HttpLimits, HttpServer
 from gramme.runtime.logging import configure, event_logger
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _READY_POLL_S = 0.002
 _EXIT_FAILED = 1
+_REMOVED = "node {} was removed from the cluster for good"
 
 
 class SystemClock:
@@ -152,7 +154,7 @@ class NodeProcess:
         )
         self.node = Node(node_settings(settings, boot), ports)
         self.node.start()
-        if len(self.node.settings.members) > 1:
+        if len(self.settings.initial_catalog) > 1:
             await self._connect(boot)
 
     def _open_storage(self, loop: asyncio.AbstractEventLoop) -> tuple[LogDisk, Engine]:
@@ -173,14 +175,33 @@ class NodeProcess:
 
     async def _connect(self, boot: BootId) -> None:
         settings = self.settings
-        addresses = {NodeId(m.node): m.peer_address() for m in settings.initial_catalog}
+        addresses = {m.node: parse_address(m.peer_address) for m in self.node.members.all}
         network = PeerNetwork(
             self.node.me, self.node.cluster, boot, addresses, self._on_frame,
             on_connect=lambda node, _boot: self.node.on_connect(node), on_disconnect=self.node.on_disconnect,
-            log_event=self.log_event,
+            log_event=self.log_event, refuses=self._why_refused,
+            on_refusal=self._on_refusal,
         )  # fmt: skip
         self.transport.network = network
+        self.node.on_members = self._follow_members
         await _bound("peer_port", network.start(settings.listen_host, settings.peer_port))
+
+    def _follow_members(self) -> None:
+        """Nodes have joined or left: dial them, or no more."""
+        network, members = self.transport.network, self.node.members
+        assert network is not None
+        for member in members.all:
+            network.set_address(member.node, parse_address(member.peer_address))
+        for node in members.removed:
+            network.remove(node)
+
+    def _why_refused(self, node: NodeId) -> str:
+        return _REMOVED.format(node) if node in self.node.members.removed else ""
+
+    def _on_refusal(self, reason: str) -> None:
+        """A peer closed the door. Its reason may be a mistake of its operator's, but for this one."""
+        if reason == _REMOVED.format(self.node.me):
+            self._fatal(reason)
 
     def _on_frame(self, source: NodeId, payload: bytes) -> None:
         try:
@@ -288,14 +309,19 @@ async def _bound(setting: str, listening: Awaitable[_T]) -> _T:
 
 def node_settings(settings: Settings, boot: BootId) -> NodeSettings:
     """The node's part of the settings."""
-    members = tuple(
-        Member(NodeId(m.node), m.name, m.host, m.zone, m.peer_address()[0]) for m in settings.initial_catalog
-    ) or (Member(NodeId(settings.node_id), settings.display_name, settings.host, settings.zone, settings.client_host),)
+    known = [
+        (m.founder, Member(NodeId(m.node), m.name, m.host, m.zone, m.peer_address()[0], m.address))
+        for m in settings.initial_catalog
+    ]
+    members = tuple(member for founder, member in known if founder) or (
+        Member(NodeId(settings.node_id), settings.display_name, settings.host, settings.zone, settings.client_host),
+    )
     return NodeSettings(
         me=NodeId(settings.node_id),
         cluster=ClusterId(bytes.fromhex(settings.cluster_id)) if settings.cluster_id else None,
         boot=boot,
         members=members,
+        joined=tuple(member for founder, member in known if not founder),
         grant_ns=settings.grant_ms * MILLISECOND,
         renewal_ns=settings.renewal_ms * MILLISECOND,
         expiry_period_ns=settings.expiry_period_ms * MILLISECOND,

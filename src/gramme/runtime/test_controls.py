@@ -76,7 +76,7 @@ class NodeTestControls:
 
     def fail_over(self, table: str, groups: list[int] | None, done: Done) -> None:
         """Hand over the partitions of `table` that this node leads; with `groups`, only those."""
-        if not self._node.settings.peers:
+        if not self._node.members.peers:
             raise ControlRefused("a cluster of one has nobody to fail over to")
 
         async def run() -> None:

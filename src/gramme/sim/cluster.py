@@ -412,6 +412,8 @@ class SimCluster:
     # --- network and clients --------------------------------------------------------------------------------------
 
     def _deliver(self, source: NodeId, target: NodeId, frame: bytes) -> None:
+        if target >= len(self.machines):
+            return  # a node that only a catalog knows of
         machine = self.machines[target]
         process, node = machine.process, machine.node
         if process is not None and node is not None:

@@ -70,7 +70,7 @@ class Cluster(Endpoint):
                 shutil.rmtree(self.directory)
 
     def _offsets(self) -> Sequence[int]:
-        nodes = range(self.nodes)
+        nodes = range(self.nodes + 1)  # one may join
         return (0, *(base + node for base in (1, 100, 200, 300) for node in nodes))
 
     def _node_environment(self) -> dict[str, str]:
