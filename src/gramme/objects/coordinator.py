@@ -418,11 +418,12 @@ class Coordinators:
         call = self._calls.get(id_)
         if call is None or call.core is not None or call.answered:
             return
+        awaited = source in call.asked
         call.asked.pop(source, None)
-        if isinstance(outcome, Busy):
-            self._send_on(call, now, out)
-        else:
+        if not isinstance(outcome, Busy):
             self._answer(call, outcome, out)
+        elif awaited:  # heard twice, a refusal would send the request to two nodes, and an increment would count twice
+            self._send_on(call, now, out)
 
     # --- reads --------------------------------------------------------------------------------------------------------
 
