@@ -196,6 +196,25 @@ def test_a_fallback_answers_for_who_is_down_but_is_no_primary() -> None:
     assert core.response() == Unsatisfied("PR", 1, 2)
 
 
+def test_a_late_answer_of_a_slow_replica_counts() -> None:
+    """However many were asked in its place; only of one that is gone nothing is awaited."""
+    core = ReadCore(ReadQuorum(n=3, r=1), ALL, _up(*ALL))
+    core.begin()
+    assert [core.add_failure(node) for node in (A, B, C, D, E)] == [[D], [E], [], [], []]
+    assert core.add_failure(A) == [], "it was given up already"
+    for node in (B, C, D, E):
+        core.gone(node)
+    assert not core.enough()
+    core.add_result(A, NEW)
+    assert core.response() == Read(NEW, A)
+    late = ReadCore(ReadQuorum(n=3, r=1), ALL, _up(*ALL))
+    late.begin()
+    for node in (A, B, C):
+        late.gone(node)
+    assert late.enough()
+    assert late.response() == Unsatisfied("R", 0, 1)
+
+
 def test_not_found_counts_as_an_answer_unless_told_otherwise() -> None:
     core = ReadCore(ReadQuorum(n=3, r=2), ALL, _up(*ALL))
     core.begin()

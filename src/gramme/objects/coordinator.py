@@ -496,6 +496,7 @@ class Coordinators:
             call.core.gone(node)
             self._settle_write(call, call.core, now, out)
         elif isinstance(call.core, ReadCore):
+            call.core.gone(node)
             self._settle_read(call, call.core, now, out)
 
     def _fail_over(self, call: _Call, node: NodeId, now: Instant, out: Effects) -> None:

@@ -39,6 +39,7 @@ class ReadCore:
         self._first = asked
         self._spare = [node for node in preference if node not in asked]
         self._waiting: dict[NodeId, None] = {}
+        self._failed: dict[NodeId, None] = {}
         self._answers: dict[NodeId, State | None] = {}
         self._lacking = 0
         self._fastest = NO_NODE
@@ -59,12 +60,19 @@ class ReadCore:
         self._answers[node] = state
 
     def add_failure(self, node: NodeId) -> list[NodeId]:
-        """`node` will not answer: who is asked in its place."""
-        if self._waiting.pop(node, False) is False or not self._spare:
+        """`node` cannot be reached, or is slow: who is asked in its place. A late answer of a slow one still counts."""
+        if node not in self._waiting or node in self._failed:
+            return []
+        self._failed[node] = None
+        if not self._spare:
             return []
         spare = self._spare.pop(0)
         self._waiting[spare] = None
         return [spare]
+
+    def gone(self, node: NodeId) -> None:
+        """Nothing more will come from `node`."""
+        self._waiting.pop(node, None)
 
     def enough(self) -> bool:
         """Whether the answer is known, good or bad."""
