@@ -11,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gramme.kernel.effects import Effects
-from gramme.kernel.ids import NodeId, Slot
+from gramme.kernel.ids import Slot
 from gramme.kernel.record import Record
-from gramme.kernel.time import Instant
-from gramme.node.deadline import DeadlineTimer
+from gramme.node.group_owner import GroupOwner
 from gramme.node.host import Host
 from gramme.node.messages import GroupSpec
 from gramme.paxos.outputs import Chosen
@@ -23,35 +21,14 @@ from gramme.paxos.replica import GroupReplica
 from gramme.paxos.state import install_record
 
 
-class LogReplica:
+class LogReplica(GroupOwner):
     """See the module. `on_output` hears everything but what is chosen."""
 
     def __init__(
         self, spec: GroupSpec, replica: GroupReplica, host: Host, on_output: Callable[[LogReplica, Any], None]
     ) -> None:
-        self.spec = spec
-        self.replica = replica
-        self._host = host
+        super().__init__(spec, replica, host)
         self._on_output = on_output
-        self._timer = DeadlineTimer(host, replica.next_deadline, self._tick)
-
-    def execute(self, effects: Effects) -> None:
-        """Carry out the group's effects and keep its timer armed."""
-        self._host.execute(effects, self)
-        self._timer.arm()
-
-    def step(self, source: NodeId, message: Any) -> None:
-        """A message of the group's protocol."""
-        self.execute(self.replica.step(source, message, self._host.now()))
-
-    def durable(self, event: Any) -> None:
-        """See `host.Owner`."""
-        if not self.replica.amnesiac:
-            self.execute(self.replica.on_durable(event, self._host.now()))
-
-    def end_turn(self, now: Instant) -> Effects | None:
-        """It proposes nothing."""
-        return None
 
     def output(self, output: Any) -> None:
         """See `host.Owner`."""
@@ -59,9 +36,6 @@ class LogReplica:
             self.replica.on_applied(output.entries[-1].slot)
         else:
             self._on_output(self, output)
-
-    def _tick(self, now: Instant) -> None:
-        self.execute(self.replica.tick(now))
 
     @property
     def kept_after(self) -> Slot:

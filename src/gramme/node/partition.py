@@ -18,8 +18,8 @@ from gramme.kernel.errors import GrammeError, InvalidInput, Invariant, Stalled
 from gramme.kernel.ids import NO_COMMAND_ID, NO_NODE, CommandId, ExtentId, NodeId, Slot
 from gramme.kernel.time import Instant, Stamp
 from gramme.node.accepted import AcceptedKeys
-from gramme.node.deadline import DeadlineTimer
 from gramme.node.evaluator import Answer, Change, Context, Evaluator, Read, Scan
+from gramme.node.group_owner import GroupOwner
 from gramme.node.host import Host
 from gramme.node.messages import GroupSpec
 from gramme.node.mutation import (
@@ -126,7 +126,7 @@ class _Held:
         self.waiters: list[OnReply] = [waiter]
 
 
-class PartitionReplica:
+class PartitionReplica(GroupOwner):
     """See the module. `on_role` is told of every change of leadership, after the overlay is in order."""
 
     def __init__(
@@ -141,8 +141,7 @@ class PartitionReplica:
         on_role: Callable[[PartitionReplica], None],
         on_output: Callable[[PartitionReplica, Any], None],
     ) -> None:
-        self.spec = spec
-        self.replica = replica
+        super().__init__(spec, replica, host)
         self.extent = extent
         self.applied = applied
         self.leading = False
@@ -150,7 +149,6 @@ class PartitionReplica:
         self.backlogged = ""  # the global index that cannot keep up: writes of items are refused meanwhile
         self._leads_next = False
         self.outcomes = Outcomes(settings.outcome_window_ns, settings.outcome_limit, host.now())
-        self._host = host
         self._engine: Engine = host.ports.engine
         self._clock = host.ports.clock
         self._settings = settings
@@ -173,23 +171,8 @@ class PartitionReplica:
         reads stale rows as the last resort when nobody else answers an eventual read. A test control replaces it."""
         self.seen = Slot(0)  # the newest state of any replica that this node has had an answer from
         self._accepted_keys = AcceptedKeys()
-        self._timer = DeadlineTimer(host, replica.next_deadline, self._tick)
 
     # --- the owner of the group's effects -------------------------------------------------------------------------
-
-    def execute(self, effects: Effects) -> None:
-        """Carry out the group's effects and keep its timer armed."""
-        self._host.execute(effects, self)
-        self._timer.arm()
-
-    def step(self, source: NodeId, message: Any) -> None:
-        """A message of the group's protocol."""
-        self.execute(self.replica.step(source, message, self._host.now()))
-
-    def durable(self, event: Any) -> None:
-        """See `host.Owner`. Of a replica that was dropped meanwhile nothing more may get into the log."""
-        if not self.replica.amnesiac:
-            self.execute(self.replica.on_durable(event, self._host.now()))
 
     def end_turn(self, now: Instant) -> Effects | None:
         """One Accept per peer with all that was proposed in this turn."""
@@ -208,9 +191,6 @@ class PartitionReplica:
             self._end_leading()
         else:
             self._on_output(self, output)
-
-    def _tick(self, now: Instant) -> None:
-        self.execute(self.replica.tick(now))
 
     # --- requests -------------------------------------------------------------------------------------------------
 
