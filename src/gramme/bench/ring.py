@@ -110,7 +110,7 @@ def _place(node: int) -> NodePlace:
 def _ranges(ring: Ring) -> list[Range]:
     size = ring.partitions
     return [
-        Range(RING * at // size, RING * (at + 1) // size % RING, ring.preference_list(at, N)[:N]) for at in range(size)
+        Range(RING * at // size, RING * (at + 1) // size % RING, ring.primaries(at, N)) for at in range(size)
     ]  # fmt: skip
 
 

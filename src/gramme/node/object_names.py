@@ -98,7 +98,7 @@ class ObjectNames:
 
     def _keeper(self, section: Section) -> NodeId | None:
         """A primary of a section that can be asked, this node rather than another."""
-        primaries = self._config().ring.preference_list(section.partition, section.n)[: section.n]
+        primaries = self._config().ring.primaries(*section)
         if self._me in primaries:
             return self._me
         return next((node for node in primaries if self._reachable(node)), None)

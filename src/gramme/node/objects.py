@@ -381,7 +381,7 @@ def _shared(me: NodeId, config: ObjectConfig) -> dict[NodeId, list[Section]]:
     shared: dict[NodeId, list[Section]] = {}
     for n in config.replica_counts():
         for partition in range(config.ring.partitions):
-            primaries = config.ring.preference_list(partition, n)[:n]
+            primaries = config.ring.primaries(partition, n)
             if me in primaries:
                 for peer in primaries:
                     if peer != me:

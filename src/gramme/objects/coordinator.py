@@ -42,7 +42,6 @@ from gramme.objects.messages import (
 from gramme.objects.quorums import ReadQuorum
 from gramme.objects.reading import ReadCore
 from gramme.objects.replica import ObjectReplica
-from gramme.objects.ring_phases import written_too
 from gramme.objects.state import Name, State, decode_state, encode_state, joined, seen
 from gramme.objects.versions import NOTHING, Dot, descends, truncated, without_context, write
 from gramme.objects.writing import Target, Unsatisfied, WriteCore
@@ -332,8 +331,7 @@ class Coordinators:
         ring = self._ring_beside()
         if ring is None:
             return ()
-        n = call.request.quorum.n
-        return written_too(ring, self._replica.store.place(call.name).section.partition, n)
+        return ring.primaries(self._replica.store.place(call.name).section.partition, call.request.quorum.n)
 
     def _known(self, name: Name, mine: Target) -> State | None:
         store = self._replica.store

@@ -202,7 +202,7 @@ class Reaper:
             return None
         self._replica.lapse(name, state, out)
         over = self._wall() - self._age_ns
-        first = ring.preference_list(section.partition, section.n)[0]
+        first = ring.primaries(*section)[0]
         if first != self._me or any(not s.value.deleted or _since(s.value) > over for s in state.siblings):
             return None
         return _Item(name, section, stored)
@@ -272,7 +272,7 @@ class Reaper:
         encoded = encode_state(bare)
         self.buried += 1
         self._note(_digest(item.name, encoded), now)
-        for node in ring.preference_list(item.section.partition, item.section.n)[: item.section.n]:
+        for node in ring.primaries(*item.section):
             if node != self._me:
                 out.sends.append((node, Keep(0, item.name, encoded, durable=False)))
 
@@ -302,7 +302,7 @@ def reapable(item: _Item, holdings: dict[NodeId, int], ring: Ring) -> bool:
 
     The rule of this room, for whoever moves rows about as well: a copy outside of a primary's row, in whatever place,
     is answered for by the node that has it, and keeps the deletion alive."""
-    primaries = ring.preference_list(item.section.partition, item.section.n)[: item.section.n]
+    primaries = ring.primaries(*item.section)
     for node, holding in holdings.items():
         if node in primaries and not is_bare(item.stored):
             if holding not in (Holding.SAME, Holding.BARE):

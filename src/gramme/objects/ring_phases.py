@@ -85,14 +85,14 @@ def staged(config: ObjectConfig, joining: tuple[NodeId, ...], leaving: tuple[Nod
 
 def written_too(ring: Ring | None, partition: int, n: int) -> tuple[NodeId, ...]:
     """The primaries of the ring beside."""
-    return () if ring is None else ring.preference_list(partition, n)[:n]
+    return () if ring is None else ring.primaries(partition, n)
 
 
 def owed(config: ObjectConfig, me: NodeId, section: Section) -> tuple[NodeId, ...]:
     """Nodes that must have all that `me` keeps of `section`: those it fills, or, if it keeps what is not its own, all
     that should keep it."""
-    primaries = config.ring.preference_list(section.partition, section.n)[: section.n]
-    beside = written_too(config.other, section.partition, section.n)
+    primaries = config.ring.primaries(*section)
+    beside = written_too(config.other, *section)
     if me in primaries:
         return tuple(node for node in beside if node not in primaries) if step_of(config).filling else ()
     return () if me in beside else primaries
@@ -100,9 +100,7 @@ def owed(config: ObjectConfig, me: NodeId, section: Section) -> tuple[NodeId, ..
 
 def spare(config: ObjectConfig, me: NodeId, section: Section) -> bool:
     """Whether `me` keeps no replica of `section`, in neither ring."""
-    return me not in config.ring.preference_list(section.partition, section.n)[: section.n] and me not in written_too(
-        config.other, section.partition, section.n
-    )
+    return me not in config.ring.primaries(*section) and me not in written_too(config.other, *section)
 
 
 def must_know(config: ObjectConfig, up: tuple[NodeId, ...]) -> tuple[NodeId, ...]:

@@ -16,7 +16,7 @@ import msgspec
 from gramme.kernel.errors import InvalidInput
 from gramme.kernel.ids import NodeId
 from gramme.objects.config import ObjectConfig
-from gramme.objects.ring_phases import next_version, step_of, target, written_too
+from gramme.objects.ring_phases import next_version, step_of, target
 from gramme.objects.store import Section
 from gramme.objects.transfer_messages import SectionSize
 from gramme.placement.ring import Move, Ring, balance, planned
@@ -120,8 +120,8 @@ def _transfers(config: ObjectConfig, ring: Ring, sizes: Sizes) -> tuple[tuple[Tr
     exact = True
     for n in config.replica_counts():
         for partition in range(ring.partitions):
-            before = config.ring.preference_list(partition, n)[:n]
-            after = written_too(ring, partition, n)
+            before = config.ring.primaries(partition, n)
+            after = ring.primaries(partition, n)
             gone = [node for node in before if node not in after]
             new = [node for node in after if node not in before]
             if not new:
@@ -141,5 +141,5 @@ def _unreachable(config: ObjectConfig, sizes: Sizes) -> tuple[int, ...]:
     return tuple(
         partition
         for partition in range(config.ring.partitions)
-        if not any(node in sizes for node in config.ring.preference_list(partition, least)[:least])
+        if not any(node in sizes for node in config.ring.primaries(partition, least))
     )

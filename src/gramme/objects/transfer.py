@@ -179,7 +179,7 @@ class Transfers:
     def _turn(self, section: Section) -> int:
         """Several nodes offer a section to the same one: each begins with those in whose list it stands first, and
         finds the others' sent when it comes to them."""
-        nodes = self._config().ring.preference_list(section.partition, section.n)
+        nodes = self._config().ring.preference_list(*section)
         return nodes.index(self._me) if self._me in nodes else 0
 
     def _redirect(self, config: ObjectConfig, out: Effects) -> None:

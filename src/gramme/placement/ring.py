@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from hashlib import md5
 from typing import Final, NamedTuple
 
@@ -42,9 +43,10 @@ def position_of(bucket: bytes, key: bytes) -> int:
     return int.from_bytes(digest.digest(), "big")
 
 
-class Ring(msgspec.Struct, frozen=True):
+class Ring(msgspec.Struct, frozen=True, dict=True):
     """One version of the ring. `owners` has an entry for each of the Q partitions, in clockwise order; `members` are
-    the nodes of the ring, those that own nothing yet included."""
+    the nodes of the ring, those that own nothing yet included. Preference lists are worked out once each: every request
+    for an object asks for one."""
 
     version: int
     owners: tuple[NodeId, ...]
@@ -65,7 +67,20 @@ class Ring(msgspec.Struct, frozen=True):
         Primaries are the first nodes of the walk that share no host with an earlier one, and no zone while there is one
         left without a replica; where hosts or zones run out, the walk is taken as it comes (rows A8, A11, A12).
         """
-        return preference_list(self._walk(partition), {place.node: place for place in self.members}, n)
+        found = self._lists.get((partition, n))
+        if found is None:
+            places = {place.node: place for place in self.members}
+            found = self._lists[partition, n] = preference_list(self._walk(partition), places, n)
+        return found
+
+    def primaries(self, partition: int, n: int) -> tuple[NodeId, ...]:
+        """The `n` nodes that keep `partition`, or all members where there are fewer."""
+        return self.preference_list(partition, n)[:n]
+
+    @cached_property
+    def _lists(self) -> dict[tuple[int, int], tuple[NodeId, ...]]:
+        """By partition and n, as far as they were asked for."""
+        return {}
 
     def _walk(self, partition: int) -> list[NodeId]:
         owners = self.owners

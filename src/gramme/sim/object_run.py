@@ -131,7 +131,7 @@ class ObjectRun(Phases):
                     return f"the tree of {section} at node {node} is not what its rows say"
         ring = next(self._objects()).config.ring
         for section, copies in kept.items():
-            primaries = ring.preference_list(section.partition, section.n)[: section.n]
+            primaries = ring.primaries(*section)
             owners = sorted(node for node in primaries if node in living)
             if sorted(copies) != owners:
                 return f"{section} is kept at {sorted(copies)} and belongs to {owners}"

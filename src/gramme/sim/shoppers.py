@@ -176,7 +176,7 @@ class Shopper(ClientLoop):
             return False
         objects = production.objects
         section = objects.store.place(name_of(bucket, key)).section
-        return node in objects.config.ring.preference_list(section.partition, section.n)[: section.n]
+        return node in objects.config.ring.primaries(*section)
 
     # --- both ---------------------------------------------------------------------------------------------------------
 

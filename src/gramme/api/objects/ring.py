@@ -98,7 +98,7 @@ def coordinator(request: HttpRequest, fastest: NodeId) -> answers.Headers:
 
 
 def _primaries(ring: Ring, name: Name, n: int) -> tuple[NodeId, ...]:
-    return ring.preference_list(ring.partition_of(position_of(name.place, name.key)), n)[:n]
+    return ring.primaries(ring.partition_of(position_of(name.place, name.key)), n)
 
 
 def _url(address: str) -> str:

@@ -104,12 +104,11 @@ _decode: Final = msgspec.json.Decoder(_Document).decode
 
 
 class RingView:
-    """A ring, with where its nodes are. Preference lists are worked out once for each partition."""
+    """A ring, with where its nodes are."""
 
     def __init__(self, document: _Document, tag: str) -> None:
         places = tuple(NodePlace(node.node, node.host, node.zone) for node in document.nodes)
         self._ring = Ring(document.version, document.owners, places)
-        self._lists: dict[tuple[int, int], tuple[NodeId, ...]] = {}
         self.version = document.version
         self.tag = tag
         self.usual_n = document.n_val
@@ -118,10 +117,7 @@ class RingView:
     def preference(self, subject: Subject, n: int) -> tuple[NodeId, ...]:
         """Who keeps the object, and then who stands in."""
         partition = self._ring.partition_of(position_of(subject.place, subject.key))
-        found = self._lists.get((partition, n))
-        if found is None:
-            found = self._lists[partition, n] = self._ring.preference_list(partition, n)
-        return found
+        return self._ring.preference_list(partition, n)
 
 
 class Routing:
