@@ -333,11 +333,6 @@ class SimCluster:
         machine.engine = machine.new_engine()
         machine.damaged = True
 
-    def burn(self, node: NodeId) -> None:
-        """The machine, which has fallen, never comes back."""
-        machine = self.machines[node]
-        machine.damaged = machine.beyond_repair = True
-
     def lose_machine(self, node: NodeId) -> None:
         """It burns down: no process will ever run on it again, and nobody asks anything of it."""
         self.machines[node].beyond_repair = True

@@ -123,7 +123,6 @@ class Cluster(Protocol):
 
     def lose_rows(self, node: NodeId) -> None: ...
 
-    def burn(self, node: NodeId) -> None: ...
     def lose_machine(self, node: NodeId) -> None: ...
 
     def zone_of(self, node: NodeId) -> tuple[NodeId, ...]: ...
@@ -211,17 +210,14 @@ class Nemesis:
             case FaultKind.ORPHAN:
                 self._orphan(fault.length_ns)
             case FaultKind.SLOW_DISK:
-                self._cluster.slow_disk(fault.node, True)
-                self._later(fault.length_ns, lambda: self._cluster.slow_disk(fault.node, False))
+                self._for_a_while(self._cluster.slow_disk, fault)
             case FaultKind.HANG_DISK:
-                self._cluster.hang_disk(fault.node, True)
-                self._later(fault.length_ns, lambda: self._cluster.hang_disk(fault.node, False))
+                self._for_a_while(self._cluster.hang_disk, fault)
             case FaultKind.FAIL_DISK:
                 self._cluster.fail_disk(fault.node)
                 self._later(fault.length_ns, lambda: self._cluster.start(fault.node))
             case FaultKind.FULL_DISK:
-                self._cluster.fill_disk(fault.node, True)
-                self._later(fault.length_ns, lambda: self._cluster.fill_disk(fault.node, False))
+                self._for_a_while(self._cluster.fill_disk, fault)
             case FaultKind.ROT:
                 self._rot(fault.length_ns)
             case FaultKind.LOSE_ROWS:
@@ -229,14 +225,13 @@ class Nemesis:
                 self._cluster.lose_rows(self._victim)
             case FaultKind.BURN:
                 self._isolate(self._victim, True)
-                self._later(fault.length_ns, self._burn)
+                self._later(fault.length_ns, lambda: self._cluster.lose_machine(self._victim))
             case FaultKind.LOSE_MACHINE:
                 self._cluster.lose_machine(self._victim)
             case FaultKind.ZONE:
                 self._crash(self._cluster.zone_of(fault.node), fault.length_ns, power=True)
             case FaultKind.STALL_ENGINE:
-                self._cluster.stall_engine(fault.node, True)
-                self._later(fault.length_ns, lambda: self._cluster.stall_engine(fault.node, False))
+                self._for_a_while(self._cluster.stall_engine, fault)
             case FaultKind.WALL_STEP:
                 self._cluster.step_wall(fault.node, self._rng.randrange(-20 * SECOND, 20 * SECOND))
             case FaultKind.DRAIN:
@@ -244,6 +239,11 @@ class Nemesis:
                 self._later(fault.length_ns, lambda: self._cluster.start(fault.node))
             case FaultKind.STEP:
                 self._step(fault.node, fault.length_ns)
+
+    def _for_a_while(self, switch: Callable[[NodeId, bool], None], fault: Fault) -> None:
+        """Something is on at the fault's node for as long as the fault lasts."""
+        switch(fault.node, True)
+        self._later(fault.length_ns, lambda: switch(fault.node, False))
 
     def _step(self, node: NodeId, down_ns: int) -> None:
         """See `FaultKind.STEP`: any message of a coordinator, a recoverer, or a leader that serves them may be the last
@@ -269,10 +269,6 @@ class Nemesis:
     def _victim(self) -> NodeId:
         """The one node of a run whose disks lose what they had."""
         return self._cluster.nodes[self._world.seed % len(self._cluster.nodes)]
-
-    def _burn(self) -> None:
-        self._cluster.crash(self._victim, power=True)
-        self._cluster.burn(self._victim)
 
     def _rot(self, down_ns: int) -> None:
         """Damage strikes one node only: a majority with damaged logs cannot be expected to serve.
