@@ -17,6 +17,7 @@ import typer
 
 from gramme.kernel.errors import GrammeError, InvalidInput
 from gramme.runtime import cli_bench, cli_members, cli_objects, cli_restart, cli_ring, cli_streams
+from gramme.runtime.cli_shared import Data, fail, local_cluster, print_json
 from gramme.runtime.local_arguments import translate
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ app.add_typer(cli_objects.app, name="objects")
 app.add_typer(cli_bench.app, name="bench")
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated.")]
-Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Directory of the cluster.")]
 NodeArgument = Annotated[int, typer.Argument(metavar="I", help="Node, counted from 0.")]
 TestControls = Annotated[bool, typer.Option("--test-controls", help="Allow clock, fail-over, reset, snapshot.")]
 
@@ -125,7 +125,7 @@ def up(
     """Start a local cluster, or what does not run of it."""
     from gramme.runtime import cli_show
 
-    cluster = _cluster(data)
+    cluster = local_cluster(data)
     if cluster.exists:
         state = cluster.state
         nodes = state.nodes if nodes is None else nodes
@@ -152,13 +152,11 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Schema gramme.cluster-status/1.")] = False, data: Data = None
 ) -> None:
     """Nodes, tables, partitions, leaders, ballots, slots and lag."""
-    import msgspec
-
     from gramme.runtime.cluster_status import collect
 
-    report = collect(_cluster(data))
+    report = collect(local_cluster(data))
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+        print_json(report)
         return
     from rich.console import Console
 
@@ -170,20 +168,20 @@ def status(
 @cluster_app.command()
 def down(data: Data = None) -> None:
     """Stop every node in order; the data stays."""
-    if not _cluster(data).down():
-        _fail("a node did not stop in time and was killed; nothing acknowledged is lost")
+    if not local_cluster(data).down():
+        fail("a node did not stop in time and was killed; nothing acknowledged is lost")
 
 
 @cluster_app.command()
 def kill(node: NodeArgument, data: Data = None) -> None:
     """SIGKILL one node."""
-    _cluster(data).kill(node)
+    local_cluster(data).kill(node)
 
 
 @cluster_app.command()
 def start(node: NodeArgument, data: Data = None) -> None:
     """Start one node and wait until it is ready."""
-    cluster = _cluster(data)
+    cluster = local_cluster(data)
     if not cluster.start(node):
         print(f"node {node} runs already")
     cluster.wait_ready([node])
@@ -192,13 +190,13 @@ def start(node: NodeArgument, data: Data = None) -> None:
 @cluster_app.command()
 def pause(node: NodeArgument, data: Data = None) -> None:
     """SIGSTOP one node: it stands still and keeps its connections."""
-    _cluster(data).pause(node)
+    local_cluster(data).pause(node)
 
 
 @cluster_app.command()
 def resume(node: NodeArgument, data: Data = None) -> None:
     """Let a paused node go on."""
-    _cluster(data).resume(node)
+    local_cluster(data).resume(node)
 
 
 @data_app.command()
@@ -214,7 +212,7 @@ def main() -> None:
     try:
         app(args=_arguments(sys.argv[1:]))
     except GrammeError as error:
-        _fail(str(error))
+        fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -260,12 +258,6 @@ def _assignments(assignments: list[str] | None) -> dict[str, Any]:
     return values
 
 
-def _cluster(data: Path | None) -> LocalCluster:
-    from gramme.runtime.cluster import DEFAULT_DIRECTORY, LocalCluster
-
-    return LocalCluster(data or DEFAULT_DIRECTORY)
-
-
 def _shared_endpoint(cluster: LocalCluster) -> str:
     return f"http://{cluster.settings(0).listen_host}:{cluster.state.port}"
 
@@ -289,12 +281,7 @@ def _supervise(cluster: LocalCluster) -> None:
         if all(state == "stopped" for state in known.values()):
             return
     if not cluster.down():
-        _fail("a node did not stop in time and was killed; nothing acknowledged is lost")
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"gramme: {message}", file=sys.stderr)
-    sys.exit(1)
+        fail("a node did not stop in time and was killed; nothing acknowledged is lost")
 
 
 if __name__ == "__main__":

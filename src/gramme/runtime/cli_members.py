@@ -7,18 +7,14 @@ cluster the processes are started and stopped too; elsewhere `add` prints the ne
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import typer
 
-from gramme.runtime.cli_ring import Admin, Data, ask
-
-if TYPE_CHECKING:
-    from gramme.runtime.cluster import LocalCluster
+from gramme.runtime.cli_shared import Admin, Data, ask, fail, local_cluster
 
 _POLL_S: Final = 0.5
 
@@ -39,16 +35,13 @@ def add(
         return
     if name or host or peer_address:
         raise typer.BadParameter("--name, --host and --peer-address go with --admin; a local cluster chooses them")
-    cluster = _local(data)
+    from gramme.runtime import cli_show
+
+    cluster = local_cluster(data)
     node = cluster.add(lambda new: ask(data, None, "POST", "/members/add", new), zone)
     cluster.start(node)
     cluster.wait_ready([node])
-    settings = cluster.settings(node)
-    base = f"http://{settings.listen_host}"
-    print(
-        f"node {node} ({settings.zone})  tables {base}:{settings.tables_port}  admin {base}:{settings.admin_port}\n"
-        f"it keeps no objects yet: gramme cluster join {node}"
-    )
+    print(f"{cli_show.node_endpoints(cluster, node)}\nit keeps no objects yet: gramme cluster join {node}")
 
 
 def _admitted(admin: str, zone: str | None, name: str | None, host: str | None, peer_address: str | None) -> str:
@@ -80,7 +73,7 @@ def remove(
         plan = ask(data, admin, "POST", "/members/plan-removal", {"node": node})
         _refuse_in_ring(data, admin, node)
         if plan["refusal"]:
-            _fail(plan["refusal"])
+            fail(plan["refusal"])
         _print_plan(plan)
         if not yes and not typer.confirm(f"Remove node {node} for good?"):
             raise typer.Exit(1)
@@ -90,14 +83,14 @@ def remove(
         while _state(data, admin, node) != "removed":
             time.sleep(_POLL_S)
     if admin is None:
-        _local(data).remove(node)
+        local_cluster(data).remove(node)
     print(f"node {node} is removed; its number is not given again")
 
 
 def _refuse_in_ring(data: Path | None, admin: str | None, node: int) -> None:
     members = [member["node"] for member in ask(data, admin, "GET", "/ring")["members"]]
     if node in members:
-        _fail(
+        fail(
             f"node {node} is in the ring of the objects; first\n  gramme cluster leave {node}\n  gramme cluster plan\n"
             "  gramme cluster commit PLAN\nand wait until gramme ring shows the change as settled"
         )
@@ -107,7 +100,7 @@ def _state(data: Path | None, admin: str | None, node: int) -> str:
     for each in ask(data, admin, "GET", "/members")["nodes"]:
         if each["node"] == node:
             return str(each["state"])
-    return _fail(f"there is no node {node}")
+    return fail(f"there is no node {node}")
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
@@ -120,14 +113,3 @@ def _print_plan(plan: dict[str, Any]) -> None:
     for table, targets in tables.items():
         where = ", ".join(f"{count} to node {to}" for to, count in sorted(targets.items()))
         print(f"{table}: {sum(targets.values())} replicas move, {where}")
-
-
-def _local(data: Path | None) -> LocalCluster:
-    from gramme.runtime.cluster import DEFAULT_DIRECTORY, LocalCluster
-
-    return LocalCluster(data or DEFAULT_DIRECTORY)
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"gramme: {message}", file=sys.stderr)
-    raise typer.Exit(1)

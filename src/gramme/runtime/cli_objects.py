@@ -7,10 +7,12 @@ nothing else. Exit codes as of all commands; a key that is not there is 1.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
+
+from gramme.runtime.cli_shared import fail
 
 if TYPE_CHECKING:
     from gramme.client.objects import Bucket, Found, ObjectClient
@@ -50,7 +52,7 @@ def get(
     elif found.values:
         sys.stdout.buffer.write(found.values[0].body)
     if not found.values:
-        _fail("not found")
+        fail("not found")
 
 
 @app.command()
@@ -86,7 +88,7 @@ def delete(
 ) -> None:
     """Delete a key's values, those there are now or those a context has seen."""
     if not _bucket(endpoint, bucket, type_).delete(key, context):
-        _fail("not found")
+        fail("not found")
 
 
 @app.command("list")
@@ -169,8 +171,3 @@ def _print_siblings(found: Found) -> None:
         meta = " ".join(f"{name}={text}" for name, text in value.meta.items())
         table.add_row(Text(value.content_type), Text(meta), Text(value.body.decode("utf-8", "backslashreplace")))
     Console().print(table)
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"gramme: {message}", file=sys.stderr)
-    raise typer.Exit(1)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gramme.kernel.errors import GrammeError
+from gramme.runtime.cli_shared import Data, fail, local_cluster, print_json
 
 if TYPE_CHECKING:
+    from gramme.runtime.cluster import LocalCluster
     from gramme.runtime.rolling import RestartedNode
 
 
@@ -22,17 +22,14 @@ def restart(
     ] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that a node may take to be ready again.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Schema gramme.cluster-restart/1.")] = False,
-    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Directory of the cluster.")] = None,
+    data: Data = None,
 ) -> None:
     """Restart every node, each when all are ready; stops at the first that does not become so."""
-    import msgspec
-
-    from gramme.runtime.cluster import DEFAULT_DIRECTORY, LocalCluster
     from gramme.runtime.rolling import RestartReport
 
     if not rolling:
         raise typer.BadParameter("--rolling is the only way; `cluster down` and `cluster up` restart all at once")
-    cluster = LocalCluster(data or DEFAULT_DIRECTORY)
+    cluster = local_cluster(data)
     began = time.monotonic()
     done: list[RestartedNode] = []
     error = ""
@@ -43,15 +40,14 @@ def restart(
     seconds = time.monotonic() - began
     if as_json:
         report = RestartReport(nodes=tuple(done), seconds=round(seconds, 3), error=error)
-        print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+        print_json(report)
     elif not error:
         print(f"{len(done)} nodes restarted in {seconds:.1f} s")
     if error:
-        print(f"gramme: {error}", file=sys.stderr)
-        raise typer.Exit(1)
+        fail(error)
 
 
-def _carry_out(cluster: Any, timeout: float, done: list[RestartedNode], *, quiet: bool) -> None:
+def _carry_out(cluster: LocalCluster, timeout: float, done: list[RestartedNode], *, quiet: bool) -> None:
     """Restart, with a spinner where there is a terminal; what is finished goes to `done`."""
     from rich.console import Console
 

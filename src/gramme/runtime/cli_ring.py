@@ -6,28 +6,21 @@ before `commit`, which does what `plan` has just shown and nothing else (row A26
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import sys
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
-import msgspec
 import typer
 
-Nodes = Annotated[list[int], typer.Argument(metavar="I…", help="Nodes, counted from 0.")]
-Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Directory of the cluster.")]
-Admin = Annotated[str | None, typer.Option("--admin", metavar="URL", help="Admin port of a node, instead of --data.")]
-AsJson = Annotated[bool, typer.Option("--json", help="The document as the node gives it.")]
+from gramme.runtime.cli_shared import Admin, Data, ask, print_json
 
-_TIMEOUT_S = 10.0
+Nodes = Annotated[list[int], typer.Argument(metavar="I…", help="Nodes, counted from 0.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The document as the node gives it.")]
 
 
 def ring(as_json: AsJson = False, data: Data = None, admin: Admin = None) -> None:
     """Tokens, owners, balance and preference lists of the objects' ring, and how far a change of it is."""
     document = ask(data, admin, "GET", "/ring")
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         _print_ring(document)
 
@@ -54,7 +47,7 @@ def plan(
         return
     document = ask(data, admin, "POST", "/ring/plan", {})
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         _print_plan(document)
 
@@ -68,49 +61,15 @@ def commit(
     ask(data, admin, "POST", "/ring/commit", {"plan": plan_name})
 
 
-def ask(data: Path | None, admin: str | None, method: str, path: str, body: Any = None) -> dict[str, Any]:
-    """What a node's admin port answers; a refusal ends the command."""
-    for address in [_address(admin)] if admin else _local(data):
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            status, answer = _request(address, method, path, body)
-            document: dict[str, Any] = msgspec.json.decode(answer)
-            return document if status == 200 else _fail(document["message"])
-    return _fail("no node answers")
-
-
-def _address(url: str) -> tuple[str, int]:
-    from gramme.runtime.config import parse_address
-
-    return parse_address(url.removeprefix("http://").rstrip("/"))
-
-
-def _local(data: Path | None) -> list[tuple[str, int]]:
-    from gramme.runtime.cluster import DEFAULT_DIRECTORY, LocalCluster
-
-    cluster = LocalCluster(data or DEFAULT_DIRECTORY)
-    settings = [cluster.settings(node) for node in cluster.members]
-    return [(each.listen_host, each.admin_port) for each in settings]
-
-
-def _request(address: tuple[str, int], method: str, path: str, body: Any) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(*address, timeout=_TIMEOUT_S)
-    with contextlib.closing(connection):
-        connection.request(method, path, None if body is None else msgspec.json.encode(body))
-        response = connection.getresponse()
-        return response.status, response.read()
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
-
-
 def _print_ring(document: dict[str, Any]) -> None:
     from rich.console import Console
+
+    from gramme.runtime.cli_show import plain_table
 
     console = Console()
     becoming = document["becoming"]
     change = "" if becoming is None else f", becoming {becoming['version']} ({document['step']})"
-    members = _table(f"ring {document['version']}: {document['partitions']} partitions{change}")
+    members = plain_table(f"ring {document['version']}: {document['partitions']} partitions{change}")
     changing = becoming is not None or any(each["tasks"] for each in document["transfers"])
     moving = ("transfers", "moved", "left", "pace") if changing else ()
     for heading in ("node", "host", "zone", "weight", "partitions", "balance", *moving):
@@ -121,7 +80,7 @@ def _print_ring(document: dict[str, Any]) -> None:
         row = (str(node), *_member(listed.get(node)))
         members.add_row(*row, *(_progress(progress.get(node)) if changing else ()))
     console.print(members)
-    lists = _table("partitions (owner, other primaries of three replicas | fallbacks)")
+    lists = plain_table("partitions (owner, other primaries of three replicas | fallbacks)")
     lists.add_column("partitions")
     lists.add_column("nodes")
     for nodes, partitions in _grouped(document["preference_lists"]):
@@ -162,9 +121,11 @@ def _grouped(lists: list[list[int]]) -> list[tuple[list[int], str]]:
 def _print_plan(document: dict[str, Any]) -> None:
     from rich.console import Console
 
+    from gramme.runtime.cli_show import plain_table
+
     console = Console()
     about = "" if document["exact"] else ", estimated"
-    table = _table(f"ring {document['ring_version']}: join {document['join']}, leave {document['leave']}")
+    table = plain_table(f"ring {document['ring_version']}: join {document['join']}, leave {document['leave']}")
     for heading in ("to", "in the place of", "sections", f"bytes{about}"):
         table.add_column(heading)
     for move in document["transfers"]:
@@ -178,13 +139,6 @@ def _print_plan(document: dict[str, Any]) -> None:
     print(f"gramme cluster commit {document['plan']}")
 
 
-def _table(title: str) -> Any:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-
-
 def _bytes(count: int) -> str:
     size = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
@@ -192,8 +146,3 @@ def _bytes(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     raise AssertionError("unreachable")
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"gramme: {message}", file=sys.stderr)
-    raise typer.Exit(1)

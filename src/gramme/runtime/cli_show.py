@@ -59,13 +59,16 @@ def endpoints(cluster: LocalCluster) -> str:
     first = cluster.settings(cluster.members[0])
     lines = [f"tables, any node   http://{first.listen_host}:{state.port}"]
     for node in cluster.members:
-        settings = cluster.settings(node)
-        base = f"http://{settings.listen_host}"
-        lines.append(
-            f"node {node} ({settings.zone})  tables {base}:{settings.tables_port}  admin {base}:{settings.admin_port}"
-        )
+        lines.append(node_endpoints(cluster, node))
     lines.append(f"data and logs      {os.path.relpath(cluster.directory)}")
     return "\n".join(lines)
+
+
+def node_endpoints(cluster: LocalCluster, node: int) -> str:
+    """Where one node is, on a line."""
+    settings = cluster.settings(node)
+    base = f"http://{settings.listen_host}"
+    return f"node {node} ({settings.zone})  tables {base}:{settings.tables_port}  admin {base}:{settings.admin_port}"
 
 
 def print_status(status: ClusterStatus, console: Console) -> None:
@@ -98,7 +101,7 @@ def _troubles(status: ClusterStatus) -> list[str]:
 
 
 def _nodes(status: ClusterStatus) -> Table:
-    table = _table(f"cluster {status.cluster_id[:8]}, tables at {status.shared_endpoint}")
+    table = plain_table(f"cluster {status.cluster_id[:8]}, tables at {status.shared_endpoint}")
     for heading in ("node", "zone", "process", "ready", "leads", "tables", "admin"):
         table.add_column(heading, overflow="fold")
     for node in status.nodes:
@@ -113,7 +116,8 @@ def _port(endpoint: str) -> str:
     return endpoint[endpoint.rindex(":") :]
 
 
-def _table(title: str) -> Table:
+def plain_table(title: str) -> Table:
+    """A table without lines between its rows."""
     return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
 
 
@@ -124,7 +128,7 @@ def _ready(node: NodeStatus) -> str:
 
 
 def _partitions(status: ClusterStatus) -> Table:
-    table = _table("partitions (replicas: node: applied slot (lag), * leads)")
+    table = plain_table("partitions (replicas: node: applied slot (lag), * leads)")
     for heading in ("table", "status", "group", "leader", "ballot", "chosen", "replicas"):
         table.add_column(heading, overflow="fold")
     for entry in status.tables:

@@ -373,9 +373,14 @@ def is_ready(host: str, admin_port: int, timeout_s: float = 1.0) -> bool:
 
 def http_get(host: str, port: int, path: str, timeout_s: float) -> tuple[int, bytes]:
     """(status, body) of a GET. Raises `OSError` or `http.client.HTTPException`."""
+    return http_ask(host, port, "GET", path, None, timeout_s)
+
+
+def http_ask(host: str, port: int, method: str, path: str, body: bytes | None, timeout_s: float) -> tuple[int, bytes]:
+    """As `http_get`, for any method."""
     connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     with contextlib.closing(connection):
-        connection.request("GET", path)
+        connection.request(method, path, body)
         response = connection.getresponse()
         return response.status, response.read()
 
