@@ -225,10 +225,10 @@ def _reconfigured(state: State, replica: GroupReplica) -> Iterator[Move]:
 def _planned(now: Configuration, change: Change) -> Configuration:
     what, node, other = change
     if what == "swap":
-        return now.swapped(node, other)
+        return now.next(promote=node, mute=other)
     if what == "promote":
-        return now.promoted(node)
-    return now.left(node) if what == "leave" else now.demoted(node, renewed=True)
+        return now.next(promote=node)
+    return now.next(remove=node) if what == "leave" else now.next(renew=node)
 
 
 def _host(state: State, node: NodeId, configuration: Configuration, ballot: Ballot) -> State | str:

@@ -49,8 +49,8 @@ from gramme.paxos.state import (
 
 N3 = NodeId(3)
 THREE = founding((N0, N1, N2))
-WITH_LOG = THREE.joined(N3, log=True)
-SWAPPED = WITH_LOG.swapped(N3, N2)
+WITH_LOG = THREE.next(join=Replica(N3, log=True))
+SWAPPED = WITH_LOG.next(promote=N3, mute=N2)
 BORN_WITH_LOG = Configuration(0, (*THREE.replicas, Replica(N3, log=True, votes=False)))
 
 
@@ -67,7 +67,7 @@ def acknowledge(node: GroupReplica, source: NodeId, slot: int, number: int = 0, 
 
 
 def test_a_configuration_is_its_bytes() -> None:
-    for configuration in (THREE, WITH_LOG, SWAPPED, SWAPPED.demoted(N1, renewed=True)):
+    for configuration in (THREE, WITH_LOG, SWAPPED, SWAPPED.next(renew=N1)):
         assert decode_configuration(encode_configuration(configuration)) == configuration
         packed = pack_replicas(configuration) + b"and more"
         assert unpack_replicas(configuration.number, packed) == (configuration, b"and more")
@@ -97,9 +97,9 @@ def test_who_is_what() -> None:
     [
         (THREE, WITH_LOG, ""),
         (WITH_LOG, SWAPPED, ""),
-        (SWAPPED, SWAPPED.swapped(N2, N3), ""),
-        (THREE, THREE.left(N2), ""),
-        (THREE, THREE.demoted(N2, renewed=True), ""),
+        (SWAPPED, SWAPPED.next(promote=N2, mute=N3), ""),
+        (THREE, THREE.next(remove=N2), ""),
+        (THREE, THREE.next(renew=N2), ""),
         (THREE, Configuration(2, THREE.replicas), "cannot follow"),
         (THREE, Configuration(1, (*THREE.replicas, Replica(N0))), "named twice"),
         (THREE, Configuration(1, (Replica(N0),)), "more than one voter"),
@@ -126,7 +126,7 @@ def test_a_configuration_needs_a_quorum_of_both_and_later_slots_one_of_the_new()
     sync(node, node.on_durable(event, T))
     for other in (N1, N3):
         acknowledge(node, other, 1)
-    after = state.configuration.swapped(N3, N2)
+    after = state.configuration.next(promote=N3, mute=N2)
     sync(node, node.reconfigure(after, WALL, T))
     slot, effects = node.propose(Command(CommandKind.MUTATIONS, NO_COMMAND_ID, b"on top"), WALL, T)
     sync(node, effects)
@@ -145,7 +145,7 @@ def test_a_configuration_needs_a_quorum_of_both_and_later_slots_one_of_the_new()
 def test_one_change_at_a_time_and_only_of_those_who_have_caught_up() -> None:
     node = founder()
     with pytest.raises(InvalidInput, match="would lose its vote"):
-        node.reconfigure(THREE.demoted(N0, renewed=False), WALL, T)
+        node.reconfigure(THREE.next(mute=N0), WALL, T)
     sync(node, node.reconfigure(WITH_LOG, WALL, T))
     assert node.pending == WITH_LOG
     with pytest.raises(InvalidInput, match="configuration 1 is not chosen yet"):
@@ -177,7 +177,7 @@ def test_what_counted_towards_the_lease_is_void_in_another_configuration() -> No
 
 def test_acknowledgements_on_their_way_count_unless_of_a_former_incarnation() -> None:
     node = founder()
-    renewed = THREE.demoted(N2, renewed=True)
+    renewed = THREE.next(renew=N2)
     sync(node, node.reconfigure(renewed, WALL, T))
     acknowledge(node, N1, 2)
     assert node.configuration == renewed
@@ -193,7 +193,7 @@ def test_an_amnesiac_follower_is_known_as_one_until_it_is_made_anew() -> None:
     acknowledge(node, N2, 1)
     node.step(N2, Amnesiac(GROUP, 0), T)
     assert [follower.amnesiac for follower in node.followers()] == [False, True]
-    sync(node, node.reconfigure(THREE.demoted(N2, renewed=True), WALL, T))
+    sync(node, node.reconfigure(THREE.next(renew=N2), WALL, T))
     acknowledge(node, N1, 2)
     node.step(N2, Amnesiac(GROUP, 0), T)
     assert [follower.amnesiac for follower in node.followers()] == [False, False], "that was the former one"
@@ -206,7 +206,7 @@ def test_a_leader_without_a_vote_steps_down() -> None:
     state.configuration = BORN_WITH_LOG
     node = replica(N2, state)
     log = chain(1)
-    log.append(configured(state.configuration.swapped(N3, N2), log[0]))
+    log.append(configured(state.configuration.next(promote=N3, mute=N2), log[0]))
     sync(node, node.step(N0, accept(B1, log, chosen=1), T))
     won = node.campaign_now(T)
     (event,) = [each for each in won.durable_events if isinstance(each, PromiseDurable)]
@@ -235,9 +235,9 @@ def candidate_of_a_log_where_node_2_was_made_anew() -> GroupReplica:
     state.founding, state.configuration = False, BORN_WITH_LOG
     node = replica(N1, state)
     log = chain(1)
-    swapped = BORN_WITH_LOG.swapped(N3, N2)
-    renewed = swapped.demoted(N2, renewed=True)
-    for after in (swapped, renewed, renewed.swapped(N2, N3)):
+    swapped = BORN_WITH_LOG.next(promote=N3, mute=N2)
+    renewed = swapped.next(renew=N2)
+    for after in (swapped, renewed, renewed.next(promote=N2, mute=N3)):
         log.append(configured(after, log[-1]))
     sync(node, node.step(N0, accept(B1, log), T))
     (event,) = [each for each in node.campaign_now(T).durable_events if isinstance(each, PromiseDurable)]

@@ -313,9 +313,9 @@ class World:
                 continue
             now, (log,) = replica.configuration, self.founded.logs
             if now.learners:
-                after = now.swapped(now.learners[0], log)
+                after = now.next(promote=now.learners[0], mute=log)
             else:
-                after = now.swapped(log, self.rng.choice([each for each in now.eligible if each != node.me]))
+                after = now.next(promote=log, mute=self.rng.choice([each for each in now.eligible if each != node.me]))
             with suppress(InvalidInput):
                 node.execute(replica.reconfigure(after, Timestamp(self.now), node.clock()))
 

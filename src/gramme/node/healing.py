@@ -9,7 +9,7 @@ anything: a new leader goes on from the configuration it finds. Source: Elhemali
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from gramme.kernel.ids import NodeId
@@ -157,26 +157,6 @@ class _View:
         held = [place for place in self.now.held if place.node in counted]
         return choose_addition(self.now.places, held, self.now.load, self.now.turn)
 
-    def next(
-        self, *, promote: NodeId | None = None, mute: NodeId | None = None, renew: NodeId | None = None,
-        remove: NodeId | None = None, join: Replica | None = None,
-    ) -> Configuration:  # fmt: skip
-        """The configuration after this one: `renew` mutes a replica that must be made anew."""
-        number = self.configuration.number + 1
-        replicas = []
-        for replica in self.configuration.replicas:
-            if replica.node == promote:
-                replica = replace(replica, votes=True)
-            elif replica.node == mute:
-                replica = replace(replica, votes=False)
-            elif replica.node == renew:
-                replica = replace(replica, votes=False, since=number)
-            if replica.node != remove:
-                replicas.append(replica)
-        if join is not None:
-            replicas.append(replace(join, votes=False, since=number))
-        return Configuration(number, tuple(replicas))
-
 
 _MYSELF: Final = Seen(0, 0, has_log=True)
 _UNSEEN: Final = Seen(0, 0, has_log=False)
@@ -199,8 +179,8 @@ def _mute_damaged(view: _View) -> Step | None:
             continue
         promote = heir if replica.votes else None
         if replica.log:
-            return Step(view.next(promote=promote, remove=node), view.complaint(node))
-        return Step(view.next(promote=promote, renew=node), view.complaint(node))
+            return Step(view.configuration.next(promote=promote, remove=node), view.complaint(node))
+        return Step(view.configuration.next(promote=promote, renew=node), view.complaint(node))
     return None
 
 
@@ -212,13 +192,13 @@ def _return_vote(view: _View) -> Step | None:
         return None
     reason = f"node {learner} has caught up"
     if view.short:
-        return Step(view.next(promote=learner), reason)
+        return Step(view.configuration.next(promote=learner), reason)
     out = _least_useful(view)
     if out is None:
         return None
     if view.replica(out).log or view.is_gone(out):
-        return Step(view.next(promote=learner, remove=out), reason)
-    return Step(view.next(promote=learner, mute=out), reason)
+        return Step(view.configuration.next(promote=learner, remove=out), reason)
+    return Step(view.configuration.next(promote=learner, mute=out), reason)
 
 
 def _least_useful(view: _View) -> NodeId | None:
@@ -238,9 +218,11 @@ def _let_log_vote(view: _View) -> Step | None:
     out = view.bad_voter
     if out is not None:
         if view.replica(out).log:
-            return Step(view.next(promote=log, remove=out), view.complaint(out))
-        return Step(view.next(promote=log, mute=out), view.complaint(out))
-    return Step(view.next(promote=log), f"the log replica on node {log} has the log") if view.short else None
+            return Step(view.configuration.next(promote=log, remove=out), view.complaint(out))
+        return Step(view.configuration.next(promote=log, mute=out), view.complaint(out))
+    return (
+        Step(view.configuration.next(promote=log), f"the log replica on node {log} has the log") if view.short else None
+    )
 
 
 def _add_log(view: _View) -> Step | None:
@@ -253,7 +235,10 @@ def _add_log(view: _View) -> Step | None:
     node = view.best_place(out)
     if node is None:
         return None
-    return Step(view.next(join=Replica(node, log=True)), "a voter is missing" if out is None else view.complaint(out))
+    return Step(
+        view.configuration.next(join=Replica(node, log=True)),
+        "a voter is missing" if out is None else view.complaint(out),
+    )
 
 
 def _add_storage(view: _View) -> Step | None:
@@ -264,7 +249,7 @@ def _add_storage(view: _View) -> Step | None:
     why = "a storage replica is missing" if lost is None else f"the replica on node {lost} is rebuilt elsewhere"
     node = view.best_place(lost)
     if node is not None:
-        return Step(view.next(join=Replica(node)), why)
+        return Step(view.configuration.next(join=Replica(node)), why)
     return _make_room(view, why)
 
 
@@ -279,7 +264,7 @@ def _make_room(view: _View, why: str) -> Step | None:
     voters = [node for node in view.configuration.voters if node != log]
     if log is None or len(voters) < 2 or any(view.is_bad(node) for node in voters):
         return None
-    return Step(view.next(remove=log), why)
+    return Step(view.configuration.next(remove=log), why)
 
 
 def _tidy(view: _View) -> Step | None:
@@ -292,7 +277,7 @@ def _tidy(view: _View) -> Step | None:
         replaced = not view.replica(node).log and view.is_gone(node) and not view.missing_storage
         dead_log = view.replica(node).log and view.is_bad(node)
         if settled or replaced or dead_log:
-            return Step(view.next(remove=node), f"the replica on node {node} {reason}")
+            return Step(view.configuration.next(remove=node), f"the replica on node {node} {reason}")
     return None
 
 

@@ -82,42 +82,26 @@ class Configuration:
 
     # --- the next one -------------------------------------------------------------------------------------------------
 
-    def joined(self, node: NodeId, *, log: bool) -> Configuration:
-        """With a new replica on `node` that does not vote yet."""
-        return Configuration(self.number + 1, (*self.replicas, Replica(node, log, False, self.number + 1)))
-
-    def left(self, node: NodeId) -> Configuration:
-        """Without the replica on `node`."""
-        return Configuration(self.number + 1, tuple(replica for replica in self.replicas if replica.node != node))
-
-    def promoted(self, node: NodeId) -> Configuration:
-        """The replica on `node` votes."""
-        return self._changed(node, votes=True)
-
-    def demoted(self, node: NodeId, *, renewed: bool) -> Configuration:
-        """The replica on `node` does not vote any more; with `renewed` it must be made anew, for it may have forgotten
-        what it said."""
-        changed = self._changed(node, votes=False)
-        return changed._changed(node, since=changed.number, number=changed.number) if renewed else changed
-
-    def swapped(self, promoted: NodeId, demoted: NodeId) -> Configuration:
-        """One vote goes from `demoted` to `promoted`, in one step."""
-        return self.promoted(promoted)._changed(demoted, votes=False, number=self.number + 1)
-
-    def _changed(
-        self, node: NodeId, *, votes: bool | None = None, since: int | None = None, number: int | None = None
-    ) -> Configuration:
-        replicas = tuple(
-            replica
-            if replica.node != node
-            else replace(
-                replica,
-                votes=replica.votes if votes is None else votes,
-                since=replica.since if since is None else since,
-            )
-            for replica in self.replicas
-        )
-        return Configuration(self.number + 1 if number is None else number, replicas)
+    def next(
+        self, *, promote: NodeId | None = None, mute: NodeId | None = None, renew: NodeId | None = None,
+        remove: NodeId | None = None, join: Replica | None = None,
+    ) -> Configuration:  # fmt: skip
+        """The one after this. `promote` gets a vote and `mute` loses it; `renew` loses it and must be made anew, for it
+        may have forgotten what it said; `remove` is named no more; `join` is new and does not vote yet."""
+        number = self.number + 1
+        replicas = []
+        for replica in self.replicas:
+            if replica.node == promote:
+                replica = replace(replica, votes=True)
+            elif replica.node == mute:
+                replica = replace(replica, votes=False)
+            elif replica.node == renew:
+                replica = replace(replica, votes=False, since=number)
+            if replica.node != remove:
+                replicas.append(replica)
+        if join is not None:
+            replicas.append(replace(join, votes=False, since=number))
+        return Configuration(number, tuple(replicas))
 
     def refusal(self, after: Configuration) -> str:
         """Why `after` may not follow this configuration, "" if it may."""
