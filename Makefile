@@ -13,13 +13,14 @@ FUZZ_ARGS ?=
 ORACLE_ARGS ?=
 ORACLE := $(VENV)/oracle
 PYTEST_ARGS ?=
+FLAME ?= flame.svg
 # Files of tests run beside each other: many wait for leases, clocks and processes rather than for a core.
 WORKERS ?= 2
 # Directories that hold Python files now: mypy refuses an empty one.
 SOURCES := $(foreach d,src tests bench examples,$(if $(shell find $(d) -name '*.py' -print -quit 2>/dev/null),$(d)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test up down status sim spec bench fuzz oracle clients lock clean
+.PHONY: help setup check format test up down status sim spec bench profile fuzz oracle clients lock clean
 
 help:
 	@echo "make up     set up everything, start a local cluster of $(NODES) nodes, print endpoints and a program to try"
@@ -32,6 +33,7 @@ help:
 	@echo "make fuzz   send $(FUZZ_COUNT) strange requests (FUZZ_COUNT=n, FUZZ_ARGS=--seed n)"
 	@echo "make oracle compare with DynamoDB Local (Java 17; DYNAMODB_LOCAL=directory of its jar, or from npm)"
 	@echo "make bench  measure"
+	@echo "make profile where a request's time goes: a table, and a flame graph in $(FLAME)"
 	@echo "make clients programs written with other DynamoDB clients (installs them into .clients)"
 	@echo "make setup  only the environment: $(VENV), with $(BIN)/gramme"
 
@@ -88,6 +90,9 @@ oracle: setup
 
 bench: setup
 	$(BIN)/python -m bench
+
+profile: setup
+	$(BIN)/gramme bench profile --flame $(FLAME)
 
 # Needs the network (Python and npm registries, Maven's where there is Maven and Java 17) and node: programs written with other clients, kept out of $(VENV).
 clients: setup

@@ -40,6 +40,20 @@ def ring(
 
 
 @app.command()
+def profile(
+    seconds: Annotated[float, typer.Option(min=0.5, help="How long each operation is sampled.")] = 4.0,
+    flame: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a flame graph there, as SVG.")] = None,
+) -> None:
+    """Where the time of a request goes: microseconds of processor time by stage, for each operation."""
+    from gramme.bench import profile as bench
+
+    profiles = bench.measured(seconds, lambda line: print(line, file=sys.stderr, flush=True))
+    print(bench.table(profiles))
+    if flame is not None:
+        flame.write_text(bench.flame(profiles), encoding="utf-8")
+
+
+@app.command()
 def objects(
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A scenario; may be repeated.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Pairs of what is compared.")] = 5,

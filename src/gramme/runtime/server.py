@@ -119,12 +119,12 @@ class NodeProcess:
         loop.set_exception_handler(self._on_exception)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        await self._start(loop)
+        await self.start(loop)
         try:
             await self._serve()
             await self._stopping.wait()
         finally:
-            await self._stop()
+            await self.stop()
         if self.failure is not None:
             self.log_event("node failed", {"level": "error", "reason": self.failure})
             return _EXIT_FAILED
@@ -137,7 +137,8 @@ class NodeProcess:
 
             self._disk = LogWriterDisk(self.settings.data_dir, self._fatal, self.settings.segment_bytes)
 
-    async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Open the ports and recover the node; it serves nobody yet. `open_disk` comes before."""
         settings = self.settings
         boot = BootId(os.urandom(16))
         self.transport = PeerTransport(boot)
@@ -248,7 +249,8 @@ class NodeProcess:
         self._servers.append(server)
         return server
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
+        """Hand leadership over, answer what was asked, close."""
         node = self.node
         if self.failure is None:
             drained = asyncio.Event()
