@@ -11,7 +11,7 @@ timers end.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import InvalidInput, Stalled
@@ -24,6 +24,8 @@ from gramme.paxos.lease import LeaseView
 from gramme.paxos.messages import Accepted, Amnesiac, Behind, Promise
 from gramme.paxos.peer import Mode, Peer
 from gramme.paxos.settings import PaxosSettings
+
+_FOREVER: Final = Instant(1 << 63)
 
 
 @dataclass(slots=True)
@@ -97,11 +99,24 @@ class Leader:
             )
         return self._append(command, wall, out).slot
 
-    def next_stamp(self, wall: int) -> Stamp:
-        """The stamp that a command proposed at `wall` gets: strictly above every earlier one of the group."""
-        log = self._acceptor.log
-        last = log.entries[-1].stamp if log.entries else log.base.stamp
-        return Stamp(max(wall, last + 1))
+    def _append(self, command: Command, wall: int, out: Effects) -> Entry:
+        acceptor = self._acceptor
+        log = acceptor.log
+        if log.entries:
+            last = log.entries[-1]
+            crc, slot, stamp = last.crc, last.slot + 1, max(wall, last.stamp + 1)
+        else:
+            crc, slot, stamp = log.base.crc, log.base.slot + 1, max(wall, log.base.stamp + 1)
+        entry = make_entry(crc, Slot(slot), Stamp(stamp), acceptor.number, command)
+        acceptor.append_own(entry, out)
+        self.unchosen_bytes += len(entry.encoded)
+        return entry
+
+    def flush(self, now: Instant, out: Effects) -> None:
+        """One Accept per follower with everything that it was not sent yet."""
+        everywhere = self.everywhere()
+        for peer in self.peers:
+            peer.pump(now, everywhere, out)
 
     # --- configurations -----------------------------------------------------------------------------------------------
 
@@ -170,27 +185,6 @@ class Leader:
             if peer.joined and not peer.is_log and peer.match >= acceptor.log.base.slot:
                 slot = min(slot, peer.match)
         return acceptor.log.mark_at(slot)
-
-    # --- proposing, continued -----------------------------------------------------------------------------------------
-
-    def _append(self, command: Command, wall: int, out: Effects) -> Entry:
-        acceptor = self._acceptor
-        log = acceptor.log
-        if log.entries:
-            last = log.entries[-1]
-            crc, slot, stamp = last.crc, last.slot + 1, max(wall, last.stamp + 1)
-        else:
-            crc, slot, stamp = log.base.crc, log.base.slot + 1, max(wall, log.base.stamp + 1)
-        entry = make_entry(crc, Slot(slot), Stamp(stamp), acceptor.number, command)
-        acceptor.append_own(entry, out)
-        self.unchosen_bytes += len(entry.encoded)
-        return entry
-
-    def flush(self, now: Instant, out: Effects) -> None:
-        """One Accept per follower with everything that it was not sent yet."""
-        everywhere = self.everywhere()
-        for peer in self.peers:
-            peer.pump(now, everywhere, out)
 
     # --- counting -----------------------------------------------------------------------------------------------------
 
@@ -440,6 +434,3 @@ class Leader:
         return (peer.mode is not Mode.SNAPSHOT and not peer.amnesiac) and (
             peer.match < acceptor.log.last_slot or peer.chosen < acceptor.chosen or peer.mode is not Mode.STREAM
         )
-
-
-_FOREVER = Instant(1 << 63)
