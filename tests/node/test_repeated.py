@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tests.node.three import DELETE, N0, N1, N2, PUT, STRONG, Three
+
 from gramme.kernel.ids import CommandId, NodeId
-from gramme.kernel.time import SECOND, Instant
+from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.node.node import Node
 from gramme.sim.cluster import SimCluster
 from gramme.sim.configs import CONFIGS
@@ -104,3 +106,27 @@ def test_an_answer_that_changes_nothing_costs_no_slot_when_it_is_the_first_attem
     assert partition.replica.last_slot == before
     single.submit(DeleteItem(single.key), CommandId(b"sent once again!"), repeated=True)
     assert partition.replica.last_slot == before + 1
+
+
+def test_a_late_answer_to_the_first_copy_is_void_once_there_is_a_second() -> None:
+    """Simulation `stale`, seed 1000318: a delete found nothing, the answer was held up, and the delete was sent again;
+    the answer came, the client wrote the item, and the second copy reached the next leader and deleted it."""
+    three = Three()
+    table = three.create()
+    group = table.partitions[0].group
+    three.lead(N1, group)
+    three.cluster.hold(N1, N0)
+    replies = three.begin(N0, table, DELETE)
+    three.run(100 * MILLISECOND)
+    three.cluster.hold(N0, N2)
+    three.run(700 * MILLISECOND)
+    assert three.node(N0).router.retries, "it was not sent again"
+    three.cluster.release(N1, N0)
+    three.run(20 * MILLISECOND)
+    told_of_the_first = list(replies)
+    assert three.submit(N1, table, PUT) == Written(None, 0, 3)
+    three.lead(N2, group)
+    three.cluster.release(N0, N2)
+    three.until(lambda: bool(replies), "the delete is answered")
+    assert three.submit(N2, table, STRONG) == Found(None, 0)
+    assert told_of_the_first == [], "the item was written after the delete had been answered, and is gone"

@@ -45,8 +45,8 @@ class _Call:
     """One request until its answer: attempts, timers, and what is known of its outcome."""
 
     __slots__ = (
-        "attempt", "command_id", "deadline", "done", "due", "eventual", "group", "id", "maybe_applied", "on_reply",
-        "outstanding", "relayed", "relaying", "repeated", "replicas", "request", "silent", "target", "unknown_at",
+        "attempt", "command_id", "counts_from", "deadline", "done", "due", "eventual", "group", "id", "maybe_applied",
+        "on_reply", "outstanding", "relayed", "relaying", "repeated", "replicas", "request", "silent", "target", "unknown_at",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +62,7 @@ class _Call:
         self.deadline = deadline
         self.on_reply = on_reply
         self.attempt = 0
+        self.counts_from = 0  # answers to attempts before this one are void
         self.target: NodeId = NO_NODE
         self.silent: NodeId = NO_NODE  # who has not answered the attempt before
         self.relaying = False  # this attempt went to a replica that is to ask the leader
@@ -271,6 +272,8 @@ class Router:
             return
         if call.attempt:
             self.retries += 1
+            if call.maybe_applied and not call.repeated:
+                self._void_first_answer(call)
         target = self._choose(call)
         call.repeated = call.repeated or call.attempt > 0
         call.attempt += 1
@@ -287,6 +290,16 @@ class Router:
             message = Forward(call.id, call.group, call.command_id, call.request, call.repeated, call.relaying)
             self._host.send(target, message)
         self._arm(call, min(Instant(now + _ATTEMPT_NS), call.deadline))
+
+    def _void_first_answer(self, call: _Call) -> None:
+        """A write is sent again, and what is sent again is in the log whatever it is answered. Not so the first copy: an
+        answer to that one which changes nothing (a failed condition) nobody else has heard. Given to the caller now, it
+        would be belied by the second copy, wherever that arrives when the condition has come to hold."""
+        call.counts_from = call.attempt + 1
+        del self._calls[call.id]
+        self._next_id += 1
+        call.id = self._next_id
+        self._calls[call.id] = call
 
     def _choose(self, call: _Call) -> NodeId:
         """This node if it leads, else the hinted leader, else the replicas in turn; a failed attempt moves on.
@@ -336,7 +349,7 @@ class Router:
             partition.submit(call.request, call.command_id, answer, call.repeated)
 
     def _answered(self, call: _Call, attempt: int, reply: Any) -> None:
-        if call.done:
+        if call.done or attempt < call.counts_from:
             return
         if type(reply) is Elsewhere:
             if call.attempt == attempt:
