@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.node.test_damage import damage
 from tests.node.three import N0, SCHEMA, STRONG, Three
@@ -19,8 +21,8 @@ from gramme.tables.requests import Found, GetItem, PutItem, Written
 class Five(Three):
     """Five nodes, and one table of one partition."""
 
-    def __init__(self, nodes: int = 5, replace_after_ns: int = 600 * SECOND, seed: int = 1) -> None:
-        super().__init__(seed=seed, nodes=nodes, replace_after_ns=replace_after_ns, flush_interval_ns=200 * MILLISECOND)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"nodes": 5, "flush_interval_ns": 200 * MILLISECOND, **options})
         self.table = self.create_anywhere()
         self.group = self.table.partitions[0].group
 
@@ -158,6 +160,28 @@ def test_a_node_that_stays_away_is_rebuilt_elsewhere_and_its_replica_dropped_whe
     places = sorted(configuration.eligible)
     five.until(lambda: sorted(five.look_up(down).partitions[0].replicas) == places, "the catalog knows")
     assert five.has("item0")
+
+
+def test_a_copy_that_outlasts_many_flushes_is_made_once_while_clients_write() -> None:
+    five = Five(replace_after_ns=4 * SECOND, snapshot_bytes_per_s=1 << 20, retain_log_bytes=1 << 20)
+    for number in range(30):
+        five.put(f"row {number}", 100_000)
+    five.run(SECOND)  # flushed and trimmed: whoever is new needs a copy, which takes three seconds
+    gone = five.followers()[0]
+    leader = five.leader(five.group)
+    assert leader is not None
+    five.crash(gone)
+    written = 0
+    while five.roles() != "SSS" or gone in five.replica(leader, five.group).replica.configuration.nodes:
+        five.put(f"meanwhile {written}", 1_000)
+        five.run(5 * MILLISECOND)
+        written += 1
+        assert written < 3_000, "it is rebuilt elsewhere"
+    assert five.node(leader).snapshots_out.sent == 1
+    leading = five.replica(leader, five.group).replica.leader
+    assert leading is not None
+    assert not leading.copying, "nor is more of the log kept than before"
+    assert all(five.has(f"meanwhile {number}") for number in range(0, written, written // 10))
 
 
 def test_a_group_is_found_after_all_its_first_replicas_have_moved() -> None:

@@ -227,13 +227,25 @@ class Leader:
                 self._commit_at = Instant(now + self._settings.commit_delay_ns)
 
     def everywhere(self) -> Slot:
-        """Every voter durably holds the log up to this slot, and everybody else who can still be served from it."""
+        """Every voter durably holds the log up to this slot, and everybody else who can still be served from it, once
+        what is on its way to it has arrived: a copy of much data would be out of date when it is there, and be followed
+        by the next one for as long as clients write."""
         slot = self.own_match()
         base = self._acceptor.log.base.slot
         for peer in self.peers:
-            if peer.match < slot and (peer.match >= base or peer in self._voting):
-                slot = peer.match
+            held = peer.match
+            if held < slot:
+                votes = peer in self._voting
+                if peer.resumes_after is not None and not votes:
+                    held = max(held, peer.resumes_after)
+                if held < slot and (held >= base or votes):
+                    slot = held
         return slot
+
+    @property
+    def copying(self) -> bool:
+        """Whether a snapshot is on its way to somebody, who will need the log from there on."""
+        return any(peer.resumes_after is not None for peer in self.peers)
 
     def counts(self, source: NodeId, message: Any) -> bool:
         """Whether `message` of an older configuration is the word of a replica that this one names. It says what its

@@ -53,6 +53,7 @@ class Peer:
         "next",
         "node",
         "resend_at",
+        "resumes_after",
         "since",
         "snapshotting",
         "told_chosen",
@@ -82,6 +83,7 @@ class Peer:
         self.in_flight_bytes = 0
         self.resend_at: Instant | None = None
         self.snapshotting = False  # NeedSnapshot is out and its end was not reported yet
+        self.resumes_after: Slot | None = None  # a snapshot of this slot or a later one is coming: it needs the rest
         self._base = base
         self._ballot = ballot
         self._acceptor = acceptor
@@ -165,6 +167,7 @@ class Peer:
         self.resend_at = None
         if not self.snapshotting:
             self.snapshotting = True
+            self.resumes_after = self._acceptor.log.base.slot
             out.outputs.append(NeedSnapshot(self._acceptor.group, self.node, self.chosen))
 
     def _rebase(self, now: Instant, out: Effects) -> None:
@@ -181,6 +184,7 @@ class Peer:
 
     def on_accepted(self, slot: Slot, chosen: Slot, now: Instant) -> bool:
         """The follower is in our ballot up to `slot`. Returns whether `match` grew."""
+        self._heard_after_snapshot()
         grew = slot > self.match
         self.match = max(self.match, slot)
         self.chosen = max(self.chosen, chosen)
@@ -199,6 +203,7 @@ class Peer:
     def on_gap(self, slot: Slot, now: Instant) -> None:
         """It is in our ballot, but an Accept before the one it answered was lost: go on behind `slot`. Each of the
         Accepts in flight makes it say so; only the first time counts, then the timer."""
+        self._heard_after_snapshot()
         self.joined = True
         self.match = max(self.match, slot)
         if self.mode is Mode.STREAM and (slot < self.match or slot == self._last_rewind):
@@ -206,6 +211,10 @@ class Peer:
         self._last_rewind = slot
         self.stream_from(Slot(self.match + 1))
         self.resend_at = Instant(now + self._settings.resend_ns)
+
+    def _heard_after_snapshot(self) -> None:
+        if not self.snapshotting:
+            self.resumes_after = None
 
     def join(self, last: Mark, chosen: Slot, now: Instant, out: Effects) -> None:
         """The follower's log is of another ballot, ends at `last`, and it knows `chosen` as chosen.

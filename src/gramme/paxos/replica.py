@@ -29,7 +29,7 @@ from gramme.paxos.steps import STEPS, refuse_older_configuration
 from gramme.paxos.succession import CampaignTimer
 from gramme.paxos.view import ReplicaView
 
-_LOG_REPLICA_KEEPS = 16  # times `retained_bytes`
+_KEEPS_MORE = 16  # times `retained_bytes`
 
 __all__ = ["GroupReplica", "GroupStatus", "NotLeader"]
 
@@ -248,14 +248,16 @@ class GroupReplica(ReplicaView):
 
     def trim(self, slot: Slot) -> None:
         """Forget entries up to `slot` (engine-durable here) that no follower lacks; past `retained_bytes`, also others:
-        a follower that lacks those gets a snapshot. A log replica keeps more: a storage replica that should lead after
-        the only one that has the rest cannot get it from anywhere else, and must wait for that one."""
+        a follower that lacks those gets a snapshot. While one is on its way more is kept, or the copy would be for
+        nothing. A log replica keeps more: a storage replica that should lead after the only one that has the rest
+        cannot get it from anywhere else, and must wait for that one."""
         acceptor = self.acceptor
         log = acceptor.log
         limit = min(slot, acceptor.emitted, acceptor.chosen)
         everywhere = acceptor.everywhere if self.leader is None else self.leader.everywhere()
         keep_after = min(limit, everywhere)
-        retained_bytes = self.settings.retained_bytes * (_LOG_REPLICA_KEEPS if acceptor.is_log else 1)
+        more = acceptor.is_log or (self.leader is not None and self.leader.copying)
+        retained_bytes = self.settings.retained_bytes * (_KEEPS_MORE if more else 1)
         excess = log.size_bytes - retained_bytes
         if excess > 0:
             for entry in log.entries:

@@ -156,6 +156,7 @@ class SimCluster:
             segment_bytes=config.segment_bytes,
             flush_bytes=config.flush_bytes,
             flush_interval_ns=config.flush_interval_ns,
+            snapshot_bytes_per_s=config.snapshot_bytes_per_s,
             outcome_window_ns=config.outcome_window_ns,
             retain_log_bytes=config.retain_log_bytes,
             stream_retention_ns=config.stream_retention_ns,

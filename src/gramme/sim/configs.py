@@ -33,6 +33,7 @@ class SimConfig:
     segment_bytes: int = 32 << 10
     flush_bytes: int = 64 << 10
     flush_interval_ns: int = 1 * SECOND
+    snapshot_bytes_per_s: int = 64 << 20
     retain_log_bytes: int = 16 << 10
     engine_flush_ns: int = 0  # a flush of the engine takes up to so long; 0: up to twenty times `disk_delay_ns`
     outcome_window_ns: int = 10 * SECOND  # closed segments of the log are kept for one and a half of it
