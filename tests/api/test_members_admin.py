@@ -11,7 +11,7 @@ import pytest
 from gramme.api.http import HttpRequest, HttpResponse
 from gramme.api.members_admin import MembersAdmin
 from gramme.kernel.errors import GrammeError, InvalidInput, Stalled
-from gramme.kernel.ids import GroupId, NodeId
+from gramme.kernel.ids import NO_NODE, GroupId, NodeId
 from gramme.node.node_table import AddNode, Move, NodeEntry, NodesAre, NodeState, NodeTable, RemovalPlan
 
 ENTRY = NodeEntry(NodeId(0), "a", "h", "z", "127.0.0.1", "127.0.0.1:1", founder=True)
@@ -37,7 +37,8 @@ class _Members:
 
     def plan_removal(self, node: NodeId, on_plan: Callable[[RemovalPlan | GrammeError], None]) -> None:
         self.asked.append(node)
-        on_plan(RemovalPlan(node, (Move(GroupId(16), "Music", NodeId(3)),)))
+        counted = Move(GroupId(16), "Music", NodeId(3), (NodeId(0), node), rows=2, bytes=90)
+        on_plan(RemovalPlan(node, (Move(GroupId(1), "", NO_NODE), counted)))
 
 
 def ask(members: _Members, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -69,7 +70,10 @@ def test_commands_reach_the_node() -> None:
     ask(members, "POST", "/members/remove", {"node": 2})
     ask(members, "POST", "/members/keep", {"node": 2})
     plan = ask(members, "POST", "/members/plan-removal", {"node": 2})[1]
-    assert plan["moves"] == [{"group": 16, "table": "Music", "to": 3}]
+    assert plan["moves"] == [
+        {"group": 1, "table": "", "to": None, "rows": None, "bytes": None},
+        {"group": 16, "table": "Music", "to": 3, "rows": 2, "bytes": 90},
+    ]
     assert members.asked == [AddNode("b", "h", "z", "127.0.0.1", "127.0.0.1:2"), (2, "leaving"), (2, "active"), 2]
 
 

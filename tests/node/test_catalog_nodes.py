@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from gramme.kernel.ids import BootId, GroupId, NodeId
+from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, BootId, GroupId, NodeId
 from gramme.node.catalog_nodes import changed, decode_nodes, encode_nodes, founders, load_of, places, plan_removal
 from gramme.node.messages import GroupSpec
 from gramme.node.node_table import AddNode, NodeBorn, NodesAre, NodeTable, SetNodeState
@@ -132,6 +133,17 @@ def test_the_plan_names_where_each_replica_goes_and_spreads_them() -> None:
     assert {move.table for move in plan.moves} == {"Music"}
     assert sum(move.to == N4 for move in plan.moves) >= 2, "node 3 has a replica already"
     assert {move.to for move in plan.moves} == {N3, N4}
+
+
+def test_the_plan_moves_replicas_to_log_replicas_where_no_node_is_free_and_names_those_that_wait() -> None:
+    damaged = msgspec.structs.replace(spec(16, N0, N1), others=(N2, N3))  # node 3 votes for node 2
+    catalog = msgspec.structs.replace(spec(int(CATALOG_GROUP), N0, N1, N2), table_id="")
+    plan = plan_removal(FOUR, N2, [catalog, damaged], {"id": "Music"}, 3)
+    assert [(move.group, move.table, move.to, move.replicas) for move in plan.moves] == [
+        (CATALOG_GROUP, "", N3, ()), (16, "Music", N3, (N0, N1)),
+    ]  # fmt: skip
+    (stuck,) = plan_removal(THREE, N2, [spec(16, N0, N1, N2)], {}, 3).moves
+    assert stuck.to == NO_NODE
 
 
 def test_the_plan_says_why_not() -> None:

@@ -1,11 +1,12 @@
 """The nodes of the cluster on the admin port: who they are, one more, one less.
 
-Owns paths and documents. `GET /members` is a document of schema `gramme.members/1`; `POST /members/add` takes
-`{"name", "host", "zone", "address", "peer_address"}` and answers with the same document and the new `node`;
-`POST /members/plan-removal` takes `{"node": n}` and answers `gramme.removal-plan/1`; `/members/remove` and
-`/members/keep` take `{"node": n}`. Fields are only ever added within a schema. Refusals are `{"message": …}`: 400 for
-what cannot be, 503 where the catalog cannot be reached; a command may be repeated. Rule: nobody but an administrator,
-here, changes who is in the cluster.
+Owns paths and documents. `GET /members` is a document of schema `gramme.members/1`; `POST /members/add` takes `{"name",
+"host", "zone", "address", "peer_address"}` and answers with the same document and the new `node`; `POST
+/members/plan-removal` takes `{"node": n}` and answers `gramme.removal-plan/1`: `moves[]` with `group`, `table` ("" is
+the catalog), `to` (null: no node is free now), and `rows` and `bytes` of the items (null: not known; the catalog and
+the transactions' ledger are not counted). `/members/remove` and `/members/keep` take `{"node": n}`. Fields are only
+ever added within a schema. Refusals are `{"message": …}`: 400 for what cannot be, 503 where the catalog cannot be
+reached; a command may be repeated. Rule: nobody but an administrator, here, changes who is in the cluster.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 
 from gramme.api.http import HttpRequest, HttpResponse, Respond, json_response
 from gramme.kernel.errors import GrammeError, InvalidInput
-from gramme.kernel.ids import NodeId
+from gramme.kernel.ids import NO_NODE, NodeId
 from gramme.node.node_table import AddNode, NodesAre, NodeState, NodeTable, RemovalPlan
 
 MEMBERS_SCHEMA: Final = "gramme.members/1"
@@ -122,7 +123,13 @@ def _node(request: HttpRequest) -> NodeId:
 def _planned(plan: RemovalPlan | GrammeError) -> HttpResponse:
     if not isinstance(plan, RemovalPlan):
         return _failed(plan)
-    moves = [{"group": move.group, "table": move.table, "to": move.to} for move in plan.moves]
+    moves = [
+        {
+            "group": move.group, "table": move.table, "to": None if move.to == NO_NODE else move.to,
+            "rows": None if move.rows < 0 else move.rows, "bytes": None if move.bytes < 0 else move.bytes,
+        }
+        for move in plan.moves
+    ]  # fmt: skip
     return json_response(
         200, _encode({"schema": REMOVAL_SCHEMA, "node": plan.node, "moves": moves, "refusal": plan.refusal})
     )

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from gramme.kernel.errors import Invariant
-from gramme.kernel.ids import GroupId, NodeId
+from gramme.kernel.ids import CATALOG_GROUP, GroupId, NodeId
 from gramme.kernel.ports import Randomness
 from gramme.node import catalog_nodes, catalog_streams
 from gramme.node.catalog_commands import (
@@ -166,9 +166,10 @@ class CatalogEvaluator:
                 return list_streams(request, get, scan)
             case DescribeStream():
                 return describe_stream(request, get)
-            case PlanRemoval(node=node):
+            case PlanRemoval(node=node, catalog=own):
                 by_id = {table.table_id: table.name for table in all_tables(scan)}
-                return catalog_nodes.plan_removal(self._nodes(get), node, all_groups(scan), by_id, REPLICATION_FACTOR)
+                groups = (GroupSpec(CATALOG_GROUP, "", b"", b"", own), *all_groups(scan))
+                return catalog_nodes.plan_removal(self._nodes(get), node, groups, by_id, REPLICATION_FACTOR)
         raise Invariant(f"not a catalog read: {type(request).__name__}")
 
     def _create(self, request: CreateTable, read: Read, context: Context) -> Change | Answer:

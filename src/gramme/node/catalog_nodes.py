@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from gramme.kernel.ids import GroupId, NodeId
+from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, NodeId
 from gramme.node.evaluator import Read
 from gramme.node.messages import GroupSpec
 from gramme.node.node_table import (
@@ -139,7 +139,8 @@ def _with(table: NodeTable, entry: NodeEntry, version: int) -> NodeTable:
 def plan_removal(
     table: NodeTable, node: NodeId, groups: Iterable[GroupSpec], names: Mapping[str, str], replicas: int
 ) -> RemovalPlan:
-    """What would move if `node` left. `names`: of tables, by their ids."""
+    """What would move if `node` left. `names`: of tables, by their ids. Where no node is free, one with a replica that
+    has no rows or no vote takes it: healing makes room (`gramme.node.healing`)."""
     entry = table.entry(node)
     if entry is None or entry.state == "removed":
         return RemovalPlan(node, (), f"there is no node {node}")
@@ -153,9 +154,12 @@ def plan_removal(
             continue
         free = [place for place in places_left.values() if place.node not in holders]
         held = [places_left[other] for other in holders if other in places_left]
-        to = choose_addition(free, held, load, spec.group)
+        room = [places_left[other] for other in spec.others if other in places_left]
+        to = choose_addition(free or room, held, load, spec.group)
         if to is not None:
             load[to] = load.get(to, 0) + FOLLOWER_LOAD
-            moves.append(Move(GroupId(spec.group), names.get(spec.table_id, spec.table_id), to))
+        asked = () if spec.ledger or spec.group == CATALOG_GROUP else spec.members
+        table_name = names.get(spec.table_id, spec.table_id)
+        moves.append(Move(spec.group, table_name, NO_NODE if to is None else to, asked))
     refusal = "" if entry.state == "leaving" else why_it_must_stay(table, entry, replicas)
     return RemovalPlan(node, tuple(moves), refusal)

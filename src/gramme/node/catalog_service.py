@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from gramme.kernel.ids import NO_NODE, CommandId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, Instant
 from gramme.node.catalog import (
@@ -38,7 +40,7 @@ from gramme.node.messages import (
     Reconcile,
     Reconciled,
 )
-from gramme.node.node_table import SetNodeState
+from gramme.node.node_table import PlanRemoval, SetNodeState
 from gramme.node.partition import Elsewhere, PartitionReplica
 from gramme.node.ports import NodeSettings
 from gramme.node.schema_service import Push, SchemaService
@@ -101,6 +103,9 @@ class CatalogService:
             partition.submit(request, command_id, lambda reply: self._created(reply, on_reply), repeated)
         elif isinstance(request, DeleteTable):
             partition.submit(request, command_id, lambda reply: self._deleted(reply, on_reply), repeated)
+        elif isinstance(request, PlanRemoval):
+            nodes = partition.replica.configuration.nodes
+            partition.submit(replace(request, catalog=nodes), command_id, on_reply, repeated)
         elif isinstance(request, UpdateTable | SetTimeToLive):
             partition.submit(request, command_id, lambda reply: self._updated(reply, on_reply), repeated)
         else:

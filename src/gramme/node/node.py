@@ -64,6 +64,7 @@ from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.router import Router
 from gramme.node.snapshots import SnapshotReceiver, SnapshotSender
 from gramme.node.table_evaluator import TableEvaluator
+from gramme.node.totals import TOTALS_ROW, decode_totals, rows_and_bytes
 from gramme.node.transactions.ledger import LedgerEvaluator
 from gramme.paxos.lease import LeaseTable
 from gramme.paxos.messages import GROUP_MESSAGES, LEASE_MESSAGES
@@ -197,6 +198,7 @@ class Node:
             settings=settings,
             members=self.members,
             ask_catalog=self._ask_catalog,
+            send=self._send,
             learned=self._nodes_are,
         )
         self.leadership = Leadership(self.host, settings, self.members, self.groups.partitions, _Neighbourhood(self))
@@ -645,11 +647,13 @@ class Node:
         }
 
     def _health(self, partition: PartitionReplica) -> dict[str, Any]:
-        """How a group that is led here is, and how far copies of its rows are."""
+        """How a group that is led here is, how large, and how far copies of its rows are."""
         if not partition.leading:
             return {}
         health, reason = self.healer.health(partition)
-        return {"health": health, "reason": reason, "copies": self.snapshots_out.progress(partition.spec.group)}
+        rows, size = rows_and_bytes(decode_totals(partition.get(TOTALS_ROW)))
+        copies = self.snapshots_out.progress(partition.spec.group)
+        return {"health": health, "reason": reason, "rows": rows, "bytes": size, "copies": copies}
 
 
 class _Neighbourhood:

@@ -75,9 +75,11 @@ class SetNodeState(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class PlanRemoval(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """What would move if this node left."""
+    """What would move if this node left. `catalog`: the nodes of the catalog's own group, which no row names; its
+    leader fills them in."""
 
     node: NodeId
+    catalog: tuple[NodeId, ...] = ()
 
 
 class NodesAre(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -90,11 +92,16 @@ class NodesAre(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Move(msgspec.Struct, frozen=True, array_like=True):
-    """A replica of a group, and where it would go, if all nodes are up then."""
+    """A replica of a group, and where it would go if all nodes are up then (NO_NODE: no node is free for it now).
+    `table` is "" for the catalog. `replicas`: where the group is, if it can be asked how many `rows` of how many
+    `bytes` it holds; these are -1 until it was."""
 
     group: GroupId
     table: str
     to: NodeId
+    replicas: tuple[NodeId, ...] = ()
+    rows: int = -1
+    bytes: int = -1
 
 
 class RemovalPlan(msgspec.Struct, frozen=True, tag=True, array_like=True):

@@ -17,7 +17,7 @@ from gramme.node.extents import FreshExtents, clear_extent, map_extent
 from gramme.node.host import Host
 from gramme.node.messages import SnapshotAck, SnapshotChunk
 from gramme.node.partition import PartitionReplica, applied_row, pack_applied, read_configuration
-from gramme.node.totals import TOTALS_ROW, decode_totals
+from gramme.node.totals import TOTALS_ROW, decode_totals, rows_and_bytes
 from gramme.paxos.entry import Mark
 from gramme.storage.engine.contract import Batch
 from gramme.storage.engine.rows import Space, extent_range, row_key
@@ -118,10 +118,10 @@ class SnapshotSender:
         for (_, peer), sending in self._sending.items():
             partition = sending.partition
             if partition.spec.group == group:
-                totals = decode_totals(partition.get(TOTALS_ROW))
+                rows, size = rows_and_bytes(decode_totals(partition.get(TOTALS_ROW)))
                 found.append({
                     "node": peer, "sent_rows": sending.sent_rows, "sent_bytes": sending.sent_bytes,
-                    "rows": sum(rows for _, rows, _ in totals), "bytes": sum(size for _, _, size in totals),
+                    "rows": rows, "bytes": size,
                 })  # fmt: skip
         return found
 

@@ -7,6 +7,7 @@ batch of the rows, and travel with snapshots.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -25,6 +26,14 @@ _decode = msgspec.msgpack.Decoder(tuple[Growth, ...]).decode
 def decode_totals(stored: bytes | None) -> tuple[Growth, ...]:
     """What the row says; nothing in a new partition."""
     return () if stored is None else _decode(stored)
+
+
+def rows_and_bytes(totals: Iterable[Growth]) -> tuple[int, int]:
+    """All of a partition together, local indexes included."""
+    rows = size = 0
+    for _, more, larger in totals:
+        rows, size = rows + more, size + larger
+    return rows, size
 
 
 class Totals:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gramme.runtime.cli_shared import Admin, Data, ask, print_json
+from gramme.runtime.cli_shared import Admin, Data, ask, print_json, size_text
 
 Nodes = Annotated[list[int], typer.Argument(metavar="I…", help="Nodes, counted from 0.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The document as the node gives it.")]
@@ -59,6 +59,7 @@ def commit(
 ) -> None:
     """Change the ring as that plan says; refused if the ring is not what it was then."""
     ask(data, admin, "POST", "/ring/commit", {"plan": plan_name})
+    print("the ring is changing; `gramme ring` shows how far it is")
 
 
 def _print_ring(document: dict[str, Any]) -> None:
@@ -105,8 +106,8 @@ def _progress(progress: dict[str, Any] | None) -> tuple[str, ...]:
     if progress is None:
         return "?", "?", "?", "?"
     return (
-        f"{progress['done']}/{progress['tasks']}", _bytes(progress["bytes_moved"]),
-        f"≤ {_bytes(progress['bytes_left'])}", f"{_bytes(progress['rate'])}/s",
+        f"{progress['done']}/{progress['tasks']}", size_text(progress["bytes_moved"]),
+        f"≤ {size_text(progress['bytes_left'])}", f"{size_text(progress['rate'])}/s",
     )  # fmt: skip
 
 
@@ -129,20 +130,13 @@ def _print_plan(document: dict[str, Any]) -> None:
     for heading in ("to", "in the place of", "sections", f"bytes{about}"):
         table.add_column(heading)
     for move in document["transfers"]:
-        table.add_row(str(move["to"]), str(move["from"]), str(move["sections"]), _bytes(move["bytes"]))
+        table.add_row(str(move["to"]), str(move["from"]), str(move["sections"]), size_text(move["bytes"]))
     console.print(table)
-    console.print(f"{len(document['moves'])} partitions change their owner; {_bytes(document['bytes'])} to move{about}")
+    console.print(
+        f"{len(document['moves'])} partitions change their owner; {size_text(document['bytes'])} to move{about}"
+    )
     shares = ", ".join(f"{node}: {share:.2f}" for node, share in document["balance"].items())
     console.print(f"balance then: {shares}")
     if document["unreachable_partitions"]:
         console.print(f"[red]no replica answers[/] for partitions {document['unreachable_partitions']}")
     print(f"gramme cluster commit {document['plan']}")
-
-
-def _bytes(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    raise AssertionError("unreachable")

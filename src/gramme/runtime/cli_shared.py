@@ -33,15 +33,31 @@ def local_cluster(data: Path | None) -> LocalCluster:
 def ask(data: Path | None, admin: str | None, method: str, path: str, body: Any = None) -> dict[str, Any]:
     """What a node's admin port answers, that of any node of the local cluster unless `admin` names one; a refusal ends
     the command."""
+    answer = try_to_ask(data, admin, method, path, body)
+    return fail(answer) if isinstance(answer, str) else answer
+
+
+def try_to_ask(data: Path | None, admin: str | None, method: str, path: str, body: Any = None) -> dict[str, Any] | str:
+    """As `ask`, but a refusal is returned, as its message: for who asks again."""
     from gramme.runtime.cluster import http_ask
 
     content = None if body is None else msgspec.json.encode(body)
-    for host, port in [_address(admin)] if admin else _local_addresses(data):
+    for host, port in admin_addresses(data, admin):
         with contextlib.suppress(OSError, http.client.HTTPException):
             status, answer = http_ask(host, port, method, path, content, _TIMEOUT_S)
             document: dict[str, Any] = msgspec.json.decode(answer)
-            return document if status == 200 else fail(document["message"])
-    return fail("no node answers")
+            return document if status == 200 else str(document["message"])
+    return "no node answers"
+
+
+def size_text(count: int) -> str:
+    """Bytes for people."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
 
 
 def print_json(document: Any) -> None:
@@ -55,13 +71,12 @@ def fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
-def _address(url: str) -> tuple[str, int]:
+def admin_addresses(data: Path | None, admin: str | None) -> list[tuple[str, int]]:
+    """Where to ask: the node that `--admin` names, or every node of the local cluster."""
     from gramme.runtime.config import parse_address
 
-    return parse_address(url.removeprefix("http://").rstrip("/"))
-
-
-def _local_addresses(data: Path | None) -> list[tuple[str, int]]:
+    if admin is not None:
+        return [parse_address(admin.removeprefix("http://").rstrip("/"))]
     cluster = local_cluster(data)
     settings = [cluster.settings(node) for node in cluster.members]
     return [(each.listen_host, each.admin_port) for each in settings]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -16,8 +17,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from gramme.kernel.ids import Ballot, ballot_node, ballot_round
+from gramme.runtime.cli_shared import size_text
 from gramme.runtime.cluster import LocalCluster
-from gramme.runtime.cluster_status import ClusterStatus, NodeStatus, TableStatus
+from gramme.runtime.cluster_status import ClusterStatus, CopyReport, NodeStatus, PartitionStatus, TableStatus
 
 _TRY_ME = """\
 {python} - <<'END'
@@ -87,17 +89,39 @@ def print_status(status: ClusterStatus, console: Console) -> None:
 
 
 def _troubles(status: ClusterStatus) -> list[str]:
-    """One line for each group that is not healthy, as far as somebody leads it."""
+    """One line for each group that is not healthy, and for each node that is leaving."""
     lines = []
     for entry in status.tables:
         for partition in entry.partitions:
-            if partition.health in ("healing", "degraded"):
-                copies = "".join(
-                    f"; copy to node {copy.node}: {copy.sent_bytes} of {copy.bytes} bytes" for copy in partition.copies
-                )
-                name = escape(entry.name or "(catalog)")
-                lines.append(f"{partition.health}: {name} group {partition.group}: {escape(partition.reason)}{copies}")
+            if partition.health == "healthy":
+                continue
+            about = f"{escape(entry.name or '(catalog)')} group {partition.group}"
+            if partition.leader is None:
+                lines.append(f"[red]no leader[/]: {about}: requests wait until its replicas elect one")
+            else:
+                told = "; ".join([escape(partition.reason), *_catching_up(partition)])
+                lines.append(f"[yellow]{partition.health}[/]: {about}: {told}")
+    for leaving in status.removals:
+        left = f"{leaving.replicas} replicas ({size_text(leaving.bytes)}) are still to be rebuilt elsewhere"
+        lines.append(f"leaving: node {leaving.node}: {left if leaving.replicas else 'no replica is left on it'}")
     return lines
+
+
+def _catching_up(partition: PartitionStatus) -> list[str]:
+    """How far each replica is that gets the rows, or the log behind them."""
+    copied = {copy.node for copy in partition.copies}
+    return [f"copy to node {copy.node}: {_sent(copy)}" for copy in partition.copies] + [
+        f"node {replica.node} lacks {replica.lag_slots} slots"
+        for replica in partition.replicas
+        if replica.lag_slots and not replica.votes and replica.node not in copied
+    ]
+
+
+def _sent(copy: CopyReport) -> str:
+    if not copy.bytes:
+        return f"{size_text(copy.sent_bytes)} sent"
+    share = min(99, 100 * copy.sent_bytes // copy.bytes)  # all of it is there when the copy is not listed any more
+    return f"{size_text(copy.sent_bytes)} of {size_text(copy.bytes)} ({share} %)"
 
 
 def _nodes(status: ClusterStatus) -> Table:
@@ -122,13 +146,16 @@ def plain_table(title: str) -> Table:
 
 
 def _ready(node: NodeStatus) -> str:
+    if node.state == "removed":
+        return "removed"
+    state = "" if node.state == "active" else f", {node.state}"
     if node.ready:
-        return "[green]yes[/]" if node.state == "active" else f"[green]yes[/], {node.state}"
-    return f"[red]no[/]: {escape(node.not_ready_because)}" if node.process != "stopped" else "[red]no[/]"
+        return f"[green]yes[/]{state}"
+    return f"[red]no[/]{state}" + ("" if node.process == "stopped" else f": {escape(node.not_ready_because)}")
 
 
 def _partitions(status: ClusterStatus) -> Table:
-    table = plain_table("partitions (replicas: node: applied slot (lag), * leads)")
+    table = plain_table("partitions (replicas: node: applied slot (lag), * leads, ? does not answer)")
     for heading in ("table", "status", "group", "leader", "ballot", "chosen", "replicas"):
         table.add_column(heading, overflow="fold")
     for entry in status.tables:
@@ -137,17 +164,24 @@ def _partitions(status: ClusterStatus) -> Table:
     return table
 
 
+def _replicas(partition: PartitionStatus) -> Iterator[tuple[int, str]]:
+    for replica in partition.replicas:
+        leads = "*" if replica.node == partition.leader else ""
+        kind = f"{' log' if replica.kind == 'log' else ''}{'' if replica.votes else ' (no vote)'}"
+        lag = f" (-{replica.lag_slots})" if replica.lag_slots else ""
+        yield replica.node, f"{replica.node}{leads}{kind}: {replica.applied_slot}{lag}"
+    answering = {replica.node for replica in partition.replicas}
+    for node in {*partition.members, *partition.logs, *partition.learners} - answering:
+        kind = f"{' log' if node in partition.logs else ''}{'' if node in partition.members else ' (no vote)'}"
+        yield node, f"{node}{kind}: ?"
+
+
 def _partition_rows(entry: TableStatus) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for partition in entry.partitions:
         ballot = Ballot(partition.ballot)
         chosen = max((replica.chosen_slot for replica in partition.replicas), default=0)
-        replicas = ", ".join(
-            f"{replica.node}{'*' if replica.node == partition.leader else ''}"
-            f"{' log' if replica.kind == 'log' else ''}{'' if replica.votes else ' (no vote)'}: {replica.applied_slot}"
-            + (f" (-{replica.lag_slots})" if replica.lag_slots else "")
-            for replica in partition.replicas
-        )
+        replicas = ", ".join(text for _, text in sorted(_replicas(partition)))
         rows.append(
             (
                 entry.name or "(catalog)",

@@ -23,7 +23,8 @@ _TIMEOUT_S: Final = 2.0
 
 
 class CopyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A copy of a group's rows on its way to `node`."""
+    """A copy of a group's rows on its way to `node`. What is sent has more in it than `rows` and `bytes`, which count
+    items: change records of streams, above all."""
 
     node: int
     sent_rows: int = 0
@@ -38,7 +39,8 @@ class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
     `start` and `end` are hex of encoded key bytes, end exclusive ("": unbounded). `leading`: its barrier is chosen;
     `lease`: it may serve strong reads now. `table_id` is "" for the catalog. `kind`: storage or log. `members` vote;
     `logs` are log replicas, voting or not, `learners` storage replicas that do not vote. `health` and `reason` are the
-    leader's word ("" elsewhere), and so are `copies`: rows and bytes sent of how many, by node.
+    leader's word ("" elsewhere), and so are the items' `rows` and `bytes` (0 elsewhere, and where none are: in
+    the catalog and the transactions' ledger), and `copies`: rows and bytes sent of how many, by node.
     """
 
     group: int
@@ -60,6 +62,8 @@ class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
     health: str = ""
     reason: str = ""
     copies: tuple[CopyReport, ...] = ()
+    rows: int = 0
+    bytes: int = 0
 
 
 class TableReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +134,7 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One node that was not removed: its process, and whether it answers."""
+    """One node of the local cluster: its process, and whether it answers."""
 
     node: int
     name: str
@@ -145,7 +149,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     admin_endpoint: str
     leads: int
     replicas: int
-    state: str = "active"  # or leaving: its replicas are being rebuilt elsewhere
+    state: str = "active"  # or leaving: its replicas are being rebuilt elsewhere; or removed
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,6 +183,8 @@ class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True):
     health: str = "unknown"
     reason: str = ""
     copies: tuple[CopyReport, ...] = ()
+    rows: int = 0
+    bytes: int = 0
 
 
 class TableStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +196,15 @@ class TableStatus(msgspec.Struct, frozen=True, kw_only=True):
     partitions: tuple[PartitionStatus, ...]
 
 
+class RemovalStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that is leaving: how many replicas are still to be rebuilt elsewhere, the catalog's among them, and the
+    bytes of their items (of copies under way too, until they are there)."""
+
+    node: int
+    replicas: int
+    bytes: int
+
+
 class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The document of `gramme cluster status --json`."""
 
@@ -199,6 +214,7 @@ class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeStatus, ...]
     tables: tuple[TableStatus, ...]
     objects: ObjectsReport = ObjectsReport()  # of the node that knows the newest ring
+    removals: tuple[RemovalStatus, ...] = ()
 
 
 def fetch_report(host: str, admin_port: int, timeout_s: float = _TIMEOUT_S) -> NodeReport | None:
@@ -242,20 +258,33 @@ def collect(cluster: LocalCluster) -> ClusterStatus:
                 admin_endpoint=f"http://{setting.listen_host}:{setting.admin_port}",
                 leads=sum(group.leading for group in groups),
                 replicas=len(groups),
-                state=states.get(node, "active"),
+                state=states.get(node, "removed" if states else "active"),
             )
         )
+    tables = merge_tables(heard)
     return ClusterStatus(
         cluster_id=state.cluster_id,
         shared_endpoint=f"http://{settings[0].listen_host}:{state.port}",
         nodes=tuple(statuses),
-        tables=merge_tables(heard),
+        tables=tables,
         objects=max(
             (report.objects for report in heard),
             key=lambda objects: objects.ring_version,
             default=ObjectsReport(),
         ),
+        removals=tuple(removal(tables, status.node) for status in statuses if status.state == "leaving"),
     )
+
+
+def removal(tables: Iterable[TableStatus], node: int) -> RemovalStatus:
+    """What is still on a node that leaves, as the groups' newest configurations have it."""
+    left = [
+        partition
+        for table in tables
+        for partition in table.partitions
+        if node in (*partition.members, *partition.logs, *partition.learners)
+    ]
+    return RemovalStatus(node=node, replicas=len(left), bytes=sum(partition.bytes for partition in left))
 
 
 def merge_tables(reports: Sequence[NodeReport]) -> tuple[TableStatus, ...]:
@@ -319,4 +348,6 @@ def _partition(group_id: int, held: Iterable[tuple[int, GroupReport]]) -> Partit
         health=(word.health if word else "") or "unknown",
         reason=word.reason if word else "",
         copies=word.copies if word else (),
+        rows=word.rows if word else 0,
+        bytes=word.bytes if word else 0,
     )
