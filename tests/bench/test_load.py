@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 from gramme.bench import load
 from gramme.bench.gossip import measured
-from gramme.bench.load import Plan, percentiles
+from gramme.bench.latency import percentiles
+from gramme.bench.load import Plan
 from gramme.testing import server
 
 

@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 
 from typer.testing import CliRunner
 
-from gramme.bench import report
 from gramme.bench.gossip import Cost
-from gramme.bench.objects import Buffered, Capacity, Driven, Failover, Latency, Session, Sla, driven
-from gramme.bench.report import NAME, Objects, section
+from gramme.bench.latency import Latency
+from gramme.bench.objects import Buffered, Capacity, Driven, Failover, Session, Sla, driven
+from gramme.bench.objects_report import Objects, pictures, section
 from gramme.runtime.cli import app
 
 
@@ -20,9 +20,6 @@ def _latency(mean: float, failed: int = 0) -> Latency:
 
 def _everything(failed: int = 0) -> Objects:
     return Objects(
-        date="2026-11-21",
-        command="gramme bench objects",
-        load=0.1,
         sla=Sla(500, 30, _latency(2), _latency(3, failed), _latency(4), 1.5),
         capacity=Capacity(1_000, 999, 2.5),
         driven=[Driven([_latency(4), _latency(6)], [_latency(2), _latency(3)])],
@@ -36,7 +33,7 @@ def _everything(failed: int = 0) -> Objects:
     )
 
 
-def test_every_part_is_told_and_drawn(tmp_path: Path) -> None:
+def test_every_part_is_told_and_drawn() -> None:
     found = _everything()
     text = section(found)
     for row in ("A40", "A18", "A16", "A42", "A39", "A46"):
@@ -45,11 +42,11 @@ def test_every_part_is_told_and_drawn(tmp_path: Path) -> None:
     assert "| reads, mean | 4.0 | 2.0 | 2.00 (2.00 to 2.00) | 3.9 → 1.55 (2.5) |" in text
     assert "| buffered, dw=0 | 2.0 | 3.00 (3.00 to 3.00) | 6.0 | 3.00 (3.00 to 3.00) | 2,000 | 0.50 |" in text
     assert "0 writes of objects, 130 of the table" in text
-    report.write(found, tmp_path)
-    assert report.read(tmp_path) == found
-    for picture in ("buffered", "failover"):
-        assert f"({NAME}-{picture}.svg)" in text
-        ElementTree.parse(tmp_path / f"{NAME}-{picture}.svg")
+    drawn = pictures(found)
+    assert len(drawn) == 2
+    for name, document in drawn.items():
+        assert f"(benchmarks/{name})" in text
+        ElementTree.fromstring(document)
 
 
 def test_failed_requests_miss_the_promise_however_fast_the_others_are() -> None:
@@ -57,7 +54,7 @@ def test_failed_requests_miss_the_promise_however_fast_the_others_are() -> None:
 
 
 def test_what_was_not_measured_is_not_told() -> None:
-    assert "row" not in section(Objects("2026-11-21", "gramme bench objects", 0.1))
+    assert "row" not in section(Objects())
 
 
 def test_a_scenario_that_does_not_exist_is_refused() -> None:

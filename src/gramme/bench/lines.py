@@ -1,22 +1,20 @@
-"""Line charts as SVG, written by hand: nothing to install, and the numbers stand in the file."""
+"""Line charts as SVG."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from typing import Final
-from xml.sax.saxutils import escape
 
 import msgspec
 
-COLOURS: Final = ("#1f4e9c", "#c2399b", "#6a1b6a", "#2e7d32", "#b0452c", "#666666")
+from gramme.bench.svg import FONT, INK, document, escape
+
 _LEFT: Final = 70
 _TOP: Final = 40
 _WIDTH: Final = 700
 _HEIGHT: Final = 340
 _LEGEND: Final = 20
-_FONT: Final = "font-family='system-ui, sans-serif' font-size='13'"
-_INK: Final = "#222222"
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -51,8 +49,6 @@ def chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
     height = _TOP + _HEIGHT + 60 + _LEGEND * len(lines)
     width = _LEFT + _WIDTH + 40
     parts = [
-        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' width='{width}' height='{height}'>",
-        "<rect width='100%' height='100%' fill='white'/>",
         _text(_LEFT, 24, title, " font-weight='bold'"),
         *_axes(x, y),
     ]
@@ -60,7 +56,7 @@ def chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
         parts += _line(line, x, y)
     for at, line in enumerate(lines):
         parts += _legend(line, _TOP + _HEIGHT + 62 + _LEGEND * at)
-    return "\n".join([*parts, "</svg>\n"])
+    return document(width, height, parts)
 
 
 def ticks(high: float, count: int = 5) -> list[float]:
@@ -73,7 +69,7 @@ def ticks(high: float, count: int = 5) -> list[float]:
 
 
 def _text(x: float, y: float, text: str, more: str = "") -> str:
-    return f"<text x='{x:.1f}' y='{y:.1f}' {_FONT} fill='{_INK}'{more}>{escape(text)}</text>"
+    return f"<text x='{x:.1f}' y='{y:.1f}' {FONT} fill='{INK}'{more}>{escape(text)}</text>"
 
 
 def _at(x: Axis, y: Axis, point: tuple[float, float]) -> tuple[float, float]:
@@ -82,7 +78,7 @@ def _at(x: Axis, y: Axis, point: tuple[float, float]) -> tuple[float, float]:
 
 def _axes(x: Axis, y: Axis) -> list[str]:
     bottom = _TOP + _HEIGHT
-    parts = [f"<path d='M{_LEFT} {_TOP} V{bottom} H{_LEFT + _WIDTH}' stroke='{_INK}' fill='none'/>"]
+    parts = [f"<path d='M{_LEFT} {_TOP} V{bottom} H{_LEFT + _WIDTH}' stroke='{INK}' fill='none'/>"]
     for value in dict.fromkeys((x.low, *x.ticks, x.high)):
         at = _LEFT + x.part(value) * _WIDTH
         parts.append(_text(at, bottom + 18, f"{value:,.10g}", " text-anchor='middle'"))

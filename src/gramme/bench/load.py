@@ -1,21 +1,20 @@
-"""A load generator with an open loop, in a process of its own: requests are sent when they are due, answered or not.
+"""An open loop against a cluster whose nodes may die, in a process of its own: requests are sent when they are due.
 
 Owns the schedule (Poisson arrivals), the connections, and what a client does about a node that is gone. Rules: latency
 counts from the moment at which a request was *due*, through queues in front of connections and through every further
 try, so that nothing is left out because the server was slow (coordinated omission); how late the generator itself was
 is reported beside it. A request that has no good answer within `patience_s` has failed. Plan (JSON) on standard input,
-`Found` on standard output.
+`Found` on standard output. (`generator` is the other one: one endpoint, no second try, several times faster.)
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import math
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 from typing import Any, Final, Literal
 
@@ -23,6 +22,7 @@ import httptools
 import msgspec
 import uvloop
 
+from gramme.bench.latency import percentiles
 from gramme.placement.ring import POSITION_BITS, position_of
 
 _SWEEP_S: Final = 0.02
@@ -153,7 +153,7 @@ class _Load:
         await self._send_all()
         return Found(
             due_s=[round(due, 4) for due in self._due], took_ms=[round(took, 3) for took in self._took],
-            write=self._write, late_ms=_percentile(self._late, 99.9), retried=self._retried,
+            write=self._write, late_ms=percentiles(self._late, 99.9)[0], retried=self._retried,
         )  # fmt: skip
 
     async def _send_all(self) -> None:
@@ -324,20 +324,6 @@ def run(plan: Plan, meanwhile: Callable[[], None] | None = None) -> Found:
     finally:
         process.kill()
         process.wait()
-
-
-def percentiles(values: Sequence[float], *which: float) -> list[float]:
-    """Of values in any order; 0 for none."""
-    ordered = sorted(values)
-    return [_percentile(ordered, one, is_sorted=True) for one in which]
-
-
-def _percentile(values: Sequence[float], which: float, is_sorted: bool = False) -> float:
-    """The smallest value that so many per cent do not exceed."""
-    if not values:
-        return 0.0
-    ordered = values if is_sorted else sorted(values)
-    return ordered[max(0, math.ceil(len(ordered) * which / 100) - 1)]
 
 
 def main() -> None:

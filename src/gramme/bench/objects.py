@@ -11,17 +11,18 @@ import contextlib
 import http.client
 import json
 import random
-import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from gramme.bench import load
-from gramme.bench.load import Found, Plan, percentiles
+from gramme.bench.latency import Latency, latency_of, percentiles
+from gramme.bench.load import Found, Plan
+from gramme.bench.records import Progress
 from gramme.kernel.ids import NodeId
 from gramme.objects.state import DEFAULT_TYPE, Name
 from gramme.placement.ring import preference_list
@@ -35,19 +36,6 @@ _BUCKET: Final = "bench"
 _SETTLE_S: Final = 2.0
 _LIMIT_S: Final = 30.0
 _TOO_MANY: Final = 4_000
-Progress = Callable[[str], None]
-
-
-class Latency(msgspec.Struct, frozen=True):
-    """Milliseconds; requests without a good answer are in `failed` and nowhere else."""
-
-    count: int
-    failed: int
-    mean: float
-    p50: float
-    p99: float
-    p999: float
-    longest: float
 
 
 class Sla(msgspec.Struct, frozen=True):
@@ -259,12 +247,7 @@ def latency(found: Found, *, write: bool | None = None, since_s: float = 0.0) ->
         for due, took, wrote in zip(found.due_s, found.took_ms, found.write, strict=True)
         if due >= since_s and write in (None, wrote)
     ]
-    return _latency([took for took in chosen if took >= 0], sum(took < 0 for took in chosen))
-
-
-def _latency(took: Sequence[float], failed: int = 0) -> Latency:
-    p50, p99, p999, longest = percentiles(took, 50, 99, 99.9, 100)
-    return Latency(len(took), failed, statistics.fmean(took) if took else 0.0, p50, p99, p999, longest)
+    return latency_of([took for took in chosen if took >= 0], sum(took < 0 for took in chosen))
 
 
 def _capacity(found: Found) -> Capacity:
@@ -304,7 +287,7 @@ def _session_round(ports: Sequence[int], preferred: bool, seconds: float, round_
         thread.start()
     for thread in threads:
         thread.join()
-    return Session(preferred, counts[0] / max(1, counts[1]), _latency(took))
+    return Session(preferred, counts[0] / max(1, counts[1]), latency_of(took))
 
 
 def _session(

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, NamedTuple
 
-from gramme.bench.lines import COLOURS, Axis, Line, chart
+from gramme.bench.lines import Axis, Line, chart
+from gramme.bench.svg import COLOURS
 from gramme.kernel.ids import NodeId
 from gramme.objects.merkle import BUCKETS, rebuilt
 from gramme.placement.ring import Ring, founded, planned, position_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,20 +61,40 @@ def objects(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Numbers and pictures go there.")] = None,
 ) -> None:
     """Objects under an open loop: five real processes, one killed; what coordination and buffering cost."""
-    from gramme.bench import report, suite
+    from gramme.bench import objects_suite
 
-    unknown = [name for name in only or () if name not in suite.SCENARIOS]
+    unknown = [name for name in only or () if name not in objects_suite.SCENARIOS]
     if unknown:
-        raise typer.BadParameter(f"--only {unknown[0]}: one of {', '.join(suite.SCENARIOS)}")
+        raise typer.BadParameter(f"--only {unknown[0]}: one of {', '.join(objects_suite.SCENARIOS)}")
+    _measure(objects_suite.only(only or objects_suite.SCENARIOS), rounds, seconds, out)
 
-    def progress(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
-    command = " ".join(["gramme", *sys.argv[1:]])
-    found = suite.measured(only or suite.SCENARIOS, rounds, seconds, command, progress)
+@app.command()
+def run(
+    section: Annotated[str, typer.Argument(metavar="NAME", help="What: see docs/benchmarks.md.")],
+    rounds: Annotated[int, typer.Option(min=1, help="How often every part is measured.")] = 3,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of one measurement.")] = 4,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Numbers and pictures go there.")] = None,
+) -> None:
+    """One section of docs/benchmarks.md against processes that are started for it."""
+    # By name: `runtime` and `sim` stand side by side, and neither may depend on the other.
+    sections = import_module("gramme.bench.sections").SECTIONS
+    if section not in sections:
+        raise typer.BadParameter(f"{section}: one of {', '.join(sections)}")
+    _measure(sections[section], rounds, seconds, out)
+
+
+def _measure(section: Any, rounds: int, seconds: float, out: Path | None) -> None:
+    from gramme.bench import records
+
+    taken = records.take(section, rounds, seconds, None, _progress)
     if out is not None:
-        report.write(found, out)
-    print(report.section(found))
+        records.write(section, taken, out)
+    print(records.told(section, taken))
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 @app.command()
@@ -96,4 +116,4 @@ def healing(
     """How long until a log replica votes, and until there are three copies again, when a node of five is lost."""
     from gramme.bench import healing as measurement
 
-    print(measurement.table(measurement.measured(megabytes, lambda line: print(line, file=sys.stderr, flush=True))))
+    print(measurement.table(measurement.measured(megabytes, _progress)))

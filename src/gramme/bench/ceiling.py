@@ -7,17 +7,38 @@ the port to listen on; it ends when its standard input does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import httptools
 import uvloop
+
+from gramme.testing.processes import free_port
 
 _BODY = b"x" * 950
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: %d\r\n\r\n%s" % (
     len(_BODY),
     _BODY,
 )
+
+
+@contextlib.contextmanager
+def ceiling() -> Iterator[str]:
+    """Such a server in a process of its own; its URL."""
+    port = free_port((0,))
+    command = [sys.executable, "-m", "gramme.bench.ceiling", str(port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            process.stdin.close()
+            process.terminate()
 
 
 class _Echo(asyncio.Protocol):
@@ -39,7 +60,8 @@ async def _serve(port: int) -> None:
     await loop.create_server(_Echo, "127.0.0.1", port)
     ended = asyncio.Event()
     loop.add_reader(sys.stdin, ended.set)
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     await ended.wait()
 
 

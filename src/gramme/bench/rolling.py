@@ -9,15 +9,16 @@ leader that node was. Source: issue 6, "Hand-over" (row F14): no error, pauses u
 from __future__ import annotations
 
 import itertools
-import os
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from gramme.bench import markdown
+from gramme.bench.records import Record, Run, Section
 from gramme.runtime.cluster import LocalCluster
 from gramme.runtime.rolling import RestartedNode, restart_rolling
 from gramme.testing import Cluster, cluster
@@ -25,16 +26,12 @@ from gramme.testing import Cluster, cluster
 TABLES: Final = tuple(f"rolled-{number}" for number in range(4))
 _WRITERS: Final = 2
 _CALM_S: Final = 1.0
-Progress = Callable[[str], None]
 
 
 class Pauses(msgspec.Struct, frozen=True):
     """Milliseconds without an acknowledged write, of partitions that lost their leader and of the others; requests in
-    all and those that failed; how long the restart of a node took, in seconds. `load`: one-minute average before."""
+    all and those that failed; how long the restart of a node took, in seconds."""
 
-    date: str
-    commit: str
-    load: float
     led_ms: list[float]
     others_ms: list[float]
     requests: int
@@ -42,13 +39,13 @@ class Pauses(msgspec.Struct, frozen=True):
     restarts_s: list[float]
 
 
-def measure(rounds: int, directory: Path, date: str, commit: str, progress: Progress) -> Pauses:
-    """Restart all three nodes `rounds` times."""
-    load = round(os.getloadavg()[0], 1)
+def measure(run: Run) -> Pauses:
+    """Restart all three nodes, once in each round."""
+    rounds, progress = run.rounds, run.progress
     led: list[float] = []
     others: list[float] = []
     took: list[float] = []
-    with cluster(3, directory=directory / "rolling", test_controls=False) as three:
+    with cluster(3, directory=run.directory / "rolling", test_controls=False) as three:
         for table in TABLES:
             three.client().create_table(
                 TableName=table,
@@ -68,7 +65,7 @@ def measure(rounds: int, directory: Path, date: str, commit: str, progress: Prog
             requests, errors = clients.requests, clients.errors
     for error in errors[:5]:
         progress(f"a client got {error}")
-    return Pauses(date, commit, load, led, others, requests, len(errors), took)
+    return Pauses(led, others, requests, len(errors), took)
 
 
 class _Restart(msgspec.Struct, frozen=True):
@@ -145,3 +142,27 @@ class _Load:
         item = {"pk": {"S": "transacted"}, "n": {"N": str(number)}}
         client.transact_write_items(TransactItems=[{"Put": {"TableName": table, "Item": item}} for table in TABLES])
         self._transactions += 1
+
+
+def _told(taken: Record[Pauses]) -> str:
+    found = taken.found
+    rows = []
+    for what, values in (("led by the node that is restarted", found.led_ms), ("the others", found.others_ms)):
+        if values:
+            p90 = statistics.quantiles(values, n=10, method="inclusive")[-1] if len(values) > 1 else values[0]
+            figures = (statistics.median(values), p90, max(values))
+            rows.append((what, len(values), *(f"{value:,.0f}" for value in figures)))
+    return "\n\n".join(
+        (
+            "## Rolling restart",
+            f"`gramme cluster restart --rolling` of three nodes under default boto3 clients: {len(TABLES)} tables of "
+            "one partition, two threads writing and reading each, one doing transactions over all. The pause is the "
+            "longest time between two acknowledged writes of a partition while one node goes and comes back. "
+            f"{found.requests:,} requests, {found.errors} errors; a node was back and ready after "
+            f"{statistics.median(found.restarts_s):.1f} s (median).",
+            markdown.table(("partitions", "times", "median ms", "p90 ms", "longest ms"), rows),
+        )
+    )
+
+
+SECTION: Final = Section("rolling", Pauses, measure, _told)

@@ -10,22 +10,26 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import statistics
 import threading
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from gramme.bench import markdown
+from gramme.bench.bars import Dots, Panel, draw
+from gramme.bench.records import Progress, Record, Run, Section
 from gramme.testing import Cluster, cluster
 
 CLIENTS: Final = 4
+KILLS_A_ROUND: Final = 4
+STOPS_A_ROUND: Final = 2
 _TABLE: Final = "failover"
 _CALM_S: Final = 1.0
 _LIMIT_S: Final = 30.0
-Progress = Callable[[str], None]
 
 
 class Gaps(msgspec.Struct, frozen=True):
@@ -35,9 +39,10 @@ class Gaps(msgspec.Struct, frozen=True):
     stops_s: list[float]
 
 
-def measure(kills: int, stops: int, directory: Path, progress: Progress) -> Gaps:
-    """Kill the leader `kills` times and stop it `stops` times, under writes; the node is back before the next."""
-    with cluster(3, directory=directory / "failover", test_controls=False) as three:
+def measure(run: Run) -> Gaps:
+    """Kill the leader and stop it so many times a round, under writes; the node is back before the next."""
+    kills, stops, progress = run.rounds * KILLS_A_ROUND, run.rounds * STOPS_A_ROUND, run.progress
+    with cluster(3, directory=run.directory / "failover", test_controls=False) as three:
         three.client().create_table(
             TableName=_TABLE,
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
@@ -143,3 +148,33 @@ class _Writers:
 
     def _connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+
+
+def _told(taken: Record[Gaps]) -> str:
+    """Median and extremes."""
+    rows = [
+        (what, len(values), *(f"{1e3 * value:,.0f}" for value in (statistics.median(values), min(values), max(values))))
+        for what, values in (("killed", taken.found.kills_s), ("told to stop", taken.found.stops_s))
+        if values
+    ]
+    return "\n\n".join(
+        (
+            "## Failover",
+            f"Default settings (grants of 1.5 s). {CLIENTS} clients write to one partition through the shared "
+            "endpoint; its leader is killed (`SIGKILL`) or told to stop (`SIGTERM`). The gap is the longest time "
+            "without an acknowledged write.",
+            markdown.table(("leader is", "times", "median ms", "lowest", "highest"), rows),
+            "![Failover gaps](benchmarks/failover.svg)",
+        )
+    )
+
+
+def _pictures(found: Gaps) -> dict[str, str]:
+    dots = [
+        Dots(f"leader {what}", [value * 1e3 for value in values])
+        for what, values in (("killed", found.kills_s), ("told to stop", found.stops_s))
+    ]
+    return {"failover.svg": draw([Panel("Failover gap in milliseconds (the longest is written out)", dots)])}
+
+
+SECTION: Final = Section("failover", Gaps, measure, _told, _pictures)

@@ -1,25 +1,23 @@
-"""What `gramme bench objects` found, as Markdown, pictures (SVG) and numbers (JSON)."""
+"""What `gramme bench objects` found, as Markdown and pictures."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Final
 
 import msgspec
 
+from gramme.bench import markdown
 from gramme.bench.gossip import Cost
-from gramme.bench.lines import COLOURS, Axis, Line, chart, ticks
-from gramme.bench.objects import NODES, SLA_MS, Buffered, Capacity, Driven, Failover, Latency, Session, Sla
+from gramme.bench.latency import Latency
+from gramme.bench.lines import Axis, Line, chart, ticks
+from gramme.bench.objects import NODES, SLA_MS, Buffered, Capacity, Driven, Failover, Session, Sla
+from gramme.bench.svg import COLOURS
 
 
 class Objects(msgspec.Struct, frozen=True):
-    """All of it; what was not measured is empty. `load`: one-minute load average before."""
+    """All of it; what was not measured is empty."""
 
-    date: str
-    command: str
-    load: float
     sla: Sla | None = None
     capacity: Capacity | None = None
     driven: list[Driven] = []
@@ -29,16 +27,11 @@ class Objects(msgspec.Struct, frozen=True):
     gossip: list[Cost] = []
 
 
-NAME: Final = "benchmarks-objects"
-"""Numbers and pictures are files whose names begin like this, beside the page that shows them."""
-
-
 def section(found: Objects) -> str:
-    """The part of a page that tells it."""
+    """What a page says of it, below its heading."""
     parts = [
-        f"Written by `{found.command}` on {found.date}, one-minute load average before it {found.load:g}. Real "
-        "processes on loopback, all on one machine together with the generator: ratios count, milliseconds do not "
-        "travel. Values of 1 KiB, 10,000 keys, n = 3, r = w = dw = quorum unless said otherwise; latency counts "
+        "Real processes on loopback, all on one machine together with the generator: ratios count, milliseconds do "
+        "not travel. Values of 1 KiB, 10,000 keys, n = 3, r = w = dw = quorum unless said otherwise; latency counts "
         "from when a request was due.",
         *_sla(found),
         *_driven(found.driven),
@@ -50,36 +43,19 @@ def section(found: Objects) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def write(found: Objects, directory: Path) -> None:
-    """Numbers and pictures into `directory`."""
-    numbers = msgspec.json.format(msgspec.json.encode(found), indent=1)
-    (directory / f"{NAME}.json").write_bytes(numbers + b"\n")
+def pictures(found: Objects) -> dict[str, str]:
+    """By the names of their files."""
+    drawn = {}
     if found.buffered:
-        (directory / f"{NAME}-buffered.svg").write_text(_buffered_picture(found.buffered), encoding="utf-8")
+        drawn["objects-buffered.svg"] = _buffered_picture(found.buffered)
     if found.failover is not None:
-        (directory / f"{NAME}-failover.svg").write_text(_failover_picture(found.failover), encoding="utf-8")
+        drawn["objects-failover.svg"] = _failover_picture(found.failover)
+    return drawn
 
 
-def read(directory: Path) -> Objects:
-    """What `write` wrote there."""
-    return msgspec.json.decode((directory / f"{NAME}.json").read_bytes(), type=Objects)
-
-
-def _row(*cells: object) -> str:
-    return f"| {' | '.join(str(cell) for cell in cells)} |"
-
-
-def _table(head: Sequence[str], rows: Sequence[str]) -> str:
-    return "\n".join([_row(*head), "|---|" + "---:|" * (len(head) - 1), *rows])
-
-
-def _ms(value: float) -> str:
-    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
-
-
-def _latencies(what: str, latency: Latency) -> str:
+def _latencies(what: str, latency: Latency) -> tuple[object, ...]:
     figures = (latency.mean, latency.p50, latency.p99, latency.p999, latency.longest)
-    return _row(what, f"{latency.count:,}", latency.failed, *map(_ms, figures))
+    return (what, f"{latency.count:,}", latency.failed, *map(markdown.ms, figures))
 
 
 def _sla(found: Objects) -> list[str]:
@@ -92,7 +68,7 @@ def _sla(found: Objects) -> list[str]:
         f"**99.9 % within {SLA_MS} ms with a node down** (row A40): {met}. {sla.per_s:.0f} requests/s for "
         f"{sla.seconds:.0f} s, Poisson arrivals, half of them writes, any of {NODES} nodes asked; one is killed after "
         "a third and stays away. A request whose connection breaks is sent to another node and goes on counting.",
-        _table(
+        markdown.table(
             ("", "requests", "failed", "mean ms", "p50", "p99", "p99.9", "longest"),
             [
                 _latencies("reads", sla.reads),
@@ -100,9 +76,9 @@ def _sla(found: Objects) -> list[str]:
                 _latencies("both, after the kill", sla.after_kill),
             ],
         ),
-        f"The generator (99.9 % sent within {_ms(sla.late_ms)} ms of when they were due) can do twice the rate: of "
-        f"{capacity.offered_per_s:,.0f}/s offered to `GET /ping` {capacity.answered_per_s:,.0f}/s were answered, "
-        f"99.9 % sent within {_ms(capacity.late_ms)} ms.",
+        f"The generator (99.9 % sent within {markdown.ms(sla.late_ms)} ms of when they were due) can do twice the rate: "
+        f"of {capacity.offered_per_s:,.0f}/s offered to `GET /ping` {capacity.answered_per_s:,.0f}/s were answered, "
+        f"99.9 % sent within {markdown.ms(capacity.late_ms)} ms.",
     ]
 
 
@@ -123,8 +99,8 @@ def _driven(rounds: Sequence[Driven]) -> list[str]:
             client = [pick(one.client[kind]) for one in rounds]
             before, after = (float(part) for part in quoted.split(" → "))
             rows.append(
-                _row(
-                    f"{what}, {name}", _ms(statistics.median(server)), _ms(statistics.median(client)),
+                (
+                    f"{what}, {name}", markdown.ms(statistics.median(server)), markdown.ms(statistics.median(client)),
                     _ratios(server, client), f"{quoted} ({before / after:.1f})",
                 )
             )  # fmt: skip
@@ -134,7 +110,7 @@ def _driven(rounds: Sequence[Driven]) -> list[str]:
         "the object's preference list, as a client finds it by `GET /ring`. There is no load balancer and no network "
         "between the nodes here, which is what the paper's clients were spared; what is left of the gain is the "
         "processor's time for one hop.",
-        _table(("", "any node, ms", "coordinator, ms", "ratio (lowest to highest)", "paper, ms"), rows),
+        markdown.table(("", "any node, ms", "coordinator, ms", "ratio (lowest to highest)", "paper, ms"), rows),
     ]
 
 
@@ -151,17 +127,17 @@ def _sessions(rounds: Sequence[Session]) -> list[str]:
         chosen = [one for one in rounds if one.preferred == preferred]
         shares = sorted(one.seen for one in chosen)
         rows.append(
-            _row(
+            (
                 what, sum(one.writes.count for one in chosen),
                 f"{statistics.median(shares):.2%} ({shares[0]:.2%} to {shares[-1]:.2%})",
-                _ms(statistics.median(one.writes.mean for one in chosen)),
-                _ms(statistics.median(one.writes.p999 for one in chosen)),
+                markdown.ms(statistics.median(one.writes.mean for one in chosen)),
+                markdown.ms(statistics.median(one.writes.p999 for one in chosen)),
             )
         )  # fmt: skip
     return [
         "**The replica that read fastest coordinates** (row A16): clients read (r=1), write (w=1) and read again, each "
         "time at any node; the context of the first read names the fastest replica, or does not.",
-        _table(("named", "writes", "saw their own write", "write mean ms", "write p99.9 ms"), rows),
+        markdown.table(("named", "writes", "saw their own write", "write mean ms", "write p99.9 ms"), rows),
     ]
 
 
@@ -173,9 +149,9 @@ def _buffered(buckets: Sequence[Buffered]) -> list[str]:
     for bucket in buckets:
         mean, p999 = [one.mean for one in bucket.writes], [one.p999 for one in bucket.writes]
         rows.append(
-            _row(
-                bucket.bucket, _ms(statistics.median(mean)), _ratios([one.mean for one in plain.writes], mean),
-                _ms(statistics.median(p999)), _ratios([one.p999 for one in plain.writes], p999),
+            (
+                bucket.bucket, markdown.ms(statistics.median(mean)), _ratios([one.mean for one in plain.writes], mean),
+                markdown.ms(statistics.median(p999)), _ratios([one.p999 for one in plain.writes], p999),
                 f"{statistics.median(bucket.saturated_per_s):,.0f}",
                 f"{statistics.median(bucket.fsyncs_per_write):.2f}",
             )
@@ -186,9 +162,9 @@ def _buffered(buckets: Sequence[Buffered]) -> list[str]:
         f"written to at the same time, 167 writes/s each, {len(plain.writes)} rounds; throughput and fsyncs (of all "
         "nodes together) of each bucket alone. What the other copies cost is their fsync; what buffering gives up is "
         "in [decision 0081](decisions/0081-buffered-writes-wait-in-the-log.md).",
-        _table(head, rows),
+        markdown.table(head, rows),
         "The picture has the 99.9th percentile of each second, which of so few writes is the longest.",
-        f"![99.9th percentile of writes]({NAME}-buffered.svg)",
+        "![99.9th percentile of writes](benchmarks/objects-buffered.svg)",
     ]
 
 
@@ -210,7 +186,7 @@ def _failover(found: Failover | None) -> list[str]:
         f"of one partition; after {found.killed_at_s:.0f} s its leader is killed. Without an acknowledgement within "
         f"{found.patience_s:.0f} s, tries at other nodes included: {sum(found.objects)} writes of objects, "
         f"{sum(found.table)} of the table, whose other two replicas wait for the leader's lease to end.",
-        f"![Refused writes]({NAME}-failover.svg)",
+        "![Refused writes](benchmarks/objects-failover.svg)",
     ]
 
 
@@ -231,13 +207,13 @@ def _gossip(costs: Sequence[Cost]) -> list[str]:
     if not costs:
         return []
     rows = [
-        _row(cost.nodes, f"{cost.sent_per_s:,.0f}", f"{cost.frames_per_s:.1f}", cost.partitions, f"{cost.ring_bytes:,}")
+        (cost.nodes, f"{cost.sent_per_s:,.0f}", f"{cost.frames_per_s:.1f}", cost.partitions, f"{cost.ring_bytes:,}")
         for cost in costs
     ]
     return [
         "**What it costs that every node knows everything** (row A46): real gossip machines in virtual time, nothing "
         "changing. The ring is not gossiped: a node fetches it when it changes.",
-        _table(
+        markdown.table(
             ("nodes", "gossip sent, bytes/s per node", "frames/s", "ring's partitions", "ring, bytes (once a change)"),
             rows,
         ),

@@ -26,7 +26,7 @@ class Machine(msgspec.Struct, frozen=True):
     packages: dict[str, str]
     commit: str
     syncs_per_s: int
-    load: float  # one-minute load average before anything was measured
+    load: float | None  # one-minute load average before anything was measured, where it was noted
 
 
 def describe(directory: Path) -> Machine:

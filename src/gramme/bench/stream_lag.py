@@ -8,16 +8,15 @@ includes the write itself, its fsyncs on a majority, and the reader's polling. S
 
 from __future__ import annotations
 
-import os
 import statistics
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from gramme.bench import markdown
+from gramme.bench.records import Record, Run, Section
 from gramme.client.endpoint import Endpoint
 from gramme.client.streams.reader import LATEST, ShardReader
 from gramme.client.streams.stream import required_stream, shards_of
@@ -27,7 +26,6 @@ WRITES_PER_S: Final = 100
 POLL_S: Final = 0.005
 _TABLE: Final = "lag"
 _LIMIT_S: Final = 60.0
-Progress = Callable[[str], None]
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -38,20 +36,16 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Lag(msgspec.Struct, frozen=True):
-    """From write to reader, at the node that led the item's partition and at the two others. `load`: one-minute load
-    average before."""
+    """From write to reader, at the node that led the item's partition and at the two others."""
 
-    date: str
-    commit: str
-    load: float
     leader: Spread
     follower: Spread
 
 
-def measure(seconds: float, directory: Path, date: str, commit: str, progress: Progress) -> Lag:
-    """Write for so many seconds, and wait until every node has told everything."""
-    load = round(os.getloadavg()[0], 1)
-    with cluster(3, directory=directory / "stream-lag", test_controls=False) as three:
+def measure(run: Run) -> Lag:
+    """Write for `rounds` times `seconds`, and wait until every node has told everything."""
+    seconds, progress = run.rounds * run.seconds, run.progress
+    with cluster(3, directory=run.directory / "stream-lag", test_controls=False) as three:
         writer = Endpoint(three.endpoint_url)
         writer.call("CreateTable", {
             "TableName": _TABLE, "BillingMode": "PAY_PER_REQUEST",
@@ -69,7 +63,7 @@ def measure(seconds: float, directory: Path, date: str, commit: str, progress: P
         leader_ms, follower_ms = _lags(sent, readers, led)
     progress(f"stream lag: median {statistics.median(leader_ms):.0f} ms at leaders, "
              f"{statistics.median(follower_ms):.0f} ms at followers")  # fmt: skip
-    return Lag(date, commit, load, _spread(leader_ms), _spread(follower_ms))
+    return Lag(_spread(leader_ms), _spread(follower_ms))
 
 
 def _spread(values: list[float]) -> Spread:
@@ -140,3 +134,22 @@ class _Reader:
 
     def _warn(self, text: str) -> None:
         raise RuntimeError(text)
+
+
+def _told(taken: Record[Lag]) -> str:
+    rows = [
+        (where, f"{spread.count:,}", *(f"{spread.percentiles_ms[percent]:,.0f}" for percent in (50, 90, 99, 100)))
+        for where, spread in (("the leader", taken.found.leader), ("a follower", taken.found.follower))
+    ]
+    return "\n\n".join(
+        (
+            "## Stream lag",
+            f"From sending a write (PutItem, {WRITES_PER_S} a second, through the shared endpoint of three nodes) to "
+            "receiving its record from GetRecords, at the node that leads the item's partition and at the other two; "
+            f"readers pause {POLL_S * 1e3:.0f} ms after an empty answer.",
+            markdown.table(("read at", "records", "p50 ms", "p90 ms", "p99 ms", "longest ms"), rows),
+        )
+    )
+
+
+SECTION: Final = Section("streams", Lag, measure, _told)

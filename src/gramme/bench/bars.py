@@ -1,22 +1,22 @@
-"""Pictures of the figures, as SVG written by hand: bars with their spread, and dots for single measurements."""
+"""Pictures as SVG: bars with their spread, and dots for single measurements."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Final
-from xml.sax.saxutils import escape
 
 import msgspec
+
+from gramme.bench.svg import FONT, INK, document, escape
 
 _WIDTH: Final = 860
 _LEFT: Final = 330
 _RIGHT: Final = 90
 _ROW: Final = 26
 _TITLE: Final = 34
-_FONT: Final = "font-family='system-ui, sans-serif' font-size='13'"
 _BAR: Final = "#3b6ea8"
 _DOT: Final = "#b0452c"
-_INK: Final = "#222222"
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -49,11 +49,12 @@ def draw(panels: Sequence[Panel]) -> str:
     for panel in panels:
         if panel.rows:
             y = _panel(rows, panel, y) + 14
-    body = "\n".join(rows)
-    return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {y}' width='{_WIDTH}' height='{y}'>\n"
-        f"<rect width='100%' height='100%' fill='white'/>\n{body}\n</svg>\n"
-    )
+    return document(_WIDTH, y, rows)
+
+
+def bar(label: str, values: Sequence[float]) -> Bar:
+    """The median of `values`, with their spread."""
+    return Bar(label, min(values), statistics.median(values), max(values))
 
 
 def _panel(rows: list[str], panel: Panel, y: int) -> int:
@@ -77,12 +78,12 @@ def _scale(largest: float) -> float:
 
 
 def _title(rows: list[str], text: str, y: int) -> int:
-    rows.append(f"<text x='10' y='{y + 18}' {_FONT} font-weight='bold' fill='{_INK}'>{escape(text)}</text>")
+    rows.append(f"<text x='10' y='{y + 18}' {FONT} font-weight='bold' fill='{INK}'>{escape(text)}</text>")
     return y + _TITLE
 
 
 def _label(rows: list[str], text: str, y: int) -> None:
-    rows.append(f"<text x='{_LEFT - 10}' y='{y + 16}' text-anchor='end' {_FONT} fill='{_INK}'>{escape(text)}</text>")
+    rows.append(f"<text x='{_LEFT - 10}' y='{y + 16}' text-anchor='end' {FONT} fill='{INK}'>{escape(text)}</text>")
 
 
 def _bar(rows: list[str], bar: Bar, scale: float, y: int) -> int:
@@ -90,8 +91,8 @@ def _bar(rows: list[str], bar: Bar, scale: float, y: int) -> int:
     middle, low, high = (_LEFT + value * scale for value in (bar.middle, bar.low, bar.high))
     rows.append(f"<rect x='{_LEFT}' y='{y + 3}' width='{middle - _LEFT:.1f}' height='{_ROW - 8}' fill='{_BAR}'/>")
     at = y + _ROW // 2 - 1
-    rows.append(f"<path d='M{low:.1f} {at} H{high:.1f}' stroke='{_INK}' stroke-width='2'/>")
-    rows.append(f"<text x='{high + 8:.1f}' y='{y + 16}' {_FONT} fill='{_INK}'>{_figure(bar.middle)}</text>")
+    rows.append(f"<path d='M{low:.1f} {at} H{high:.1f}' stroke='{INK}' stroke-width='2'/>")
+    rows.append(f"<text x='{high + 8:.1f}' y='{y + 16}' {FONT} fill='{INK}'>{_figure(bar.middle)}</text>")
     return y + _ROW
 
 
@@ -103,6 +104,6 @@ def _dots(rows: list[str], line: Dots, scale: float, y: int) -> int:
         rows.append(f"<circle cx='{_LEFT + value * scale:.1f}' cy='{at}' r='4' fill='{_DOT}' fill-opacity='0.55'/>")
     largest = max(line.values, default=0.0)
     rows.append(
-        f"<text x='{_LEFT + largest * scale + 10:.1f}' y='{y + 16}' {_FONT} fill='{_INK}'>{_figure(largest)}</text>"
+        f"<text x='{_LEFT + largest * scale + 10:.1f}' y='{y + 16}' {FONT} fill='{INK}'>{_figure(largest)}</text>"
     )
     return y + _ROW

@@ -1,0 +1,10 @@
+"""The sections of `docs/benchmarks.md`: those of the package, and those that compare with other products."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gramme.bench import sections
+from gramme.bench.records import Section
+
+SECTIONS: Final[dict[str, Section]] = {**sections.SECTIONS}

@@ -1,0 +1,21 @@
+"""All measurements that make a section of a page, in the order in which a page has them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gramme.bench import elections, failover, objects_suite, rolling, stream_lag, throughput, transactions
+from gramme.bench.records import Section
+
+SECTIONS: Final[dict[str, Section]] = {
+    section.name: section
+    for section in (
+        throughput.SECTION,
+        failover.SECTION,
+        rolling.SECTION,
+        elections.SECTION,
+        stream_lag.SECTION,
+        transactions.SECTION,
+        objects_suite.SECTION,
+    )
+}
