@@ -76,9 +76,9 @@ def _sla(found: Objects) -> list[str]:
                 _latencies("both, after the kill", sla.after_kill),
             ],
         ),
-        f"The generator (99.9 % sent within {markdown.ms(sla.late_ms)} ms of when they were due) can do twice the rate: "
-        f"of {capacity.offered_per_s:,.0f}/s offered to `GET /ping` {capacity.answered_per_s:,.0f}/s were answered, "
-        f"99.9 % sent within {markdown.ms(capacity.late_ms)} ms.",
+        f"The generator (99.9 % sent within {markdown.ms(sla.late_ms)} ms of when they were due) can do twice the "
+        f"rate: of {capacity.offered_per_s:,.0f}/s offered to `GET /ping` {capacity.answered_per_s:,.0f}/s were "
+        f"answered, 99.9 % sent within {markdown.ms(capacity.late_ms)} ms.",
     ]
 
 

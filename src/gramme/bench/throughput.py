@@ -133,10 +133,10 @@ def _told(taken: Record[list[Measured]]) -> str:
         (
             "## Throughput and latency",
             f"`wrk` with one thread and {wrk.CONNECTIONS} connections; {_SHAPE.records:,} items of "
-            f"{_SHAPE.item_bytes} bytes; every PutItem is fsynced (on a majority of the nodes, where there are three) before it is "
-            f"acknowledged. {taken.rounds} rounds of {taken.seconds:.0f} s, scenarios in turn; medians, and in "
-            "brackets the lowest and highest round. Load generator and all node processes share the machine's cores. "
-            "The ceiling is a server that parses HTTP and answers the same bytes every time, nothing else.",
+            f"{_SHAPE.item_bytes} bytes; every PutItem is fsynced (on a majority of the nodes, where there are three) "
+            f"before it is acknowledged. {taken.rounds} rounds of {taken.seconds:.0f} s, scenarios in turn; medians, "
+            "and in brackets the lowest and highest round. Load generator and all node processes share the machine's "
+            "cores. The ceiling is a server that parses HTTP and answers the same bytes every time, nothing else.",
             markdown.table(("scenario", "requests/s", "of the ceiling", "p50 ms", "p99 ms", "p99.9 ms"), rows),
             "![Requests per second](benchmarks/throughput.svg)",
         )
