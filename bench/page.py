@@ -34,6 +34,7 @@ ORDER: Final = (
     "failover",
     "rolling",
     "healing",
+    "zones",
     "elections",
     "streams",
     "transactions",

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from gramme.bench import elections, failover, objects_suite, rolling, stream_lag, throughput, transactions
+from gramme.bench import (
+    elections,
+    failover,
+    healing,
+    objects_suite,
+    rolling,
+    stream_lag,
+    throughput,
+    transactions,
+    zones,
+)
 from gramme.bench.records import Section
 
 SECTIONS: Final[dict[str, Section]] = {
@@ -13,6 +23,8 @@ SECTIONS: Final[dict[str, Section]] = {
         throughput.SECTION,
         failover.SECTION,
         rolling.SECTION,
+        healing.SECTION,
+        zones.SECTION,
         elections.SECTION,
         stream_lag.SECTION,
         transactions.SECTION,

@@ -112,8 +112,9 @@ def elections(
 @app.command()
 def healing(
     megabytes: Annotated[int, typer.Option(help="Of the one partition that loses a replica.")] = 1_000,
+    kills: Annotated[int, typer.Option(min=1, help="How often a node is lost.")] = 1,
 ) -> None:
     """How long until a log replica votes, and until there are three copies again, when a node of five is lost."""
     from gramme.bench import healing as measurement
 
-    print(measurement.table(measurement.measured(megabytes, _progress)))
+    print(measurement.table([measurement.healed(megabytes, kills, None, _progress)]))
