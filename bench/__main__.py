@@ -49,7 +49,7 @@ def main() -> int:
         section = SECTIONS[name]
         try:
             taken = records.take(section, arguments.rounds, arguments.seconds, arguments.directory, _progress)
-        except (GrammeError, RuntimeError) as error:
+        except GrammeError as error:
             print(f"bench: {name}: {error}", file=sys.stderr)
             failed = True
             continue

@@ -12,6 +12,7 @@ from typing import Final
 
 from bench.sections import SECTIONS
 from gramme.bench import records
+from gramme.bench.errors import CannotMeasure
 from gramme.bench.machine import Machine
 
 _HEAD: Final = """\
@@ -72,7 +73,7 @@ def _section(directory: Path, name: str) -> tuple[str, Machine | None]:
     if written.exists():
         texts.append(written.read_text(encoding="utf-8").strip() + "\n")
     if not texts:
-        raise RuntimeError(f"{directory / name}.json: no section has that name")
+        raise CannotMeasure(f"{directory / name}.json: no section has that name")
     return "\n".join(texts), None if taken is None else taken.machine
 
 

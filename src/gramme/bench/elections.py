@@ -17,6 +17,7 @@ import msgspec
 
 from gramme.api.http import HttpRequest, HttpResponse
 from gramme.bench import markdown
+from gramme.bench.errors import CannotMeasure
 from gramme.bench.records import Record, Run, Section
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import Ballot, GroupId, NodeId, ballot_round
@@ -186,7 +187,7 @@ class _Run:
         administrator = Administrator(world, Client(world, cluster, 0), self._config, Recorder(world))
         administrator.create(_TABLE, lambda: created.append(True))
         if not world.run(world.now_ns + _FOUNDING_NS, lambda: bool(created)):
-            raise RuntimeError("the table was not created")
+            raise CannotMeasure("the table was not created")
 
     # --- the fault ------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ import msgspec
 
 from gramme.bench import markdown
 from gramme.bench.bars import Dots, Panel, draw
+from gramme.bench.errors import CannotMeasure
 from gramme.bench.records import Progress, Record, Run, Section
 from gramme.testing import Cluster, cluster
 
@@ -89,7 +90,7 @@ def _wait(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + _LIMIT_S
     while not condition():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"not within {_LIMIT_S:.0f} s: {what}")
+            raise CannotMeasure(f"not within {_LIMIT_S:.0f} s: {what}")
         time.sleep(0.01)
 
 

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from gramme.bench.errors import CannotMeasure
 from gramme.bench.latency import Latency, latency_of, percentiles
 from gramme.bench.prepared import Prepared, Request
 
@@ -190,7 +191,7 @@ class Generator:
         now = time.perf_counter()
         request = connection.request
         if request is None:
-            raise RuntimeError("an answer to nothing")
+            raise CannotMeasure("an answer to nothing")
         if last:
             connection = self._replaced(connection)
         if good and request.then >= 0:
@@ -279,13 +280,13 @@ def examine(data: bytes) -> tuple[bool, bool, bool]:
 
 
 def run(url: str, prepared: Prepared, **plan: Any) -> Found:
-    """Carry a `Plan` out against `url`, in another process. Raises RuntimeError if that fails."""
+    """Carry a `Plan` out against `url`, in another process. Raises CannotMeasure if that fails."""
     parts = urlsplit(url)
     whole = Plan(host=parts.hostname or "127.0.0.1", port=parts.port or 80, prepared=prepared, **plan)
     command = [sys.executable, "-m", "gramme.bench.generator"]
     done = subprocess.run(command, input=msgspec.msgpack.encode(whole), stdout=subprocess.PIPE, check=False)
     if done.returncode:
-        raise RuntimeError(f"the generator ended with {done.returncode}")
+        raise CannotMeasure(f"the generator ended with {done.returncode}")
     return msgspec.json.decode(done.stdout, type=Found)
 
 

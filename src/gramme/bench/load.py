@@ -22,6 +22,7 @@ import httptools
 import msgspec
 import uvloop
 
+from gramme.bench.errors import CannotMeasure
 from gramme.bench.latency import percentiles
 from gramme.placement.ring import POSITION_BITS, position_of
 
@@ -306,11 +307,11 @@ def start(plan: Plan) -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes]) -> Found:
-    """What was found. Raises RuntimeError if the generator failed."""
+    """What was found. Raises CannotMeasure if the generator failed."""
     assert process.stdout is not None
     output = process.stdout.read()
     if process.wait() != 0:
-        raise RuntimeError(f"the load generator ended with {process.returncode}")
+        raise CannotMeasure(f"the load generator ended with {process.returncode}")
     return msgspec.json.decode(output, type=Found)
 
 

@@ -6,11 +6,13 @@ leaves unprocessed is an error here.
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any, Final
 
 from gramme.bench import generator
 from gramme.bench.dataset import Shape, TableRequests
+from gramme.bench.errors import CannotMeasure
 from gramme.bench.prepared import Preparation
 from gramme.client.endpoint import Endpoint
 from gramme.client.errors import ServiceError
@@ -39,7 +41,7 @@ def make(url: str, table: str, shape: Shape, settings: dict[str, Any] | None = N
 
 
 def create(url: str, definition: dict[str, Any]) -> None:
-    """Returns once the table is active. Raises ServiceError, Unreachable, RuntimeError."""
+    """Returns once the table is active. Raises ServiceError, Unreachable, CannotMeasure."""
     endpoint = Endpoint(url, credentials=CREDENTIALS)
     name = definition["TableName"]
     if _status(endpoint, name):
@@ -50,18 +52,18 @@ def create(url: str, definition: dict[str, Any]) -> None:
 
 
 def fill(url: str, requests: TableRequests, numbers: range) -> None:
-    """Put the items of these numbers. Raises RuntimeError if one is refused."""
+    """Put the items of these numbers. Raises CannotMeasure if one is refused."""
     for first in range(numbers.start, numbers.stop, _CHUNK):
         chunk = range(first, min(first + _CHUNK, numbers.stop))
         preparation = Preparation()
         for start in range(chunk.start, chunk.stop, _BATCH):
             batch = range(start, min(start + _BATCH, chunk.stop))
-            preparation.send(preparation.add("batch", start, lambda batch=batch: requests.batch(batch)))  # type: ignore[misc]
+            preparation.send(preparation.add("batch", start, functools.partial(requests.batch, batch)))
         found = generator.run(
             url, preparation.prepared(), once=True, connections=_CONNECTIONS, unwanted=_UNPROCESSED
         )  # fmt: skip
         if found.all.failed:
-            raise RuntimeError(f"filling {requests.table} at {url}: {found.all.failed} batches were refused")
+            raise CannotMeasure(f"filling {requests.table} at {url}: {found.all.failed} batches were refused")
 
 
 def _status(endpoint: Endpoint, table: str) -> str | None:
@@ -78,5 +80,5 @@ def _await(endpoint: Endpoint, table: str, wanted: str | None) -> None:
     deadline = time.monotonic() + _LIMIT_S
     while (status := _status(endpoint, table)) != wanted:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"table {table} at {endpoint} is {status}, not {wanted}, after {_LIMIT_S:.0f} s")
+            raise CannotMeasure(f"table {table} at {endpoint} is {status}, not {wanted}, after {_LIMIT_S:.0f} s")
         time.sleep(0.05)

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from gramme.bench import load
+from gramme.bench.errors import CannotMeasure
 from gramme.bench.latency import Latency, latency_of, percentiles
 from gramme.bench.load import Found, Plan
 from gramme.bench.records import Progress
@@ -329,7 +330,7 @@ def _call(
     answer = connection.getresponse()
     found = answer.read()
     if answer.status not in (200, 300, 404):
-        raise RuntimeError(f"{method} {path}: {answer.status} {found[:200]!r}")
+        raise CannotMeasure(f"{method} {path}: {answer.status} {found[:200]!r}")
     return found, answer.headers.get("X-Riak-Vclock", "")
 
 
@@ -360,7 +361,7 @@ def _set_props(of: Cluster, bucket: str, props: dict[str, Any]) -> None:
         if answer.status == 204:
             return
         if answer.status != 503 or time.monotonic() > deadline:
-            raise RuntimeError(f"props of {bucket}: {answer.status} {body[:200]!r}")
+            raise CannotMeasure(f"props of {bucket}: {answer.status} {body[:200]!r}")
         time.sleep(0.1)
 
 

@@ -55,8 +55,8 @@ def _none_missed(_found: Any) -> list[str]:
 @dataclass(frozen=True)
 class Section:
     """`name` of its file, what it finds (`type`), how that is measured and told. `pictures` are SVG documents by the
-    names of their files; `missed` has a line for each floor that was not reached. `measure` raises RuntimeError or
-    GrammeError where it cannot measure."""
+    names of their files; `missed` has a line for each floor that was not reached. `measure` raises
+    CannotMeasure where it cannot measure."""
 
     name: str
     type: type[Any]

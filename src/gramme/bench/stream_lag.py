@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from gramme.bench import markdown
+from gramme.bench.errors import CannotMeasure
 from gramme.bench.records import Record, Run, Section
 from gramme.client.endpoint import Endpoint
 from gramme.client.streams.reader import LATEST, ShardReader
@@ -111,11 +112,11 @@ class _Reader:
         self._thread.start()
 
     def finish(self, count: int) -> None:
-        """Return when so many records have come. Raises RuntimeError if they do not."""
+        """Return when so many records have come. Raises CannotMeasure if they do not."""
         deadline = time.monotonic() + _LIMIT_S
         while len(self.seen) < count:
             if time.monotonic() > deadline:
-                raise RuntimeError(f"node {self.node} told {len(self.seen)} of {count} changes in {_LIMIT_S:.0f} s")
+                raise CannotMeasure(f"node {self.node} told {len(self.seen)} of {count} changes in {_LIMIT_S:.0f} s")
             time.sleep(0.05)
         self._stop.set()
         self._thread.join(timeout=10)
@@ -133,7 +134,7 @@ class _Reader:
                 self._stop.wait(POLL_S)
 
     def _warn(self, text: str) -> None:
-        raise RuntimeError(text)
+        raise CannotMeasure(text)
 
 
 def _told(taken: Record[Lag]) -> str:

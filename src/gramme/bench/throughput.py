@@ -18,6 +18,7 @@ from gramme.bench import loading, markdown, wrk, ycsb
 from gramme.bench.bars import Panel, bar, draw
 from gramme.bench.ceiling import ceiling
 from gramme.bench.dataset import Shape, TableRequests
+from gramme.bench.errors import CannotMeasure
 from gramme.bench.prepared import Prepared
 from gramme.bench.records import Record, Run, Section
 from gramme.bench.wrk import Load
@@ -60,7 +61,7 @@ def measure(run: Run) -> list[Measured]:
                         f"{scenario.name}, round {round_ + 1}: {load.per_s:,.0f}/s, p99 {load.p99_us / 1e3:.2f} ms"
                     )
                     if load.failed:
-                        raise RuntimeError(f"{scenario.name}: {load.failed} requests failed")
+                        raise CannotMeasure(f"{scenario.name}: {load.failed} requests failed")
     return [Measured(name, loads) for name, loads in found.items()]
 
 

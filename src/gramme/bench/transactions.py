@@ -22,6 +22,7 @@ import msgspec
 from gramme.bench import loading, markdown
 from gramme.bench.bars import Panel, bar, draw
 from gramme.bench.dataset import Shape
+from gramme.bench.errors import CannotMeasure
 from gramme.bench.records import Record, Run, Section
 from gramme.testing import cluster
 
@@ -124,7 +125,7 @@ class _Client:
                 for operation, body in requests:
                     status, answer = self.send(operation, body)
                     if status != 200:
-                        raise RuntimeError(f"{operation}: {status} {answer[:500]!r}")
+                        raise CannotMeasure(f"{operation}: {status} {answer[:500]!r}")
                 times.append((time.perf_counter() - started) * 1e3)
         return Pair(statistics.median(took[0]), statistics.median(took[1]))
 
@@ -196,7 +197,7 @@ def _contend(port: int, keys: int, seconds: float) -> tuple[float, float]:
                 elif b"TransactionConflict" in answer:
                     canceled[number] += 1
                 else:
-                    raise RuntimeError(f"TransactWriteItems: {status} {answer[:500]!r}")
+                    raise CannotMeasure(f"TransactWriteItems: {status} {answer[:500]!r}")
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from gramme.bench.errors import CannotMeasure
 from gramme.bench.prepared import Prepared
 
 CONNECTIONS: Final = 16
@@ -48,8 +49,8 @@ end
 function done(summary, latency, _)
   local e = summary.errors
   io.write(string.format(
-    'BENCH {"requests":%d,"micros":%d,"failed":%d,"p50":%d,"p99":%d,"p999":%d,"max":%d}\\n',
-    summary.requests, summary.duration, e.connect + e.read + e.write + e.status + e.timeout,
+    'BENCH {"requests":%d,"micros":%d,"failed":%d,"mean":%.1f,"p50":%d,"p99":%d,"p999":%d,"max":%d}\\n',
+    summary.requests, summary.duration, e.connect + e.read + e.write + e.status + e.timeout, latency.mean,
     latency:percentile(50), latency:percentile(99), latency:percentile(99.9), latency.max))
 end
 """
@@ -64,10 +65,11 @@ class Load(msgspec.Struct, frozen=True):
     p999_us: int
     max_us: int
     failed: int
+    mean_us: float = 0.0  # not in records of before it was kept
 
 
 def run(url: str, prepared: Prepared, seconds: float, connections: int = CONNECTIONS) -> Load:
-    """One thread of wrk on `connections` connections. Raises RuntimeError if wrk is missing or fails, ValueError for
+    """One thread of wrk on `connections` connections. Raises CannotMeasure if wrk is missing or fails, ValueError for
     requests that wait for one another: wrk does not say which connection a request is for."""
     if any(request.then >= 0 for request in prepared.requests):
         raise ValueError("wrk cannot send a request once another one is answered")
@@ -82,13 +84,14 @@ def run(url: str, prepared: Prepared, seconds: float, connections: int = CONNECT
             found = json.loads(line.removeprefix(_MARK))
             return Load(
                 per_s=found["requests"] / (found["micros"] / 1e6),
+                mean_us=found["mean"],
                 p50_us=found["p50"],
                 p99_us=found["p99"],
                 p999_us=found["p999"],
                 max_us=found["max"],
                 failed=found["failed"],
             )
-    raise RuntimeError(f"wrk ended with {finished.returncode}:\n{finished.stdout}{finished.stderr}")
+    raise CannotMeasure(f"wrk ended with {finished.returncode}:\n{finished.stdout}{finished.stderr}")
 
 
 def _write(prepared: Prepared, file: Path) -> None:
@@ -100,10 +103,10 @@ def _write(prepared: Prepared, file: Path) -> None:
 
 
 def find() -> str:
-    """The path of wrk; installs the Debian package where that can be done. Raises `RuntimeError`."""
+    """The path of wrk; installs the Debian package where that can be done. Raises CannotMeasure."""
     if not shutil.which("wrk") and shutil.which("apt-get") and os.geteuid() == 0:
         subprocess.run(["apt-get", "install", "-y", "-q", "wrk"], check=False, capture_output=True)
     found = shutil.which("wrk")
     if found is None:
-        raise RuntimeError("wrk is needed to make load; on Debian and Ubuntu: apt-get install wrk")
+        raise CannotMeasure("wrk is needed to make load; on Debian and Ubuntu: apt-get install wrk")
     return found

@@ -11,12 +11,13 @@ with YCSB (SoCC 2010), and its CoreWorkload.
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 from collections.abc import Callable
 from random import Random
 from typing import Final, Literal, NamedTuple
 
-from gramme.bench.dataset import ObjectRequests, Shape, TableRequests
+from gramme.bench.dataset import ObjectRequests, TableRequests
 from gramme.bench.prepared import Preparation, Prepared
 
 Distribution = Literal["uniform", "zipfian", "latest"]
@@ -148,6 +149,9 @@ class _Encoder:
         return add("read-modify-write", (number, variant), lambda: to.read(number), write)
 
 
-def shape_for(workload: Workload, records: int, fields: int) -> Shape:
-    """Items as the workload needs them."""
-    return Shape(records=records, fields=fields, group=workload.group)
+def in_order(requests: ObjectRequests) -> Prepared:
+    """A put of every record, one after the other."""
+    preparation = Preparation()
+    for number in range(requests.shape.records):
+        preparation.send(preparation.add("put", number, functools.partial(requests.put, number, 0)))
+    return preparation.prepared()

@@ -70,6 +70,50 @@ def objects(
 
 
 @app.command()
+def ycsb(
+    endpoint: Annotated[str, typer.Option(metavar="URL", help="Any that speaks DynamoDB, or Gramme's objects.")],
+    workload: Annotated[str, typer.Option(metavar="NAME", help="a to f, get, put, update, half, query.")],
+    records: Annotated[int, typer.Option(min=100, help="Items of 900 bytes that are loaded first.")] = 10_000,
+    fields: Annotated[int, typer.Option(min=1, max=40, help="Of an item.")] = 9,
+    distribution: Annotated[
+        str | None, typer.Option(metavar="NAME", help="uniform, zipfian or latest; else what the workload says.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of a round.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1)] = 1,
+    rate: Annotated[float, typer.Option(min=0, help="Operations that arrive in a second; 0: a closed loop.")] = 0,
+    arrivals: Annotated[str, typer.Option(metavar="HOW", help="even or poisson.")] = "even",
+    connections: Annotated[int, typer.Option(min=1, max=1_000)] = 16,
+    sdk: Annotated[bool, typer.Option("--sdk", help="What boto3 sees: four threads, closed loop.")] = False,
+    objects: Annotated[bool, typer.Option("--objects", help="The endpoint is one of Gramme's objects.")] = False,
+    seed: Annotated[int, typer.Option(help="The same one draws the same requests.")] = 1,
+    name: Annotated[str, typer.Option(help="Of the table or bucket; a table of that name is replaced.")] = "ycsb",
+    load: Annotated[bool, typer.Option(help="Make the table and load it first.")] = True,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="All numbers go there.")] = None,
+) -> None:
+    """The YCSB workloads, closed or open loop, against any DynamoDB endpoint."""
+    import msgspec
+
+    from gramme.bench import endpoint_load
+    from gramme.bench.ycsb import WORKLOADS
+
+    if workload not in WORKLOADS:
+        raise typer.BadParameter(f"--workload {workload}: one of {', '.join(WORKLOADS)}")
+    given = {
+        "endpoint": endpoint, "workload": workload, "records": records, "fields": fields, "distribution": distribution,
+        "seconds": seconds, "rounds": rounds, "rate": rate, "arrivals": arrivals, "connections": connections,
+        "sdk": sdk, "objects": objects, "seed": seed, "name": name, "load": load,
+    }  # fmt: skip
+    try:
+        options = msgspec.convert(given, endpoint_load.Options)
+        result = endpoint_load.measured(options, _progress)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    if json is not None:
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    print(endpoint_load.text(result))
+
+
+@app.command()
 def run(
     section: Annotated[str, typer.Argument(metavar="NAME", help="What: see docs/benchmarks.md.")],
     rounds: Annotated[int, typer.Option(min=1, help="How often every part is measured.")] = 3,
