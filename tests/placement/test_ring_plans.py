@@ -160,3 +160,5 @@ def test_what_a_leaver_owes_in_each_step(step: int, alone: bool) -> None:
     assert spare(config, NodeId(4), section) == alone
     assert must_know(config, up=()) == (0, 1, 2, 3)
     assert must_know(config, up=(NodeId(4),)) == ((0, 1, 2, 3) if alone else (0, 1, 2, 3, 4))
+    assert must_know(config, up=(), given_up=(NodeId(1),)) == (0, 2, 3), "dead, and removed from the cluster"
+    assert 1 in must_know(config, up=(NodeId(1),), given_up=(NodeId(1),)), "as long as it answers it must know"

@@ -43,9 +43,16 @@ def test_different_seeds_and_configurations_give_different_traces() -> None:
 def test_several_runs_over_processes_print_one_line_each_in_order() -> None:
     written: list[str] = []
     assert run(20, "quiet", runs=3, jobs=2, write=written.append) == 0
-    assert [re.sub("[0-9a-f]{16}", "HASH", line) for line in written] == [
+    assert [re.sub("[0-9a-f]{16}", "HASH", line) for line in written[:3]] == [
         f"seed {seed} ok, trace hash HASH\n" for seed in (20, 21, 22)
     ]
+    again: list[str] = []
+    assert run(20, "quiet", runs=3, write=again.append) == 0
+    assert written == again, "the summary depends on how the runs were spread over processes"
+    totals = r"3 runs of 1 configurations, 0\.\d\d simulated hours, \d+ distinct coverage marks, 0 failed\n"
+    assert re.fullmatch(totals, again[3])
+    assert "configuration      3 quiet\n" in again
+    assert "mark      3 a follower says that it lacks something\n" in again
 
 
 def test_an_unknown_configuration_is_refused_with_the_names_that_exist() -> None:

@@ -452,7 +452,8 @@ class Node:
         self.members.take(table)
         self.host.execute(Effects(records=[self.memory.nodes_changed(table)]), self)
         for node in self.members.removed:
-            self.gossip.remove(node)
+            if node != self.me:  # of itself it speaks until its process has ended
+                self.gossip.remove(node)
         self.introductions.set_peers(self.members.peers)
         if self.introductions.started:
             self._lease_driver.carry_out(self.leases.set_peers(self.members.peers, self.host.now()))

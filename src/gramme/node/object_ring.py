@@ -71,7 +71,9 @@ class ObjectRing:
         self._asking: dict[int, _Asking] = {}
         self._next_id = host.ports.rng.randrange(1 << 48)
         self.pace = Pace(settings.objects_read_p99_ns)
-        self.change = RingChange(settings.me, lambda: members.peers, lambda: self.config, reachable)
+        self.change = RingChange(
+            settings.me, lambda: members.peers, lambda: self.config, reachable, lambda: members.going
+        )
         self.transfers = Transfers(
             settings.me, objects.replica, lambda: self.config, self.change.known, reachable, self.pace, host.ports.rng
         )

@@ -5,12 +5,12 @@ is. Rules: a report leaves only when the configuration that it speaks of is dura
 said; who hears from a node with an older configuration sends it the newer one, so that a change goes on where the
 catalog cannot be reached by all; the lowest node that sees all that must know at the same step proposes the next one,
 and the catalog takes it if it is still the next (decision 0071). A node that is silent holds a change up unless it
-leaves the ring by it.
+leaves the ring by it, or the cluster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from gramme.kernel.effects import Effects
@@ -50,11 +50,14 @@ class RingChange:
         peers: Callable[[], Sequence[NodeId]],
         config: Callable[[], ObjectConfig],
         reachable: Callable[[NodeId], bool],
+        given_up: Callable[[], Collection[NodeId]] = tuple,
     ) -> None:
+        """`given_up`: the nodes that an administrator removes from the cluster, so that nobody waits for dead ones."""
         self._me = me
         self._peers = peers
         self._config = config
         self._reachable = reachable
+        self._given_up = given_up
         self._reports: dict[NodeId, RingReport] = {}
         self._report_at = Instant(0)
         self._all_knew: Step | None = None  # the last step of which all knew
@@ -124,7 +127,7 @@ class RingChange:
 
     def _needed(self) -> tuple[NodeId, ...]:
         up = tuple(node for node in (self._me, *self._peers()) if node == self._me or self._reachable(node))
-        return must_know(self._config(), up)
+        return must_know(self._config(), up, self._given_up())
 
     def _step_of(self, node: NodeId) -> Step | None:
         report = self._reports.get(node)

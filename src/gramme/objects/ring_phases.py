@@ -14,6 +14,7 @@ changes (Rae et al., F1, VLDB 2013, §3).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -103,10 +104,12 @@ def spare(config: ObjectConfig, me: NodeId, section: Section) -> bool:
     return me not in config.ring.primaries(*section) and me not in written_too(config.other, *section)
 
 
-def must_know(config: ObjectConfig, up: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
+def must_know(config: ObjectConfig, up: tuple[NodeId, ...], given_up: Collection[NodeId] = ()) -> tuple[NodeId, ...]:
     """The nodes without which no step is taken, ascending: all members of the ring to be, and of those that leave it
-    the ones that are `up`: a node that is dead for ever can leave."""
-    stays = {place.node: None for place in target(config).members}
+    the ones that are `up`: a node that is dead for ever can leave. So can one of the ring to be that is `given_up`: an
+    administrator removes it from the cluster. Once the rings are switched no other plan is taken, so nothing else could
+    end a change in which it died."""
+    stays = {place.node: None for place in target(config).members if place.node in up or place.node not in given_up}
     others = () if config.other is None else (*config.ring.members, *config.other.members)
     leaves = {place.node: None for place in others if place.node in up}
     return tuple(sorted(stays | leaves))

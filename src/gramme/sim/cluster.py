@@ -18,21 +18,20 @@ from gramme.api.http import Handler, HttpRequest, HttpResponse
 from gramme.api.objects.service import ObjectsApi
 from gramme.kernel.errors import Corruption, Incompatible
 from gramme.kernel.ids import BootId, ClusterId, NodeId, ballot_node
-from gramme.kernel.record import RecordKind
 from gramme.kernel.time import MICROSECOND, MILLISECOND, SECOND
-from gramme.node.extents import read_extent
 from gramme.node.healing import HealingSettings
 from gramme.node.node import Node
-from gramme.node.partition import read_applied
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.wire import decode_frame, encode_frame
 from gramme.sim.configs import SimConfig
-from gramme.sim.disk import SECTOR_BYTES, SimLogDisk
+from gramme.sim.coverage import Coverage
+from gramme.sim.damage import rot
+from gramme.sim.disk import SimLogDisk
+from gramme.sim.machine_keeper import ZONES, MachineKeeper, zone_name
 from gramme.sim.network import Network, SimTransport
 from gramme.sim.tripwires import Tripwires
 from gramme.sim.world import MachineClock, Process, World
 from gramme.storage.engine.memory import MemoryEngine
-from gramme.storage.log.recovery import Damage, recover
 
 _RESERVE_BYTES: Final = 1 << 20
 _FREE_BYTES: Final = 1 << 40
@@ -44,9 +43,12 @@ class NodeFailed(AssertionError):
 
 @dataclass(slots=True)
 class Machine:
-    """One computer. `process`, `node` and `api` are those of the incarnation that runs, None between two."""
+    """One computer. `process`, `node` and `api` are those of the incarnation that runs, None between two. `members` and
+    `joined` are what its node.toml says: the founders, and who had joined when it was written."""
 
     id: NodeId
+    members: tuple[Member, ...]
+    joined: tuple[Member, ...]
     clock: MachineClock
     log_disk: SimLogDisk
     new_engine: Callable[[], MemoryEngine]
@@ -59,6 +61,7 @@ class Machine:
     slow: bool = False
     damaged: bool = False
     beyond_repair: bool = False
+    removed: bool = False
     short_of_room: bool = False
     short_at_ns: int = -1 << 62
     open_requests: dict[int, Callable[[HttpResponse | None], None]] = field(default_factory=dict)
@@ -77,13 +80,15 @@ class SimCluster:
         self.network = Network(world, config.network, self._deliver)
         self._rng = world.randomness("cluster")
         self._cluster_id = ClusterId(world.randomness("cluster-id").randbytes(16))
-        self._members = tuple(Member(n, f"node{n}", f"host{n}", f"zone{n % 3}") for n in self.nodes)
+        self._members = tuple(Member(n, f"node{n}", f"host{n}", zone_name(n)) for n in self.nodes)
         self._requests = 0
         self._healed = False
         self._tripwires = Tripwires(world)
-        self.machines = [self._build(node) for node in self.nodes]
+        self.coverage = Coverage()
+        self.machines = [self._build(node, ()) for node in self.nodes]
+        self.keeper = MachineKeeper(world, self)
 
-    def _build(self, node: NodeId) -> Machine:
+    def _build(self, node: NodeId, joined: tuple[Member, ...]) -> Machine:
         config, rng = self.config, self.world.randomness("machine", node)
         rate_ppm = rng.randrange(-5_000, 5_001) if config.skew else 0
         wall_offset_ns = rng.randrange(-2 * SECOND, 2 * SECOND) if config.skew else 0
@@ -103,15 +108,18 @@ class SimCluster:
         log_disk = SimLogDisk(
             disk_rng, later, partial(self._disk_failed, node), free=_FREE_BYTES, least_ns=config.disk_delay_ns
         )
-        machine = Machine(node, clock, log_disk, lambda: MemoryEngine(engine_later, crashable=True))
+        machine = Machine(
+            node, self._members, joined, clock, log_disk, lambda: MemoryEngine(engine_later, crashable=True)
+        )
         return machine
 
     # --- faults.Cluster -------------------------------------------------------------------------------------------
 
     def start(self, node: NodeId) -> None:
-        """Start a process on the machine's disks; nothing if one runs, or if a damaged disk has refused before."""
+        """Start a process on the machine's disks; nothing if one runs, if a damaged disk has refused before, or if the
+        cluster has removed the node."""
         machine = self.machines[node]
-        if machine.process is not None or machine.beyond_repair:
+        if machine.process is not None or machine.beyond_repair or machine.removed:
             return
         try:
             self._start(machine)
@@ -130,27 +138,34 @@ class SimCluster:
             scheduler=process,
             rng=rng,
             transport=SimTransport(
-                self.network, process, lambda messages: encode_frame(boot, messages), self._tripwires.lets_go
+                self.network, process, lambda messages: encode_frame(boot, messages), partial(self._sends, machine)
             ),
             log_disk=machine.log_disk,
             engine=machine.engine,
             log_event=partial(self._log_event, node),
             fatal=partial(self._fatal, node),
         )
-        machine.node = Node(self._settings(node, boot), ports)
+        machine.node = Node(self._settings(machine, boot), ports)
         machine.node.start()
         api_settings = ApiSettings(request_deadline_ms=self.config.request_deadline_ns // MILLISECOND)
         machine.api = DynamoDbApi(machine.node.router, machine.clock, rng, api_settings, defer=process.call_soon)
         if self.config.objects:
             machine.objects_api = ObjectsApi(machine.node.objects, machine.clock, rng, _broken)
 
-    def _settings(self, node: NodeId, boot: BootId) -> NodeSettings:
+    def _sends(self, machine: Machine, node: NodeId, messages: list[Any]) -> bool:
+        """`machine` sends these; False if a tripwire loses them."""
+        assert machine.node is not None
+        self.coverage.sent(machine.node, messages)
+        return self._tripwires.lets_go(node, messages)
+
+    def _settings(self, machine: Machine, boot: BootId) -> NodeSettings:
         config = self.config
         return NodeSettings(
-            me=node,
+            me=machine.id,
             cluster=self._cluster_id,
             boot=boot,
-            members=self._members,
+            members=machine.members,
+            joined=machine.joined,
             grant_ns=config.grant_ns,
             renewal_ns=config.renewal_ns,
             segment_bytes=config.segment_bytes,
@@ -161,11 +176,30 @@ class SimCluster:
             retain_log_bytes=config.retain_log_bytes,
             stream_retention_ns=config.stream_retention_ns,
             free_space_reserve_bytes=_RESERVE_BYTES,
-            objects=config.objects,
+            objects=config.objects or config.administered,
             balance_ns=config.balance_ns,
             tombstone_age_ns=config.tombstone_age_ns,
             healing=HealingSettings(config.log_replica_after_ns, config.replace_after_ns, config.healing),
         )
+
+    def join(self, node: NodeId, joined: tuple[Member, ...]) -> None:
+        """A new machine, of the next number, starts with the settings that the cluster gave it (`runtime.joining`)."""
+        assert node == len(self.machines), "numbers are given in order"
+        self.machines.append(self._build(node, joined))
+        self.nodes = (*self.nodes, node)
+        self.start(node)
+
+    def add_node(self) -> None:
+        """Have the administrator add a machine."""
+        self.keeper.add()
+
+    def remove_node(self, node: NodeId) -> None:
+        """Have the administrator remove a node, dead or alive."""
+        self.keeper.remove(node)
+
+    def replace_node(self, node: NodeId) -> None:
+        """Have the administrator put a new machine in the place of one that is lost."""
+        self.keeper.replace(node)
 
     def crash(self, node: NodeId, power: bool) -> None:
         """Kill the process, or cut the machine's power.
@@ -176,6 +210,8 @@ class SimCluster:
         machine = self.machines[node]
         if machine.process is None:
             return
+        if machine.node is not None:
+            self.coverage.falls(machine.node, power)
         machine.process.kill()
         machine.process = machine.node = machine.api = machine.objects_api = None
         if power:
@@ -302,30 +338,9 @@ class SimCluster:
         self._stopped(self.machines[node])
 
     def rot(self, node: NodeId, tail: bool) -> None:
-        """Damage records on the machine's log disk for good: a bit, a sector, or the end of the newest segment.
-        With `tail`, that end for sure. Only what recovery can know of: see `_is_silent`."""
-        machine, rng = self.machines[node], self._rng
-        disk = machine.log_disk
-        segments = [segment for segment in disk.stored() if len(disk.marked_records(segment)) > SECTOR_BYTES]
-        if not segments:
-            return
-        before = disk.contents()
-        segment = segments[-1 - rng.randrange(min(2, len(segments)))]
-        records = disk.marked_records(segment)
-        offset = records[rng.randrange(len(records) - SECTOR_BYTES)]
-        match 2 if tail else rng.randrange(3):
-            case 0:
-                disk.flip(segment, offset, rng.randrange(8))
-            case 1:
-                disk.wipe(segment, offset)
-            case _ if segments[-1] == disk.stored()[-1]:
-                disk.truncate(segments[-1], disk.marked_records(segments[-1])[-1 - rng.randrange(SECTOR_BYTES)])
-            case _:
-                return
-        if _is_silent(before, disk.contents(), machine.engine):
-            disk.restore(before)
-        else:
-            machine.damaged = True
+        """Damage records on the machine's log disk; see `sim.damage`."""
+        machine = self.machines[node]
+        machine.damaged |= rot(machine.log_disk, machine.engine, self._rng, tail)
 
     def lose_rows(self, node: NodeId) -> None:
         """The engine's files are gone; the process that had them open is too."""
@@ -341,8 +356,7 @@ class SimCluster:
 
     def zone_of(self, node: NodeId) -> tuple[NodeId, ...]:
         """The nodes that fail together with `node`."""
-        zone = self._members[node].zone
-        return tuple(member.node for member in self._members if member.zone == zone)
+        return tuple(other for other in self.nodes if other % ZONES == node % ZONES)
 
     def trip(self, node: NodeId, stage: int, count: int, lose: bool, action: Callable[[], None]) -> None:
         """See `Tripwires.lay`."""
@@ -387,7 +401,8 @@ class SimCluster:
         """The machines that are there: progress is demanded of those whose disks have lost nothing, and of the others
         too where groups heal themselves."""
         healing = self.config.healing
-        return [m for m in self.machines if not m.beyond_repair and (healing or not m.damaged)]
+        there = [m for m in self.machines if not m.beyond_repair and not m.removed]
+        return [m for m in there if healing or not m.damaged]
 
     def all_ready(self) -> bool:
         """Whether every node runs and says that it is ready."""
@@ -413,7 +428,27 @@ class SimCluster:
         machine = self.machines[target]
         process, node = machine.process, machine.node
         if process is not None and node is not None:
-            process.post(lambda: _receive(node, source, frame))
+            process.post(lambda: self._receive(machine, node, source, frame))
+
+    def _receive(self, machine: Machine, node: Node, source: NodeId, frame: bytes) -> None:
+        if source in node.members.removed:
+            self._refuse(machine.id, source)
+        else:
+            boot, messages = decode_frame(frame)
+            node.on_messages(source, boot, messages)
+
+    def _refuse(self, node: NodeId, source: NodeId) -> None:
+        """A removed node calls: it hears so in the greeting, and its process ends (`runtime.server`)."""
+        process = self.machines[source].process
+
+        def refused() -> None:
+            if not self.keeper.wants_away(source):
+                raise NodeFailed(f"node {node} believes that node {source} was removed, which nobody has asked for")
+            if self.machines[source].process is process:
+                self._leave(self.machines[source])
+
+        if process is not None and not self.network.is_cut(node, source):
+            self.world.after(self._hop_ns(), refused, process)
 
     def request(self, node: NodeId, request: HttpRequest, on_response: Callable[[HttpResponse | None], None]) -> None:
         """See `client.Endpoint`."""
@@ -464,47 +499,31 @@ class SimCluster:
         return 50 * MICROSECOND + self._rng.randrange(200 * MICROSECOND)
 
     def _log_event(self, node: NodeId, name: str, fields: Mapping[str, Any]) -> None:
+        self.coverage.logged(name, fields)
         self.world.log.append((self.world.now_ns, node, name, fields))
 
     def _fatal(self, node: NodeId, reason: str) -> None:
-        """A node stops itself. It has a right to when its disk is damaged, and then it never comes back."""
+        """A node stops itself. It has a right to when its disk is damaged or it was removed, and then it never comes
+        back."""
         machine = self.machines[node]
+        members = getattr(machine.node, "members", None)  # none if it did not even get to know them
+        if members is not None and node in members.removed and self.keeper.wants_away(node):
+            self._leave(machine)
+            return
         if not machine.damaged:
             raise NodeFailed(f"node {node} stopped: {reason}")
         self._log_event(node, "stopped for good", {"reason": reason})
         machine.beyond_repair = True
         self.crash(node, power=False)
 
+    def _leave(self, machine: Machine) -> None:
+        """The process of a node that was removed ends; nobody starts it again."""
+        self._log_event(machine.id, "removed for good", {})
+        machine.removed = True
+        self.nodes = tuple(node for node in self.nodes if node != machine.id)
+        self.crash(machine.id, power=False)
+
 
 def _broken(what: str, error: Exception | None) -> None:
     """A handler has met what it does not expect: a finding."""
     raise NodeFailed(what) from error
-
-
-def _receive(node: Node, source: NodeId, frame: bytes) -> None:
-    boot, messages = decode_frame(frame)
-    node.on_messages(source, boot, messages)
-
-
-def _is_silent(before: dict[int, bytes], after: dict[int, bytes], engine: MemoryEngine) -> bool:
-    """Whether damage takes records of a group of which nothing else that is missing tells.
-
-    For the last job before a crash no durable mark testifies yet, so its loss passes for a torn write: that window is
-    accepted (docs/decisions/0002-torn-tail.md). An entry that the engine has says nothing of what else is lost.
-    """
-    sound, damaged = recover(before.items()), recover(after.items())
-    kept = dict(damaged.records)
-    lost = [(lsn, record) for lsn, record in sound.records if lsn not in kept]
-    told = [damage for damage in damaged.damaged if not _is_applied(damage, engine)]
-    if any(damage.identifier is None for damage in told):
-        return False
-    groups = {damage.identifier.group for damage in told if damage.identifier is not None}
-    known = {lsn for damage in damaged.damaged for lsn in range(damage.lsn, damage.lsn + max(1, damage.records))}
-    return any(lsn not in known and record.group and record.group not in groups for lsn, record in lost)
-
-
-def _is_applied(damage: Damage, engine: MemoryEngine) -> bool:
-    identifier = damage.identifier
-    if identifier is None or identifier.kind not in (RecordKind.ACCEPT, RecordKind.LEARN):
-        return False
-    return identifier.slot <= read_applied(engine, read_extent(engine, identifier.group)).slot

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gramme.kernel.time import MICROSECOND, MILLISECOND, SECOND
-from gramme.sim.faults import FaultKind
+from gramme.sim.faults import MEMBERSHIP, FaultKind
 from gramme.sim.network import NORMAL, NetworkProfile
 
 
@@ -16,6 +16,7 @@ class SimConfig:
 
     name: str
     nodes: int = 3
+    spares: int = 0  # machines that an administrator may add
     clients: int = 5
     keys: int = 4
     read_units: int = 0  # of the table; 0 and 0: on demand, hence four partitions
@@ -58,6 +59,12 @@ class SimConfig:
     transacted: float = 0.0  # share of transactions among the operations of `clients`
     conditional: float = 0.35  # share of conditional writes among writes
     reads: float = 0.45
+
+    @property
+    def administered(self) -> bool:
+        """Whether machines are added or removed. Founders are in the ring of the objects, which they must leave first;
+        so the nodes keep objects then, though no client uses them."""
+        return any(kind in MEMBERSHIP for kind in self.faults)
 
 
 _CHAOS: Final = NetworkProfile(spike=0.03, loss=0.02, duplication=0.02, reordering=0.05)
@@ -248,6 +255,72 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             faults={FaultKind.ZONE: 4, FaultKind.CRASH: 2, FaultKind.CUT_WAY: 1, FaultKind.PAUSE: 1},
             fault_interval_ns=2_200 * MILLISECOND,
             fault_length_ns=2_000 * MILLISECOND,
+        ),
+        replace(
+            # Machines are added and removed while nodes fall, and one burns down and is replaced.
+            _BASE,
+            name="joins",
+            spares=4,
+            clients=4,
+            safety_ns=18 * SECOND,
+            grant_ns=300 * MILLISECOND,
+            renewal_ns=80 * MILLISECOND,
+            log_replica_after_ns=600 * MILLISECOND,
+            faults={
+                FaultKind.ADD_NODE: 3,
+                FaultKind.REMOVE_NODE: 2,
+                FaultKind.REPLACE: 1,
+                FaultKind.CRASH: 3,
+                FaultKind.POWER: 2,
+                FaultKind.CUT_NODE: 2,
+                FaultKind.CUT_WAY: 1,
+                FaultKind.PAUSE: 1,
+            },
+            fault_interval_ns=900 * MILLISECOND,
+            fault_length_ns=700 * MILLISECOND,
+        ),
+        replace(
+            # Nodes leave one after the other, alive, dead, damaged and cut off, also while log replicas vote for some.
+            _BASE,
+            name="removals",
+            nodes=6,
+            spares=2,
+            clients=4,
+            safety_ns=16 * SECOND,
+            grant_ns=300 * MILLISECOND,
+            renewal_ns=80 * MILLISECOND,
+            log_replica_after_ns=600 * MILLISECOND,
+            padding_bytes=60,
+            faults={
+                FaultKind.REMOVE_NODE: 4,
+                FaultKind.ADD_NODE: 1,
+                FaultKind.ROT: 2,
+                FaultKind.CRASH: 3,
+                FaultKind.POWER: 2,
+                FaultKind.CUT_NODE: 2,
+                FaultKind.PAUSE: 1,
+            },
+            fault_interval_ns=800 * MILLISECOND,
+            fault_length_ns=800 * MILLISECOND,
+        ),
+        replace(
+            # Two nodes in each of three zones, which lose their power as one, while nodes come and go.
+            _BASE,
+            name="join-zones",
+            nodes=6,
+            spares=3,
+            clients=3,
+            safety_ns=14 * SECOND,
+            log_replica_after_ns=SECOND,
+            faults={
+                FaultKind.ZONE: 3,
+                FaultKind.REMOVE_NODE: 2,
+                FaultKind.ADD_NODE: 2,
+                FaultKind.REPLACE: 1,
+                FaultKind.CUT_WAY: 1,
+            },
+            fault_interval_ns=1_500 * MILLISECOND,
+            fault_length_ns=1_500 * MILLISECOND,
         ),
         replace(
             # Links that fail in part: one way, for some frames, or again and again.

@@ -7,7 +7,7 @@ since safety must hold whatever fails. When the safety phase ends everything hea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from random import Random
@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.sim.coverage import Coverage
 from gramme.sim.tripwires import STAGES
 from gramme.sim.world import World
 
@@ -51,6 +52,9 @@ class FaultKind(StrEnum):
     LOSE_ROWS = "lose-rows"  # the power of that same node is lost, and its engine's files with it
     BURN = "burn"  # that same node is cut off, works on alone, and is then gone for good
     LOSE_MACHINE = "lose-machine"  # that same node never comes back
+    REPLACE = "replace"  # that same node never comes back; another machine is added, and the node removed
+    ADD_NODE = "add-node"  # an administrator adds a machine
+    REMOVE_NODE = "remove-node"  # an administrator removes a node for good, be it alive or not
     ZONE = "zone"  # the power of all nodes of one zone is lost
     STALL_ENGINE = "stall-engine"  # the engine asks for back-pressure
     WALL_STEP = "wall-step"  # the wall clock jumps, forward or back
@@ -73,11 +77,18 @@ class Fault:
         return f"{at:.3f} s: {self.kind} node {self.node} peer {self.peer} for {length:.3f} s"
 
 
+MEMBERSHIP: Final = frozenset((FaultKind.REPLACE, FaultKind.ADD_NODE, FaultKind.REMOVE_NODE))
+"""What an administrator does about the cluster's machines."""
+
+
 class Cluster(Protocol):
     """What faults can be done to."""
 
     @property
     def nodes(self) -> tuple[NodeId, ...]: ...
+
+    @property
+    def coverage(self) -> Coverage: ...
 
     def crash(self, node: NodeId, power: bool) -> None: ...
 
@@ -125,6 +136,12 @@ class Cluster(Protocol):
 
     def lose_machine(self, node: NodeId) -> None: ...
 
+    def add_node(self) -> None: ...
+
+    def remove_node(self, node: NodeId) -> None: ...
+
+    def replace_node(self, node: NodeId) -> None: ...
+
     def zone_of(self, node: NodeId) -> tuple[NodeId, ...]: ...
 
     def trip(self, node: NodeId, stage: int, count: int, lose: bool, action: Callable[[], None]) -> None: ...
@@ -160,6 +177,7 @@ class Nemesis:
         self._cluster = cluster
         self._rng = world.randomness("nemesis")
         self._over = False
+        self._victim = cluster.nodes[world.seed % len(cluster.nodes)]  # the one node whose disks lose what they had
         for fault in plan:
             world.after(max(0, fault.at_ns - world.now_ns), partial(self._begin, fault))
 
@@ -170,7 +188,9 @@ class Nemesis:
     def _begin(self, fault: Fault) -> None:
         if self._over:
             return
+        fault = replace(fault, node=self._there(fault.node), peer=self._there(fault.peer))
         self._world.note(str(fault))
+        self._cluster.coverage.note(f"fault: {fault.kind}")
         match fault.kind:
             case FaultKind.CRASH:
                 self._crash((fault.node,), fault.length_ns, power=False)
@@ -228,6 +248,13 @@ class Nemesis:
                 self._later(fault.length_ns, lambda: self._cluster.lose_machine(self._victim))
             case FaultKind.LOSE_MACHINE:
                 self._cluster.lose_machine(self._victim)
+            case FaultKind.REPLACE:
+                self._cluster.lose_machine(self._victim)
+                self._later(fault.length_ns, lambda: self._cluster.replace_node(self._victim))
+            case FaultKind.ADD_NODE:
+                self._cluster.add_node()
+            case FaultKind.REMOVE_NODE:
+                self._cluster.remove_node(fault.node)
             case FaultKind.ZONE:
                 self._crash(self._cluster.zone_of(fault.node), fault.length_ns, power=True)
             case FaultKind.STALL_ENGINE:
@@ -239,6 +266,11 @@ class Nemesis:
                 self._later(fault.length_ns, lambda: self._cluster.start(fault.node))
             case FaultKind.STEP:
                 self._step(fault.node, fault.length_ns)
+
+    def _there(self, node: NodeId) -> NodeId:
+        """`node`, or one that is there where that has not joined yet, or has left."""
+        nodes = self._cluster.nodes
+        return node if node in nodes else nodes[node % len(nodes)]
 
     def _for_a_while(self, switch: Callable[[NodeId, bool], None], fault: Fault) -> None:
         """Something is on at the fault's node for as long as the fault lasts."""
@@ -264,11 +296,6 @@ class Nemesis:
             self._later(
                 down_ns + self._rng.randrange(1 + self._rng.randrange(4 * down_ns)), partial(self._cluster.start, node)
             )
-
-    @property
-    def _victim(self) -> NodeId:
-        """The one node of a run whose disks lose what they had."""
-        return self._cluster.nodes[self._world.seed % len(self._cluster.nodes)]
 
     def _rot(self, down_ns: int) -> None:
         """Damage strikes one node only: a majority with damaged logs cannot be expected to serve.

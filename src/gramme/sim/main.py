@@ -1,8 +1,10 @@
-"""`gramme sim`: runs seeds, one or many, over processes; prints a line for each and how to repeat a failure."""
+"""`gramme sim`: runs seeds, one or many, over processes; prints a line for each and how to repeat a failure, and after
+several what they have seen."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -27,19 +29,53 @@ def run(
     """Run seeds `seed` … `seed + runs - 1` of the named configuration, or of the default mix, which picks by seed.
 
     Writes `seed N ok, trace hash <16 hex>` for each, in order; a violation is followed by one line that replays it.
+    After more than one, a summary follows: see `Summary`.
     Returns the exit code: 0, 1 after a violation, 2 for an unknown configuration.
     """
     if config is not None and config not in CONFIGS:
         write(f"no simulation configuration {config!r}; there are {', '.join(CONFIGS)}\n")
         return 2
-    failures = 0
+    summary = Summary()
     with _progress(runs) as advance:
         for result in _results(range(seed, seed + runs), config, jobs):
             advance()
-            failures += bool(result.violation)
+            summary.add(result)
             for line in describe(result, verbose):
                 write(line + "\n")
-    return 1 if failures else 0
+    if runs > 1:
+        for line in summary.lines():
+            write(line + "\n")
+    return 1 if summary.failures else 0
+
+
+class Summary:
+    """What many runs came to: runs, virtual hours, configurations, and in how many runs each coverage mark was reached.
+    A function of the results, so it is the same for the same seeds."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._virtual_ms = 0
+        self._configs: Counter[str] = Counter()
+        self._marks: Counter[str] = Counter()
+
+    def add(self, result: Result) -> None:
+        """One more."""
+        self.failures += bool(result.violation)
+        self._virtual_ms += result.stats.get("virtual_ms", 0)
+        self._configs[result.config] += 1
+        self._marks.update(result.marks)
+
+    def lines(self) -> Iterator[str]:
+        """Totals, then a line for each configuration and each mark with its number of runs, the most frequent first."""
+        runs = sum(self._configs.values())
+        hours = self._virtual_ms / 3_600_000
+        yield (
+            f"{runs} runs of {len(self._configs)} configurations, {hours:.2f} simulated hours, "
+            f"{len(self._marks)} distinct coverage marks, {self.failures} failed"
+        )
+        for title, counter in (("configuration", self._configs), ("mark", self._marks)):
+            for name, count in sorted(counter.items(), key=lambda each: (-each[1], each[0])):
+                yield f"{title} {count:>6} {name}"
 
 
 def describe(result: Result, verbose: bool = False) -> Iterator[str]:

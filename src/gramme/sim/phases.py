@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.sim.cluster import SimCluster
 from gramme.sim.configs import SimConfig
@@ -45,7 +46,7 @@ class Phases:
         end_ns = world.now_ns + config.safety_ns
         self.result.plan = draw_plan(
             world.randomness("plan"),
-            self.cluster.nodes,
+            tuple(NodeId(n) for n in range(config.nodes + config.spares)),
             config.faults,
             world.now_ns,
             end_ns,
@@ -54,6 +55,8 @@ class Phases:
         )
         nemesis = Nemesis(world, self.cluster, self.result.plan)
         start_clients()
+        if config.administered:
+            self.cluster.keeper.start()
         world.run(end_ns)
         nemesis.stop()
         self.cluster.heal_all()
@@ -79,6 +82,7 @@ class Phases:
         result, world = self.result, self.world
         result.trace_hash = world.trace_hash()
         result.log = [f"{at / SECOND:.6f} node {node} {name} {dict(fields)}" for at, node, name, fields in world.log]
+        result.marks = sorted(self.cluster.coverage.marks)
         result.stats = {
             "virtual_ms": world.now_ns // MILLISECOND,
             "events": world.events_run,

@@ -14,7 +14,7 @@ class NotKept(AssertionError):
 
 @dataclass(slots=True)
 class Result:
-    """The outcome of a run. `violation` is empty for a good one."""
+    """The outcome of a run. `violation` is empty for a good one; `marks` are those of `sim.coverage`, sorted."""
 
     seed: int
     config: str
@@ -23,6 +23,7 @@ class Result:
     plan: list[Fault] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     stats: dict[str, int] = field(default_factory=dict)
+    marks: list[str] = field(default_factory=list)
     history: list[Operation] = field(default_factory=list)
 
     @property

@@ -37,6 +37,9 @@ from gramme.storage.engine.rows import Space, extent_range
 CONVERGENCE_NS: Final = 15 * SECOND
 """Within this time of the last operation, all replicas are equal."""
 
+MOVING_NS: Final = 60 * SECOND
+"""Within this time of the end of all faults, machines that were to be added or removed are."""
+
 _TABLE: Final = "items"
 _CHURNED: Final = "churned"
 
@@ -136,6 +139,13 @@ class _Run(Phases):
             RECOVERY_NS + 2 * self.config.request_deadline_ns,
             lambda: "clients or the administrator did not come to rest after the faults had healed",
         )
+        if self.config.administered:
+            self._await(
+                lambda: not self.cluster.keeper.left_to_do(),
+                MOVING_NS,
+                lambda: f"what the administrator asked for is not done: {self.cluster.keeper.left_to_do()}",
+            )
+            self.cluster.keeper.stop()
         self._await(self.cluster.all_ready, RECOVERY_NS, lambda: f"nodes are not ready: {self.cluster.readiness()}")
 
     def _check_progress(self) -> None:
@@ -233,3 +243,5 @@ class _Run(Phases):
         self.result.history = history
         self._account(len(history), sum(operation.outcome is Outcome.UNKNOWN for operation in history))
         self.result.stats |= {**self.bank.stats(), "table_incarnations": self.administrator.incarnations}
+        keeper = self.cluster.keeper
+        self.result.stats |= {"nodes_added": keeper.added, "nodes_removed": keeper.removed}

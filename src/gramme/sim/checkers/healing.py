@@ -17,11 +17,15 @@ def unhealed(cluster: SimCluster) -> str | None:
     groups are not to heal, nothing is asked.
     """
     machines = cluster.sound_machines
-    gone = len(machines) < len(cluster.machines)
+    gone = any(machine.beyond_repair and not machine.removed for machine in cluster.machines)
     if not cluster.config.healing or len(machines) < _REPLICAS:
         return None
     waits = gone and cluster.config.replace_after_ns > cluster.world.now_ns
     configurations = _configurations(cluster)
+    removed = [machine.id for machine in cluster.machines if machine.removed]
+    for group, configuration in configurations.items():
+        if any(node in configuration.nodes for node in removed):
+            return f"group {group} names a node that was removed: {configuration.replicas}, removed {removed}"
     for machine in machines:
         assert machine.node is not None
         groups = machine.node.groups
