@@ -46,7 +46,8 @@ class _Call:
 
     __slots__ = (
         "attempt", "command_id", "counts_from", "deadline", "done", "due", "eventual", "group", "id", "maybe_applied",
-        "on_reply", "outstanding", "relayed", "relaying", "repeated", "replicas", "request", "silent", "target", "unknown_at",
+        "on_reply", "outstanding", "relayed", "relaying", "repeated", "replicas", "request", "silent", "target",
+        "unknown_at",
     )  # fmt: skip
 
     def __init__(
@@ -292,9 +293,9 @@ class Router:
         self._arm(call, min(Instant(now + _ATTEMPT_NS), call.deadline))
 
     def _void_first_answer(self, call: _Call) -> None:
-        """A write is sent again, and what is sent again is in the log whatever it is answered. Not so the first copy: of
-        an answer to that one which changes nothing (a failed condition) nobody else has heard. Given to the caller now,
-        it would be belied by the second copy, wherever that arrives when the condition has come to hold."""
+        """A write is sent again, and what is sent again is in the log whatever it is answered. Not so the first copy:
+        of an answer to that one which changes nothing (a failed condition) nobody else has heard. Given to the caller
+        now, it would be belied by the second copy, wherever that arrives when the condition has come to hold."""
         call.counts_from = call.attempt + 1
         del self._calls[call.id]
         self._next_id += 1

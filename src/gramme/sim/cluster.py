@@ -197,10 +197,6 @@ class SimCluster:
         """Have the administrator remove a node, dead or alive."""
         self.keeper.remove(node)
 
-    def replace_node(self, node: NodeId) -> None:
-        """Have the administrator put a new machine in the place of one that is lost."""
-        self.keeper.replace(node)
-
     def crash(self, node: NodeId, power: bool) -> None:
         """Kill the process, or cut the machine's power.
 

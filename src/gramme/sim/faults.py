@@ -52,7 +52,7 @@ class FaultKind(StrEnum):
     LOSE_ROWS = "lose-rows"  # the power of that same node is lost, and its engine's files with it
     BURN = "burn"  # that same node is cut off, works on alone, and is then gone for good
     LOSE_MACHINE = "lose-machine"  # that same node never comes back
-    REPLACE = "replace"  # that same node never comes back; another machine is added, and the node removed
+    REPLACE = "replace"  # that same node never comes back; another machine is added, and this one removed
     ADD_NODE = "add-node"  # an administrator adds a machine
     REMOVE_NODE = "remove-node"  # an administrator removes a node for good, be it alive or not
     ZONE = "zone"  # the power of all nodes of one zone is lost
@@ -139,8 +139,6 @@ class Cluster(Protocol):
     def add_node(self) -> None: ...
 
     def remove_node(self, node: NodeId) -> None: ...
-
-    def replace_node(self, node: NodeId) -> None: ...
 
     def zone_of(self, node: NodeId) -> tuple[NodeId, ...]: ...
 
@@ -250,7 +248,7 @@ class Nemesis:
                 self._cluster.lose_machine(self._victim)
             case FaultKind.REPLACE:
                 self._cluster.lose_machine(self._victim)
-                self._later(fault.length_ns, lambda: self._cluster.replace_node(self._victim))
+                self._later(fault.length_ns, self._cluster.add_node)
             case FaultKind.ADD_NODE:
                 self._cluster.add_node()
             case FaultKind.REMOVE_NODE:

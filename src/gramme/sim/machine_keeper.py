@@ -2,8 +2,8 @@
 
 Works as an operator with the command line does, on whichever node happens to run: one step at a time, each asked again
 until it is answered. A machine that is to go leaves the ring of the objects first, and those that came join it, then it
-leaves the cluster (`gramme cluster join`, `leave`, `remove`; decision 0095). Rule: it never asks for what would leave
-fewer than three machines that can run, which no healing could mend.
+leaves the cluster (`gramme cluster join`, `leave`, `remove`; decision 0095). What burnt down it removes as soon as it
+can. Rule: it never asks for what would leave fewer than three machines that can run, which no healing could mend.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gramme.sim.client_loop import ClientLoop
 from gramme.sim.world import World
 
 if TYPE_CHECKING:
-    from gramme.sim.cluster import SimCluster
+    from gramme.sim.cluster import Machine, SimCluster
 
 ZONES: Final = 3
 
@@ -46,7 +46,6 @@ class MachineKeeper(ClientLoop):
         self._wanted = 0
         self._asked: dict[NodeId, None] = {}
         self._ever_asked: dict[NodeId, None] = {}
-        self._replaced: list[NodeId] = []
         self._tries = 0
         self.added = 0
 
@@ -59,18 +58,12 @@ class MachineKeeper(ClientLoop):
 
     def remove(self, node: NodeId) -> None:
         """`node` is to go, if enough stay."""
+        if len(self._staying(node)) >= _LEAST:
+            self._asked[node] = self._ever_asked[node] = None
+
+    def _staying(self, without: NodeId) -> list[Machine]:
         machines = self._cluster.machines
-        stay = [m for m in machines if not m.beyond_repair and m.id not in self._asked and m.id != node]
-        if len(stay) >= _LEAST:
-            self._ask_away(node)
-
-    def _ask_away(self, node: NodeId) -> None:
-        self._asked[node] = self._ever_asked[node] = None
-
-    def replace(self, node: NodeId) -> None:
-        """A new machine comes; then `node` is to go."""
-        self.add()
-        self._replaced.append(node)
+        return [m for m in machines if not m.beyond_repair and m.id not in self._asked and m.id != without]
 
     def wants_away(self, node: NodeId) -> bool:
         """Whether `node` was ever to go."""
@@ -109,12 +102,12 @@ class MachineKeeper(ClientLoop):
     def _step(self, node: Node, done: _Done) -> None:
         """The first thing that is left to do, asked of `node`."""
         self._see(node.administration.table)
-        for replaced in [each for each in self._replaced if not self._wanted]:
-            self._replaced.remove(replaced)
-            self.remove(replaced)
+        for machine in self._cluster.machines:
+            if machine.beyond_repair and not machine.removed and machine.id not in self._asked:
+                self._bury(machine.id, node)
         if self._wanted:
             self._add(node, done)
-        elif (given_up := self._holds_the_ring_up(node)) is not None:
+        elif (given_up := self._stuck(node)) is not None:
             self._send_away(node, given_up, done)
         elif self._ring_differs(node):
             self._change_ring(node, done)
@@ -122,6 +115,13 @@ class MachineKeeper(ClientLoop):
             self._send_away(node, entry.node, done)
         else:
             done()
+
+    def _bury(self, burnt: NodeId, node: Node) -> None:
+        """What burnt down goes; those who were to go, and are not on their way yet, stay if they are needed now."""
+        for asked in [each for each in self._asked if node.members.state(each) == "active"]:
+            if len(self._staying(burnt)) < _LEAST and not self._cluster.machines[asked].beyond_repair:
+                del self._asked[asked]
+        self.remove(burnt)
 
     def _see(self, table: NodeTable) -> None:
         """A machine that burnt down does not hear that it was removed."""
@@ -171,16 +171,14 @@ class MachineKeeper(ClientLoop):
         """Whether somebody who is to go is in the ring, or it is still changing."""
         return bool(self._wishes(node)[1]) or (bool(self._asked) and step_of(node.objects.config).other > 0)
 
-    def _holds_the_ring_up(self, node: Node) -> NodeId | None:
-        """A machine that burnt down in the middle of a change of the ring, which is past the point of another plan."""
+    def _stuck(self, node: Node) -> NodeId | None:
+        """A machine that is to go and burnt down in the middle of a change of the ring, past the point of another plan:
+        the change ends without it when the catalog says that it leaves."""
         config, machines = node.objects.config, self._cluster.machines
-        if not self._asked or not step_of(config).switched:
+        if not step_of(config).switched:
             return None
-        burnt = [place.node for place in config.ring.members if machines[place.node].beyond_repair]
-        here = next((each for each in burnt if node.members.state(each) == "active"), None)
-        if here is not None:
-            self._ask_away(here)
-        return here
+        burnt = (place.node for place in config.ring.members if machines[place.node].beyond_repair)
+        return next((each for each in burnt if each in self._asked and node.members.state(each) == "active"), None)
 
     def _change_ring(self, node: Node, done: _Done) -> None:
         joining, leaving = self._wishes(node)

@@ -23,9 +23,9 @@ def unhealed(cluster: SimCluster) -> str | None:
     waits = gone and cluster.config.replace_after_ns > cluster.world.now_ns
     configurations = _configurations(cluster)
     removed = [machine.id for machine in cluster.machines if machine.removed]
-    for group, configuration in configurations.items():
-        if any(node in configuration.nodes for node in removed):
-            return f"group {group} names a node that was removed: {configuration.replicas}, removed {removed}"
+    for group, led in configurations.items():
+        if any(node in led.nodes for node in removed):
+            return f"group {group} names a node that was removed: {led.replicas}, removed {removed}"
     for machine in machines:
         assert machine.node is not None
         groups = machine.node.groups
