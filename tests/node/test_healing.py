@@ -82,6 +82,16 @@ def test_with_no_node_for_it_the_group_is_degraded() -> None:
     assert health(alone, SETTINGS) == ("degraded", "node 2 was not heard for 4 s; no node is free for another replica")
 
 
+def test_operators_hear_for_whom_a_log_replica_votes_and_until_when() -> None:
+    with_log = Configuration(4, (Replica(N0), Replica(N1), Replica(N2, votes=False), Replica(N3, True, True, 3)))
+    after = SETTINGS.replace_after_ns // SECOND
+    assert health(situation(with_log, {N1: UP, N2: SILENT, N3: UP}, 4), SETTINGS) == (
+        "healing",
+        f"a log replica votes on node 3; node 2 was not heard for 4 s (after {after} s it is rebuilt elsewhere)",
+    )
+    assert "rebuilt elsewhere)" not in health(situation(with_log, {N1: UP, N2: GONE, N3: UP}, 4), SETTINGS)[1]
+
+
 def test_a_node_that_is_gone_is_rebuilt_elsewhere() -> None:
     with_log = Configuration(4, (Replica(N0), Replica(N1), Replica(N2, votes=False), Replica(N3, True, True, 3)))
     seen = {N1: UP, N2: GONE, N3: UP}

@@ -203,7 +203,9 @@ def _told(taken: Record[ZoneLoss]) -> str:
             f"strongly, one eventually, through the shared endpoint, {_PACE_S * 1e3:.0f} ms after each answer. A pause "
             "is the longest time between two answers around the kill; leases of 1.5 s have to run out. "
             f"{found.requests:,} requests, {found.errors} errors. With the nodes back and ready, every partition had "
-            f"three replicas in three zones again after {markdown.spread(found.whole_s, '.1f')} s, by itself.",
+            f"three replicas in three zones again after {markdown.spread(found.whole_s, '.1f')} s, by itself. Eventual "
+            "reads wait too where no replica that is left has heard from a leader for a second "
+            "(`eventual_read_max_lag_ms`).",
             markdown.table(("pause of", "times", "ms: median (lowest to highest)"), rows),
         )
     )

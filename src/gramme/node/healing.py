@@ -91,6 +91,7 @@ def health(situation: Situation, settings: HealingSettings) -> tuple[Health, str
     log_voters = [node for node in configuration.voters if view.replica(node).log]
     if log_voters:
         reasons.append(f"a log replica votes on {_names(log_voters)}")
+    reasons += [view.absence(node) for node in view.muted(log=False) if view.is_bad(node)]
     if coming:
         reasons.append(f"a replica catches up on {_names(coming)}")
     if any(node in situation.leaving for node in configuration.nodes):
@@ -136,6 +137,12 @@ class _View:
         if seen.damaged:
             return f"the replica on node {node} is damaged"
         return f"node {node} was not heard for {seen.silent_ns // SECOND} s"
+
+    def absence(self, node: NodeId) -> str:
+        """As `complaint`, and what will come of it."""
+        if self.seen(node).damaged or self.is_gone(node):
+            return self.complaint(node)
+        return f"{self.complaint(node)} (after {self.settings.replace_after_ns // SECOND} s it is rebuilt elsewhere)"
 
     def muted(self, *, log: bool) -> list[NodeId]:
         """The replicas of a kind that do not vote."""
