@@ -280,6 +280,32 @@ def ignore_late_promises() -> AbstractContextManager[None]:
     return patched(Campaign, "_have_best", have_best)
 
 
+def drop_the_promise_with_a_snapshot() -> AbstractContextManager[None]:
+    """A snapshot takes the place of the whole replica, of what it has promised too."""
+
+    def forgetful(self: Acceptor, base: Any, configuration: Configuration, out: Effects) -> bool:
+        further = self.log.holds(base)
+        installed = original(self, base, configuration, out)
+        if installed and not further:
+            self.promised = self.log_ballot
+        return installed
+
+    original = Acceptor.install_base
+    return patched(Acceptor, "install_base", forgetful)
+
+
+def keep_the_lease_across_a_configuration() -> AbstractContextManager[None]:
+    """What the lease was counted from still counts when other voters can elect."""
+
+    def keep(self: Leader, now: Instant, out: Effects) -> None:
+        until = self._lease_until
+        original(self, now, out)
+        self._lease_until = until
+
+    original = Leader.on_chosen_configuration
+    return patched(Leader, "on_chosen_configuration", keep)
+
+
 LOG_MUTANTS: dict[str, Mutant] = {
     mutant.__name__: mutant
     for mutant in (

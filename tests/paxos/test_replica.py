@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.paxos.mutants import drop_the_promise_with_a_snapshot
 from tests.paxos.one import B1, B2, B3, GROUP, N0, N1, N2, WALL, T, accept, chain, founder, grant, raw, replica, sync
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import InvalidInput, Invariant, Stalled
-from gramme.kernel.ids import CommandId, Lsn, Slot
+from gramme.kernel.ids import Ballot, CommandId, Lsn, Slot
 from gramme.kernel.record import RecordKind
 from gramme.kernel.time import SECOND, Instant, Timestamp
 from gramme.paxos.configuration import encode_configuration, founding_of
@@ -383,6 +384,22 @@ def test_a_snapshot_that_is_not_newer_changes_nothing() -> None:
     assert [record.kind for record in effects.records] == [RecordKind.BASE]
     assert isinstance(effects.sends_durable[0][1], Behind)
     assert (node.chosen_slot, node.last_slot) == (9, 9)
+
+
+def _takes_what_it_had_promised_away() -> bool:
+    """Whether a replica that promised B2 and then got a snapshot accepts what the leader of B1 sends."""
+    node, mark = replica(N1), chain(9)[8].mark
+    sync(node, node.step(N2, Prepare(GROUP, 0, B2, Ballot(0)), T))
+    assert node.ballot == B2
+    node.snapshot_installed(mark.slot, mark.crc, mark.stamp, None, T)
+    effects = node.step(N0, accept(B1, chain(2, mark), after=mark), T)
+    return not any(isinstance(message, Nack) for _, message in effects.sends)
+
+
+def test_a_snapshot_takes_no_promise_away() -> None:
+    assert not _takes_what_it_had_promised_away()
+    with drop_the_promise_with_a_snapshot():
+        assert _takes_what_it_had_promised_away(), "the planted fault is found"
 
 
 def test_a_group_of_one_waits_for_its_disk_however_slow() -> None:
