@@ -36,26 +36,33 @@ class HttpRequest:
 class HttpResponse:
     """A response before framing: the server adds Content-Length, Date-less and with Connection where needed.
 
-    `body` may come in parts, so that a long answer is not copied. With `crc`, the server adds `X-Amz-Crc32`: the CRC-32
-    (zlib) of the body's bytes as sent, hence after compression, which only the server knows to have happened. With
-    `close`, the connection ends after this response.
+    Headers are given as (name, value) pairs, or as the lines that they become, each with its CRLF. `body` may come in
+    parts, so that a long answer is not copied. With `crc`, the server adds `X-Amz-Crc32`: the CRC-32 (zlib) of the
+    body's bytes as sent, hence after compression, which only the server knows to have happened. With `close`, the
+    connection ends after this response.
     """
 
-    __slots__ = ("body", "close", "crc", "headers", "status")
+    __slots__ = ("body", "close", "crc", "lines", "status")
 
     def __init__(
         self,
         status: int,
-        headers: list[tuple[bytes, bytes]],
+        headers: bytes | list[tuple[bytes, bytes]],
         body: bytes | list[bytes] = b"",
         crc: bool = False,
         close: bool = False,
     ) -> None:
         self.status = status
-        self.headers = headers
+        self.lines = headers if type(headers) is bytes else b"".join([b"%b: %b\r\n" % header for header in headers])
         self.body = body
         self.crc = crc
         self.close = close
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers as (name, value) pairs, in the order given."""
+        lines = [line.partition(b": ") for line in self.lines.split(b"\r\n")[:-1]]
+        return [(name, value) for name, _, value in lines]
 
     def whole_body(self) -> bytes:
         """The body in one piece."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from typing import Final
+from zlib import crc32
 
 from gramme.api.http import REASONS, HttpResponse
 
@@ -21,6 +22,7 @@ _RAW_DEFLATE_WBITS: Final = -zlib.MAX_WBITS
 _GZIP_WBITS: Final = 16 + zlib.MAX_WBITS
 _COMPRESSION_LEVEL: Final = 1  # 1 MB in about 10 ms; higher levels hold the loop for little gain
 _NO_BODY: Final = (204, 304)
+_COPIED_BYTES: Final = 65536  # up to here one buffer is cheaper than several: copying costs less than a call
 
 
 class BadRequest(Exception):
@@ -114,41 +116,47 @@ def encode_response(
     but counted.
     """
     body = response.body
-    parts = [body] if isinstance(body, bytes) else body
-    size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
-    status = response.status
-    head = [b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, b"Unknown")), date]
-    if accept_encoding is not None and size > COMPRESS_OVER_BYTES:
+    if type(body) is bytes:
+        parts = [body]
+        size = len(body)
+    else:
+        assert type(body) is list
+        parts = body
+        size = sum(map(len, parts))
+    lines = response.lines
+    if size > COMPRESS_OVER_BYTES and accept_encoding is not None:
         coding = accepted_coding(accept_encoding)
         if coding is not None:
             parts = [compress(parts, coding)]
             size = len(parts[0])
-            head.append(b"Content-Encoding: %b\r\nVary: Accept-Encoding\r\n" % coding)
-    for name, value in response.headers:
-        head.append(b"%b: %b\r\n" % (name, value))
-    if response.crc:
-        head.append(b"x-amz-crc32: %d\r\n" % _crc32(parts))
+            lines = b"Content-Encoding: %b\r\nVary: Accept-Encoding\r\n%b" % (coding, lines)
+    status = response.status
+    start = _STATUS_LINES.get(status) or _status_line(status)
+    crc = b"x-amz-crc32: %d\r\n" % _crc32(parts) if response.crc else b""
     if status in _NO_BODY:
-        head.append(connection + b"\r\n")
-        return [b"".join(head)]
-    head.append(b"%bContent-Length: %d\r\n\r\n" % (connection, size))
+        return [b"%b%b%b%b%b\r\n" % (start, date, lines, crc, connection)]
     if head_only or not size:
-        return [b"".join(head)]
-    if len(parts) == 1 and size < 65536:  # one buffer is cheaper than two while copying costs less than a call
-        head.append(parts[0])
-        return [b"".join(head)]
-    return [b"".join(head), *parts]
+        parts = []
+    framing = b"Content-Length: %d\r\n\r\n" % size
+    if size < _COPIED_BYTES:
+        return [b"".join((start, date, lines, crc, connection, framing, *parts))]
+    return [b"".join((start, date, lines, crc, connection, framing)), *parts]
 
 
 def encode_head(response: HttpResponse, date: bytes, framing: bytes) -> bytes:
     """The head of a response whose body is yet to come; `framing` says how its end is told."""
-    head = [b"HTTP/1.1 %d %b\r\n" % (response.status, REASONS.get(response.status, b"Unknown")), date]
-    head += [b"%b: %b\r\n" % header for header in response.headers]
-    return b"".join([*head, framing, b"\r\n"])
+    return b"".join((_status_line(response.status), date, response.lines, framing, b"\r\n"))
+
+
+def _status_line(status: int) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, b"Unknown"))
+
+
+_STATUS_LINES: Final = {status: _status_line(status) for status in REASONS}
 
 
 def _crc32(parts: list[bytes]) -> int:
     crc = 0
     for part in parts:
-        crc = zlib.crc32(part, crc)
+        crc = crc32(part, crc)
     return crc

@@ -70,20 +70,27 @@ class ConnectionOwner(Protocol):
         """Log a bug."""
 
 
-class _Exchange:
+class _Exchange(HttpRequest):
     """One request, and the place of its response in the order of the connection."""
 
-    __slots__ = ("accept_encoding", "body_cost", "connection", "head_only", "last", "line", "request", "response")
+    __slots__ = ("accept_encoding", "body_cost", "connection", "head_only", "last", "line", "response")
 
-    def __init__(self, connection: HttpConnection, request: HttpRequest | None) -> None:
+    def __init__(
+        self, connection: HttpConnection, method: str, path: str, query: str, headers: dict[bytes, bytes], body: bytes,
+        body_cost: int = 0,
+    ) -> None:  # fmt: skip
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
         self.connection = connection
-        self.request = request
-        self.response: HttpResponse | None = None
-        self.accept_encoding: bytes | None = None
+        self.body_cost = body_cost
+        self.accept_encoding = headers.get(b"accept-encoding")
+        self.head_only = method == "HEAD"
         self.line = b""  # the Connection line of the response
         self.last = False  # the connection closes after this response
-        self.head_only = False
-        self.body_cost = 0
+        self.response: HttpResponse | None = None
 
     def respond(self, response: HttpResponse) -> None:
         if self.response is None:
@@ -114,6 +121,7 @@ class HttpConnection(asyncio.Protocol):
         "_parser",
         "_paused",
         "_piece",
+        "_pieces",
         "_refused",
         "_seen_tick",
         "_server",
@@ -152,7 +160,8 @@ class HttpConnection(asyncio.Protocol):
         self._silent = 0
         self._stream: BodyStream | None = None  # the response that is being sent; all others wait for its end
         self._body_size = 0
-        self._body: list[bytes] = []
+        self._body = b""
+        self._pieces: list[bytes] = []  # of a body that comes in several, all but the first
         self._inflater: Inflater | None = None
         self._start_message()
 
@@ -243,10 +252,10 @@ class HttpConnection(asyncio.Protocol):
         if self._inflater is not None:
             data = self._inflater.feed(data)
         if not self._body_size:
-            self._body = [data]
+            self._body = data
             self._body_size = len(data)
             return
-        self._body.append(data)
+        self._pieces.append(data)
         self._body_size += len(data)
         if self._body_size > self._limits.body_bytes:
             raise BadRequest(413, f"The request body exceeds {self._limits.body_bytes} bytes")
@@ -268,7 +277,7 @@ class HttpConnection(asyncio.Protocol):
             return
         if exchange.last:
             self._refused = True
-        if self._waiting or self._blocked():
+        if self._waiting or self._write_paused or len(self._exchanges) >= self._limits.max_pipelined:
             self._waiting.append(exchange)
         else:
             self._dispatch(exchange)
@@ -279,8 +288,11 @@ class HttpConnection(asyncio.Protocol):
         self._begun = False
         self._url = b""
         self._headers = {}
-        self._body = []
-        self._body_size = 0
+        if self._body_size:
+            self._body = b""
+            self._body_size = 0
+            if self._pieces:
+                self._pieces = []
         self._inflater = None
         self._in_body = False
         # Bytes parsed since anything was delivered: bounds what the parser itself holds of an endless line. Starts at
@@ -288,27 +300,16 @@ class HttpConnection(asyncio.Protocol):
         self._silent = self._piece
 
     def _make_exchange(self) -> _Exchange:
-        method = self._parser.get_method()
-        path, _, query = self._url.partition(b"?")
-        if not path.startswith(b"/"):
-            path = _origin_form(path)
-        body = self._body
-        headers = self._headers
-        request = HttpRequest(
-            "POST" if method == b"POST" else method.decode("latin-1"),
-            path.decode("latin-1"),
-            query.decode("latin-1"),
-            headers,
-            body[0] if len(body) == 1 else b"".join(body),
-        )
-        exchange = _Exchange(self, request)
-        exchange.accept_encoding = headers.get(b"accept-encoding")
-        exchange.body_cost = self._body_cost
-        exchange.head_only = method == b"HEAD"
-        if self._ended or not self._parser.should_keep_alive():
+        parser, headers, url = self._parser, self._headers, self._url
+        method = parser.get_method()
+        path, query = ("/", "") if url == b"/" else _split_target(url)
+        body = b"".join((self._body, *self._pieces)) if self._pieces else self._body
+        name = "POST" if method == b"POST" else method.decode("latin-1")
+        exchange = _Exchange(self, name, path, query, headers, body, self._body_cost)
+        if self._ended or not parser.should_keep_alive():
             exchange.last = True
             exchange.line = _CLOSE
-        elif self._parser.get_http_version() == "1.0":
+        elif b"connection" in headers and parser.get_http_version() == "1.0":  # which only keeps it if it is asked to
             exchange.line = _KEEP_ALIVE
         return exchange
 
@@ -361,7 +362,7 @@ class HttpConnection(asyncio.Protocol):
         self._refused = True
         self._input.clear()
         self._drop_body()
-        exchange = _Exchange(self, None)
+        exchange = _Exchange(self, "", "", "", {}, b"")
         exchange.last = True
         exchange.line = _CLOSE
         exchange.response = text_response(status, message)
@@ -379,13 +380,11 @@ class HttpConnection(asyncio.Protocol):
 
     def _dispatch(self, exchange: _Exchange) -> None:
         self._exchanges.append(exchange)
-        request = exchange.request
-        exchange.request = None
-        if request is None:
+        if exchange.response is not None:  # it was refused
             self.answered(exchange)
             return
         try:
-            self._server.handler(request, exchange.respond)
+            self._server.handler(exchange, exchange.respond)
         except Exception as error:  # noqa: BLE001 - the boundary: a handler's bug must not leave the client waiting
             self._server.failed(error)
             exchange.respond(text_response(500, "Internal error"))
@@ -404,26 +403,22 @@ class HttpConnection(asyncio.Protocol):
 
     def _emit_ready(self) -> None:
         exchanges = self._exchanges
-        while self._stream is None and exchanges and exchanges[0].response is not None:
-            self._emit(exchanges.popleft())
+        while exchanges and (response := exchanges[0].response) is not None and self._stream is None:
+            self._emit(exchanges.popleft(), response)
         if not self._feeding:
             self._flush()
             if self._paused or self._waiting:
                 self._advance()
 
-    def _emit(self, exchange: _Exchange) -> None:
-        response = exchange.response
-        assert response is not None
+    def _emit(self, exchange: _Exchange, response: HttpResponse) -> None:
         if type(response) is StreamedResponse:
             self._begin_stream(exchange, response)
             return
         line = exchange.line
-        refusal = response.close
-        last = exchange.last or refusal or (self._ended and not self._busy())
-        if last:
+        if exchange.last or response.close or (self._ended and not self._busy()):
             line = _CLOSE
             self._finished = self._refused = True
-            self._lingers = refusal
+            self._lingers = response.close
             self._exchanges.clear()
         self._emit_bytes(
             encode_response(response, self._server.date, exchange.accept_encoding, line, exchange.head_only)
@@ -556,10 +551,13 @@ class HttpConnection(asyncio.Protocol):
             self._transport.abort()
 
 
-def _origin_form(target: bytes) -> bytes:
-    """The path of an absolute-form target (RFC 9112 §3.2.2); `*` and the like stay as they are."""
-    _, separator, rest = target.partition(b"://")
-    if not separator:
-        return target
-    _, slash, path = rest.partition(b"/")
-    return slash + path or b"/"
+def _split_target(target: bytes) -> tuple[str, str]:
+    """Path and query of a request's target; of an absolute form (RFC 9112 §3.2.2) the path alone, and `*` and the like
+    stay as they are."""
+    path, _, query = target.partition(b"?")
+    if not path.startswith(b"/"):
+        _, separator, rest = path.partition(b"://")
+        if separator:
+            _, slash, rest = rest.partition(b"/")
+            path = slash + rest or b"/"
+    return path.decode("latin-1"), query.decode("latin-1")
