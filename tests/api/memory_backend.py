@@ -40,6 +40,7 @@ from gramme.tables.requests import (
     Found,
     GetItem,
     Page,
+    ReadRequest,
     Refused,
     Reply,
     Request,
@@ -112,6 +113,13 @@ class MemoryBackend:
             self.cache[name] = found
         answer = found or Failed(FailureKind.NO_TABLE)
         self._answer(lambda: on_reply(answer))
+
+    def read_here(self, table: TableDescriptor, key: bytes, request: ReadRequest) -> Reply | None:
+        if self.deferred:
+            return None
+        self.requests.append(request)
+        self.command_ids.append(None)
+        return self._serve(table, key, request)
 
     def submit(
         self,

@@ -287,7 +287,7 @@ def test_a_bug_is_logged_and_gives_a_bare_500(caller: Caller) -> None:
     def broken(*_arguments: Any) -> None:
         raise KeyError("secret")
 
-    caller.backend.submit = broken  # type: ignore[assignment, method-assign]
+    caller.backend.read_here = broken  # type: ignore[assignment, method-assign]
     answer = caller.raw("GetItem", json.dumps({"TableName": "users", "Key": {"pk": {"S": "a"}}}).encode())
     assert answer.status == 500
     assert b"secret" not in answer.whole_body()

@@ -19,12 +19,12 @@ import uvloop
 from gramme.bench.in_process import OPERATIONS, Connection, embedded_node
 
 BUDGET: Final = {
-    "GetItem, strong": 189,
-    "GetItem, eventual": 188,
-    "Query of 10 items": 445,
-    "BatchGetItem of 25": 2394,
-    "PutItem": 515,
-    "UpdateItem": 655,
+    "GetItem, strong": 141,
+    "GetItem, eventual": 141,
+    "Query of 10 items": 398,
+    "BatchGetItem of 25": 1994,
+    "PutItem": 450,
+    "UpdateItem": 590,
 }
 """Calls a request, at most, with Python 3.11 (later ones make fewer). Those of reads are exact; a write's answer comes
 turns of the loop later, and what else happens in these differs by about a dozen calls."""

@@ -14,7 +14,7 @@ from gramme.kernel.ids import CommandId
 from gramme.kernel.time import Instant
 from gramme.tables.catalog import CatalogReply, CatalogRequest
 from gramme.tables.descriptor import Partition, TableDescriptor
-from gramme.tables.requests import Failed, Reply, Request
+from gramme.tables.requests import Failed, ReadRequest, Reply, Request
 from gramme.tables.streams import Changes, ReadChanges
 from gramme.tables.transactions import ReadOutcome, ReadTransaction, WriteOutcome, WriteTransaction
 
@@ -27,6 +27,10 @@ class Backend(Protocol):
 
     def lookup(self, name: str, deadline: Instant, on_reply: Callable[[TableDescriptor | Failed], None]) -> None:
         """Ask the catalog for the newest descriptor and cache it; Failed(NO_TABLE) if there is no such table."""
+
+    def read_here(self, table: TableDescriptor, key: bytes, request: ReadRequest) -> Reply | None:
+        """The answer of this node's own replica of the partition that holds the encoded `key`, if that one may answer
+        `request` now: the common case, for which nothing is allocated. None: `submit` it."""
 
     def submit(
         self,

@@ -53,10 +53,14 @@ class HttpResponse:
         close: bool = False,
     ) -> None:
         self.status = status
-        self.lines = headers if type(headers) is bytes else b"".join([b"%b: %b\r\n" % header for header in headers])
+        self.lines = headers if isinstance(headers, bytes) else header_lines(headers)
         self.body = body
         self.crc = crc
         self.close = close
+
+    def add(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Append (name, value) pairs to the headers."""
+        self.lines += header_lines(headers)
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -100,6 +104,11 @@ TEXT_HEADERS: Final = [(b"Content-Type", b"text/plain; charset=utf-8")]
 
 REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode() for status in HTTPStatus}
 """Reason phrase of each status."""
+
+
+def header_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """(name, value) pairs as they stand in a response, each with its CRLF."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def text_response(status: int, text: str) -> HttpResponse:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from gramme.kernel.effects import Effects
@@ -166,7 +167,9 @@ class PartitionReplica(GroupOwner):
         self._unapplied: deque[Entry] = deque()
         self._totals: Totals | None = None  # as of `applied`; None: in the engine only
         self._applying = False
-        self.read_now: Callable[[Any], Any] = self.read_applied
+        self.read_applied: Callable[[Any], Any] = partial(self._evaluate_read, self._get, self._scan)
+        """Answers a read from what is applied here: what `read_now` does, unless it was replaced."""
+        self.read_now = self.read_applied
         """Answers a read from what is applied here. The caller has checked `serves_reads` or `current` in this step, or
         reads stale rows as the last resort when nobody else answers an eventual read. A test control replaces it."""
         self.seen = Slot(0)  # the newest state of any replica that this node has had an answer from
@@ -247,10 +250,6 @@ class PartitionReplica(GroupOwner):
         replica = self.replica
         return not (self.leading or replica.leader_hint is None or replica.leader_heard_at is not None)
 
-    def read_applied(self, request: Any) -> Any:
-        """Answer a read from what is applied here: what `read_now` does, unless it was replaced."""
-        return self._evaluate_read(request, self._get, self._scan)
-
     def read_as_of(self, request: Any, view: View) -> Any:
         """Answer a read from an earlier view of the engine; from now where the view is of before a snapshot came."""
         prefix = self._prefix
@@ -261,9 +260,9 @@ class PartitionReplica(GroupOwner):
             for key, value in view.scan(prefix + start, prefix + end, reverse=reverse):
                 yield key[8:], value
 
-        return self._evaluate_read(request, lambda key: view.get(prefix + key), scan)
+        return self._evaluate_read(lambda key: view.get(prefix + key), scan, request)
 
-    def _evaluate_read(self, request: Any, get: Read, scan: Scan) -> Any:
+    def _evaluate_read(self, get: Read, scan: Scan, request: Any) -> Any:
         try:
             return self.evaluator.read(request, get, scan)
         except GrammeError:

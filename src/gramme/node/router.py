@@ -23,7 +23,7 @@ from gramme.node.ports import Member, NodeSettings
 from gramme.node.transactions.service import Transactions
 from gramme.tables.catalog import CatalogReply, CatalogRequest, DeleteTable, DescribeTable, TableReply
 from gramme.tables.descriptor import Partition, TableDescriptor
-from gramme.tables.requests import PARTITION_READS, Failed, FailureKind, Reply, Request
+from gramme.tables.requests import PARTITION_READS, Failed, FailureKind, ReadRequest, Reply, Request
 from gramme.tables.streams import Changes, ReadChanges
 from gramme.tables.transactions import ReadOutcome, ReadTransaction, WriteOutcome, WriteTransaction
 
@@ -92,6 +92,7 @@ class Router:
     ) -> None:
         """`elsewhere` tells of a group that has no rows here whether it is known, and whom to ask."""
         self._host = host
+        self._now = host.ports.clock.instant
         self._settings = settings
         self._members = members
         self._partitions = partitions
@@ -135,6 +136,20 @@ class Router:
 
         self.catalog(DescribeTable(name), deadline, answered)
 
+    def read_here(self, table: TableDescriptor, key: bytes, request: ReadRequest) -> Reply | None:
+        """See `Backend`."""
+        reply: Reply | None = self._read_here(table.partition_of(key), request)
+        return reply
+
+    def _read_here(self, place: Partition, request: Any) -> Any:
+        partition = self._partitions.get(place.group)
+        if partition is None:
+            return None
+        now = self._now()
+        if partition.serves_reads(now) or (not request.consistent and partition.current(request, now)):
+            return partition.read_now(request)
+        return None
+
     def submit(
         self,
         table: TableDescriptor,
@@ -145,13 +160,12 @@ class Router:
         on_reply: Callable[[Reply], None],
         repeated: bool = False,
     ) -> None:
-        """See `Backend`. The common case, a leader on this node, allocates no call and no timer for a read."""
+        """See `Backend`."""
         place = table.partition_of(key)
-        partition = self._partitions.get(place.group)
-        if partition is not None and isinstance(request, PARTITION_READS):
-            now = self._host.now()
-            if partition.serves_reads(now) or (not request.consistent and partition.current(request, now)):
-                on_reply(partition.read_now(request))
+        if isinstance(request, PARTITION_READS):
+            reply = self._read_here(place, request)
+            if reply is not None:
+                on_reply(reply)
                 return
         call = self._new_call(place.group, place.replicas, request, command_id, deadline, on_reply, repeated)
         if call is not None:
@@ -161,13 +175,11 @@ class Router:
         self, place: Partition, request: ReadChanges, deadline: Instant, on_reply: Callable[[Changes | Failed], None]
     ) -> None:
         """See `Backend`."""
-        partition = self._partitions.get(place.group)
-        if partition is not None:
-            now = self._host.now()
-            if partition.serves_reads(now) or (not request.consistent and partition.current(request, now)):
-                on_reply(partition.read_now(request))
-                return
-        self.send(place, request, deadline, on_reply)
+        reply = self._read_here(place, request)
+        if reply is not None:
+            on_reply(reply)
+        else:
+            self.send(place, request, deadline, on_reply)
 
     def send(self, place: Partition, request: Any, deadline: Instant, on_reply: Callable[[Any], None]) -> None:
         """Have the leader of `place` serve a command of this node's own machines, with the promises of `submit`."""

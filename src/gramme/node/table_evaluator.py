@@ -46,6 +46,7 @@ from gramme.tables.item import (
     decode_item,
     encode_stored,
     item_json,
+    json_and_size,
     stored_size,
 )
 from gramme.tables.keys import key_of
@@ -207,7 +208,7 @@ class TableEvaluator:
         """One item, or one page of a range; stored JSON goes out untouched."""
         if type(request) is GetItem:
             stored = get(ITEMS + request.key)
-            return _ABSENT if stored is None else Found(item_json(stored), stored_size(stored))
+            return _ABSENT if stored is None else Found(*json_and_size(stored))
         if type(request) is ScanRange:
             return _page(request, get, scan)
         if type(request) is CountRows:

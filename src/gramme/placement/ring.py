@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
-from hashlib import md5
 from typing import Final, NamedTuple
 
 import msgspec
 
 from gramme.kernel.ids import NO_NODE, NodeId
+from gramme.kernel.md5 import md5
 from gramme.placement.zones import NodePlace
 
 POSITION_BITS: Final = 128
@@ -37,7 +37,7 @@ def place_of(type_: bytes, bucket: bytes) -> bytes:
 def position_of(bucket: bytes, key: bytes) -> int:
     """Where an object stands on the ring: MD5 of bucket type and name (`place_of`) and key, as 128 bits (row A3). The
     length in front keeps ("ab", "c") and ("a", "bc") apart."""
-    digest = md5(len(bucket).to_bytes(4, "big"), usedforsecurity=False)
+    digest = md5(len(bucket).to_bytes(4, "big"))
     digest.update(bucket)
     digest.update(key)
     return int.from_bytes(digest.digest(), "big")

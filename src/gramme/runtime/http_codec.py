@@ -116,11 +116,10 @@ def encode_response(
     but counted.
     """
     body = response.body
-    if type(body) is bytes:
+    if isinstance(body, bytes):
         parts = [body]
         size = len(body)
     else:
-        assert type(body) is list
         parts = body
         size = sum(map(len, parts))
     lines = response.lines

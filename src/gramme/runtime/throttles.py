@@ -14,7 +14,7 @@ from gramme.api.backend import Backend, ControlRefused
 from gramme.kernel.ids import CommandId
 from gramme.kernel.time import Instant
 from gramme.tables.descriptor import TableDescriptor
-from gramme.tables.requests import DeleteItem, Failed, FailureKind, PutItem, Reply, Request, UpdateItem
+from gramme.tables.requests import DeleteItem, Failed, FailureKind, PutItem, ReadRequest, Reply, Request, UpdateItem
 from gramme.tables.transactions import (
     ReadOutcome,
     ReadTransaction,
@@ -121,6 +121,10 @@ class ThrottledBackend:
         self.catalog = backend.catalog
         self.read_changes = backend.read_changes
         self.addresses = backend.addresses
+
+    def read_here(self, table: TableDescriptor, key: bytes, request: ReadRequest) -> Reply | None:
+        """None: a request is counted once, when it is submitted."""
+        return None
 
     def submit(
         self,

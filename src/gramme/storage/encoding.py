@@ -66,8 +66,12 @@ def text_bytes(text: str) -> bytes:
 
 
 def encode_text(text: str) -> bytes:
-    """Encode a string; order is that of its UTF-8 bytes, which is that of its code points."""
-    return encode_bytes(text_bytes(text))
+    """Encode a string; order is that of its UTF-8 bytes, which is that of its code points. Raises `InvalidInput`."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        data = text_bytes(text)  # says what is wrong
+    return (data.replace(b"\x00", b"\x00\xff") if b"\x00" in data else data) + _END
 
 
 def decode_text(data: bytes, offset: int = 0) -> tuple[str, int]:

@@ -16,12 +16,12 @@ secondary indexes", "Local secondary indexes", "Multi-attribute keys".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import md5
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from gramme.kernel.errors import InvalidInput
+from gramme.kernel.md5 import md5
 from gramme.tables.compare import type_of
 from gramme.tables.descriptor import Index, KeySchema, TableDescriptor
 from gramme.tables.item import encode_item
@@ -134,7 +134,7 @@ def entry_key(index: Index, key: KeySchema, item_key: bytes, item: Item) -> byte
     if index.kind == "LOCAL":
         prefix = partition_prefix(key, item[key.hash_name])
         return bytes((index.number,)) + prefix + ranged + item_key[len(prefix) :]
-    return md5(hashed, usedforsecurity=False).digest() + hashed + ranged + item_key
+    return md5(hashed).digest() + hashed + ranged + item_key
 
 
 def _encoded(attributes: tuple[tuple[str, Any], ...], item: Item, limit: int) -> bytes | None:
@@ -237,7 +237,7 @@ def query_bounds(
     """[start, end) of the entries with these hash values, whose first range attributes equal `equals`, and whose next
     one fulfils `last`. Bounds of a local index are without its number: the partition adds it. Raises InvalidInput."""
     hashed = b"".join(encode_scalar(kind, value) for (_, kind), value in zip(index.hash, hashes, strict=True))
-    prefix = md5(hashed, usedforsecurity=False).digest() + hashed
+    prefix = md5(hashed).digest() + hashed
     for (_, kind), value in zip(index.range, equals, strict=False):
         prefix += encode_scalar(kind, value)
     if last is None:

@@ -74,6 +74,13 @@ def item_json(stored: bytes) -> bytes:
     return stored[HEADER_BYTES:]
 
 
+def json_and_size(stored: bytes) -> tuple[bytes, int]:
+    """`item_json` and `stored_size`."""
+    if stored[0] != FORMAT:
+        raise Incompatible(f"a stored item has format {stored[0]}; this release reads {FORMAT}")
+    return stored[HEADER_BYTES:], _SIZE.unpack_from(stored, _SIZE_AT)[0]
+
+
 def stored_size(stored: bytes) -> int:
     """DynamoDB item size in bytes, out of the header."""
     size: int = _SIZE.unpack_from(stored, _SIZE_AT)[0]

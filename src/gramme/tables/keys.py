@@ -16,10 +16,10 @@ from __future__ import annotations
 import binascii
 from collections.abc import Callable, Mapping
 from enum import Enum
-from hashlib import md5
 from typing import Final
 
 from gramme.kernel.errors import Corruption, InvalidInput
+from gramme.kernel.md5 import md5
 from gramme.storage.encoding import (
     decode_bytes,
     decode_number,
@@ -72,7 +72,7 @@ def encode_key(schema: KeySchema, hash_value: AttributeValue, range_value: Attri
     is missing or superfluous.
     """
     encoded = encode_scalar(schema.hash_type, hash_value)
-    prefix = md5(encoded, usedforsecurity=False).digest() + encoded
+    prefix = md5(encoded).digest() + encoded
     if schema.range_type is None:
         if range_value is not None:
             raise InvalidInput("a sort key is given, but the table has none")
@@ -93,7 +93,7 @@ def key_of(schema: KeySchema, item: Mapping[str, AttributeValue]) -> bytes:
 def partition_prefix(schema: KeySchema, hash_value: AttributeValue) -> bytes:
     """What the encoded keys of all items with this partition key begin with, and no other's."""
     encoded = encode_scalar(schema.hash_type, hash_value)
-    return md5(encoded, usedforsecurity=False).digest() + encoded
+    return md5(encoded).digest() + encoded
 
 
 def partition_range(schema: KeySchema, hash_value: AttributeValue) -> tuple[bytes, bytes]:
@@ -157,7 +157,7 @@ def decode_key(schema: KeySchema, key: bytes) -> Item:
     Numbers come back in normal form. The hash is checked, so a key that was cut or forged is told from a real one.
     """
     value, offset = _DECODERS[schema.hash_type](key, HASH_BYTES)
-    if md5(key[HASH_BYTES:offset], usedforsecurity=False).digest() != key[:HASH_BYTES]:
+    if md5(key[HASH_BYTES:offset]).digest() != key[:HASH_BYTES]:
         raise Corruption("the hash in an encoded key is not that of its partition key")
     item: Item = {schema.hash_name: {schema.hash_type: value}}
     if schema.range_name is not None and schema.range_type is not None:

@@ -12,15 +12,17 @@ from collections.abc import Iterable
 from typing import Final
 
 from gramme.kernel.errors import InvalidInput
+from gramme.kernel.md5 import md5
 from gramme.tables.compare import type_of
 from gramme.tables.descriptor import KeySchema
 from gramme.tables.item import MAX_ITEM_BYTES
-from gramme.tables.keys import encode_key
+from gramme.tables.keys import encode_scalar
 from gramme.tables.requests import AttributeValue, Item
 from gramme.tables.values import value_size
 
 MAX_HASH_BYTES: Final = 2048
 MAX_RANGE_BYTES: Final = 1024
+_LEAST_BYTES: Final = 3  # of an encoded value that is certainly not empty
 
 _INVALID: Final = "One or more parameter values were invalid: "
 EMPTY_KEY: Final = "One or more parameter values are not valid. "
@@ -40,14 +42,23 @@ def check_item_size(size: int) -> None:
 
 def check_item(key: KeySchema, item: Item) -> None:
     """Check a normalised item to put against the table's keys. Raises InvalidItem."""
+    _check_types(key, item)
+    _check_sizes(key, item)
+
+
+def _check_types(key: KeySchema, item: Item) -> None:
     _check_in_item(key.hash_name, key.hash_type, item)
     if key.range_name is not None and key.range_type is not None:
         _check_in_item(key.range_name, key.range_type, item)
-    _check_sizes(key, item)
 
 
 def check_key(key: KeySchema, attributes: Item) -> None:
     """Check that normalised `attributes` are exactly the table's primary key. Raises InvalidItem."""
+    _check_shape(key, attributes)
+    _check_sizes(key, attributes)
+
+
+def _check_shape(key: KeySchema, attributes: Item) -> None:
     hash_value = attributes.get(key.hash_name)
     if hash_value is None or key.hash_type not in hash_value:
         raise InvalidItem(_MISMATCH)
@@ -58,19 +69,37 @@ def check_key(key: KeySchema, attributes: Item) -> None:
         range_value = attributes.get(key.range_name)
         if range_value is None or key.range_type not in range_value or len(attributes) != 2:
             raise InvalidItem(_MISMATCH)
-    _check_sizes(key, attributes)
 
 
 def item_key(key: KeySchema, item: Item) -> bytes:
     """The encoded key of a normalised item to put, checked like `check_item`. Raises InvalidItem."""
-    check_item(key, item)
-    return encode_key(key, item[key.hash_name], None if key.range_name is None else item[key.range_name])
+    _check_types(key, item)
+    return _encoded(key, item)
 
 
 def request_key(key: KeySchema, attributes: Item) -> bytes:
     """The encoded key that a Get, Update or Delete names, checked like `check_key`. Raises InvalidItem."""
-    check_key(key, attributes)
-    return encode_key(key, attributes[key.hash_name], None if key.range_name is None else attributes[key.range_name])
+    _check_shape(key, attributes)
+    return _encoded(key, attributes)
+
+
+def _encoded(key: KeySchema, attributes: Item) -> bytes:
+    """The encoded key, its attributes being there in their types. An encoding is never shorter than what it encodes, so
+    most sizes need no measuring. Raises InvalidItem."""
+    try:
+        encoded = encode_scalar(key.hash_type, attributes[key.hash_name])
+        fits = _LEAST_BYTES <= len(encoded) <= MAX_HASH_BYTES
+        prefix = md5(encoded).digest() + encoded
+        if key.range_name is not None and key.range_type is not None:
+            encoded = encode_scalar(key.range_type, attributes[key.range_name])
+            fits = fits and _LEAST_BYTES <= len(encoded) <= MAX_RANGE_BYTES
+            prefix += encoded
+    except InvalidInput:
+        _check_sizes(key, attributes)  # whose faults come first
+        raise
+    if not fits:
+        _check_sizes(key, attributes)
+    return prefix
 
 
 def check_key_content(name: str, value: AttributeValue) -> None:

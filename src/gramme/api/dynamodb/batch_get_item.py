@@ -16,7 +16,6 @@ from gramme.api.dynamodb.call import Call, TableGone
 from gramme.api.dynamodb.capacity import Usage, read_halves
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Prepared, Rules, prepare
-from gramme.api.dynamodb.item_keys import request_key
 from gramme.api.dynamodb.large import Budget
 from gramme.api.dynamodb.legacy import with_projection
 from gramme.api.dynamodb.table_lookup import with_fresh_tables
@@ -26,6 +25,7 @@ from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.item import encode_attributes
 from gramme.tables.requests import Failed, FailureKind, Found, GetItem, Reply
 from gramme.tables.rows import project_row
+from gramme.tables.schema import request_key
 from gramme.tables.values import normalise_item
 
 MAX_KEYS: Final = 100

@@ -15,7 +15,6 @@ import msgspec
 from gramme.api.dynamodb.call import Call, TableGone, is_repeated
 from gramme.api.dynamodb.capacity import Usage, collection
 from gramme.api.dynamodb.errors import collection_full, validation
-from gramme.api.dynamodb.item_keys import item_key, request_key
 from gramme.api.dynamodb.large import Budget, free
 from gramme.api.dynamodb.models import WRITE_REQUEST
 from gramme.api.dynamodb.shapes import ListShape, MapShape, echo
@@ -36,7 +35,7 @@ from gramme.tables.requests import (
     WriteRequest,
     Written,
 )
-from gramme.tables.schema import InvalidItem, check_item_size
+from gramme.tables.schema import InvalidItem, check_item_size, item_key, request_key
 from gramme.tables.values import TWO_TYPES, normalise_item
 
 MAX_ITEMS: Final = 25

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from hashlib import md5
 from typing import TYPE_CHECKING, Any, Final
 
 from gramme.api import tasks
@@ -31,6 +30,7 @@ from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import HttpRequest, HttpResponse, Respond
 from gramme.kernel.errors import InvalidInput
 from gramme.kernel.ids import CommandId
+from gramme.kernel.md5 import md5
 from gramme.kernel.time import MILLISECOND, Instant
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import CollectionFull, ConditionFailed, Conflict, Failed, FailureKind, Refused, Reply
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 _READY: Final = ("ACTIVE", "UPDATING")
 _MAX_LOOKUPS: Final = 2
 
-Headers = list[tuple[bytes, bytes]]
 Then = Callable[["Call", TableDescriptor], None]
 
 
@@ -89,27 +88,34 @@ class Environment:
 class Call:
     """The state of one request. `body` is its parsed JSON, checked against the operation's shape."""
 
-    __slots__ = (
-        "_lookups", "_then", "body", "deadline", "env", "headers", "parsed", "request", "respond", "shape", "table",
-        "table_name",
-    )  # fmt: skip
+    # What most requests leave as it is stands here and not in `__init__`.
+    table_name = ""
+    table: TableDescriptor | None = None
+    parsed: Any = None  # whatever the operation keeps between its steps
+    _deadline: Instant | None = None
+    _then: Then | None = None
+    _lookups = 0
 
     def __init__(
-        self, env: Environment, shape: InputShape, request: HttpRequest, body: dict[str, Any], headers: Headers,
+        self, env: Environment, shape: InputShape, request: HttpRequest, body: dict[str, Any], headers: bytes,
         respond: Respond,
     ) -> None:  # fmt: skip
+        """`headers` are the lines of the answer's headers, each with its CRLF."""
         self.env = env
         self.shape = shape
         self.request = request
         self.body = body
         self.headers = headers
         self.respond = respond
-        self.deadline = Instant(env.clock.instant() + env.deadline_ns)
-        self.table_name = ""
-        self.table: TableDescriptor | None = None
-        self.parsed: Any = None  # whatever the operation keeps between its steps
-        self._then: Then | None = None
-        self._lookups = 0
+
+    @property
+    def deadline(self) -> Instant:
+        """Until when the request is tried. It counts from when it is first asked for: before the request leaves this
+        part of the node, which one that is answered at once never does."""
+        deadline = self._deadline
+        if deadline is None:
+            deadline = self._deadline = Instant(self.env.clock.instant() + self.env.deadline_ns)
+        return deadline
 
     # --- answers
 
@@ -138,11 +144,12 @@ class Call:
 
         `typed`: JSON types have been checked already (`large`).
         """
+        shape = self.shape
         try:
             if not typed:
-                self.shape.check_types(self.body)
-            self.shape.check_constraints(self.body)
-            for member in self.shape.refused:
+                shape.check_types(self.body)
+            shape.check_constraints(self.body)
+            for member in shape.refused:
                 if self.body.get(member) is not None:
                     self.refuse(member)
             begin(self)
@@ -179,7 +186,10 @@ class Call:
     def with_table(self, then: Then) -> None:
         """Go on with `then(call, table)` as soon as the table of `TableName` is known."""
         env = self.env
-        self.table_name = name = env.settings.table_name(self.body["TableName"])
+        name = self.body["TableName"]
+        if name.startswith("arn:"):
+            name = env.settings.table_name(name)
+        self.table_name = name
         self._then = then
         table = env.backend.table(name)
         if table is not None and table.status in _READY:
@@ -259,7 +269,7 @@ class Call:
         invocation = headers.get(b"amz-sdk-invocation-id")
         if invocation is None:
             return None
-        digest = md5(invocation, usedforsecurity=False)
+        digest = md5(invocation)
         digest.update(b"\0%b\0%b\0%d\0" % (access_key(headers), headers[b"x-amz-target"], index))
         digest.update(content)
         return CommandId(digest.digest())

@@ -7,11 +7,11 @@ from typing import Final
 from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Rules, prepare
-from gramme.api.dynamodb.item_keys import request_key
 from gramme.api.dynamodb.legacy import with_expected
 from gramme.api.dynamodb.writes import return_values, returns_on_failure, send
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import DeleteItem, ReturnValues
+from gramme.tables.schema import request_key
 from gramme.tables.values import normalise_item
 
 _RULES: Final = Rules(("ConditionExpression",), ("Expected", "ConditionalOperator"))

@@ -8,7 +8,6 @@ digest of statement and parameters, so that it is of use with these only.
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from hashlib import md5
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +22,7 @@ from gramme.api.dynamodb.selection import reader
 from gramme.api.dynamodb.statements import Bound, Range, key_attributes, parameters_of, ranges, refused_write
 from gramme.api.dynamodb.writes import returns_on_failure, send
 from gramme.kernel.errors import InvalidInput
+from gramme.kernel.md5 import md5
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.expression.projection import Projection
 from gramme.tables.expression.request import Expressions
@@ -111,7 +111,7 @@ class _Reading:
         self.select = select
         self.projection: Projection | None = projection_of(select)
         filter_of(select.where, parsed.values)  # judged whole, before what is about keys goes another way
-        digest = md5(asked["Statement"].encode("utf-8", "surrogatepass"), usedforsecurity=False)
+        digest = md5(asked["Statement"].encode("utf-8", "surrogatepass"))
         digest.update(_encode(asked.get("Parameters")))
         self.digest = digest.digest()
 

@@ -7,11 +7,11 @@ from typing import Final
 from gramme.api.dynamodb.call import Call, guarded
 from gramme.api.dynamodb.capacity import Usage, read_halves
 from gramme.api.dynamodb.expressions import Rules, prepare
-from gramme.api.dynamodb.item_keys import request_key
 from gramme.api.dynamodb.legacy import with_projection
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.item import decode_item, encode_attributes
 from gramme.tables.requests import Found, GetItem, Reply
+from gramme.tables.schema import request_key
 from gramme.tables.values import normalise_item
 
 _RULES: Final = Rules(("ProjectionExpression",), ("AttributesToGet",))
@@ -29,8 +29,13 @@ def start(call: Call) -> None:
 
 def _located(call: Call, table: TableDescriptor) -> None:
     key = request_key(table.key, call.body["Key"])
-    consistent = bool(call.body.get("ConsistentRead"))
-    call.env.backend.submit(table, key, GetItem(key, consistent), None, call.deadline, _on_reply(call))
+    request = GetItem(key, bool(call.body.get("ConsistentRead")))
+    backend = call.env.backend
+    reply = backend.read_here(table, key, request)
+    if reply is not None:
+        _answered(call, reply)
+    else:
+        backend.submit(table, key, request, None, call.deadline, _on_reply(call))
 
 
 def _answered(call: Call, reply: Reply) -> None:

@@ -1,4 +1,4 @@
-"""From the attributes of a request to encoded keys: of items, of keys to look up, and of pages to go on from."""
+"""From a page token (ExclusiveStartKey) to the encoded key behind which a page begins."""
 
 from __future__ import annotations
 
@@ -7,22 +7,9 @@ from typing import Any
 from gramme.api.dynamodb.errors import validation
 from gramme.kernel.errors import InvalidInput
 from gramme.tables.descriptor import KeySchema
-from gramme.tables.keys import key_of
 from gramme.tables.requests import Item
-from gramme.tables.schema import check_item, check_key
+from gramme.tables.schema import request_key
 from gramme.tables.values import WrongJsonType, normalise_item
-
-
-def item_key(schema: KeySchema, item: Item) -> bytes:
-    """The encoded key of a normalised item to put. Raises InvalidItem."""
-    check_item(schema, item)
-    return key_of(schema, item)
-
-
-def request_key(schema: KeySchema, attributes: Item) -> bytes:
-    """The encoded key of normalised `attributes`, which must be a whole key and no more. Raises InvalidItem."""
-    check_key(schema, attributes)
-    return key_of(schema, attributes)
 
 
 def normalise_start_key(start_key: Any) -> None:

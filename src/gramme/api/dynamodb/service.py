@@ -15,11 +15,11 @@ import msgspec
 from gramme.api import tasks
 from gramme.api.backend import Backend
 from gramme.api.dynamodb import errors
-from gramme.api.dynamodb.call import Call, Environment, Headers
+from gramme.api.dynamodb.call import Call, Environment
 from gramme.api.dynamodb.large import LARGE_BYTES, Budget, check_types, decode
 from gramme.api.dynamodb.operations import OPERATIONS, STREAM_OPERATIONS, UNSERVED, Operation
 from gramme.api.dynamodb.settings import ApiSettings
-from gramme.api.http import HttpRequest, HttpResponse, Respond, json_response, text_response
+from gramme.api.http import HttpRequest, HttpResponse, Respond, header_lines, json_response, text_response
 from gramme.kernel.ports import Clock, Randomness
 
 _JSON_1_0: Final = b"application/x-amz-json-1.0"
@@ -29,6 +29,10 @@ _STREAMS_PREFIX: Final = "DynamoDBStreams_20120810."
 _PREFLIGHT_SECONDS: Final = b"172800"
 _EXPOSED: Final = b"x-amzn-RequestId, x-amz-crc32, x-amzn-ErrorType, Date"
 _REQUEST_ID_BYTES: Final = 26  # 52 characters in hexadecimal
+_IDS_AT_ONCE: Final = 64
+_CONTENT_LINES: Final = {
+    content_type: b"Content-Type: %b\r\nx-amzn-RequestId: " % content_type for content_type in (_JSON_1_0, _JSON)
+}
 
 _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -61,6 +65,7 @@ class DynamoDbApi:
         self._environment = Environment(backend, clock, rng, self._settings, log, defer)
         self._backend = backend
         self._random = rng.randbytes
+        self._request_ids: list[bytes] = []  # drawn and not yet used
         self._any_origin = "*" in self._settings.cors_origins
         self._targets: dict[bytes, Operation] = {
             (prefix + name).encode(): operation
@@ -109,7 +114,7 @@ class DynamoDbApi:
             call.start(operation.start)
 
     async def _serve_large(
-        self, operation: Operation | None, request: HttpRequest, answer_headers: Headers, respond: Respond
+        self, operation: Operation | None, request: HttpRequest, answer_headers: bytes, respond: Respond
     ) -> None:
         """As `_serve_operation`, in steps."""
         budget = Budget(self._environment)
@@ -125,7 +130,7 @@ class DynamoDbApi:
             call.start(operation.start, typed=True)
 
     def _call(
-        self, operation: Operation | None, request: HttpRequest, body: Any, answer_headers: Headers, respond: Respond
+        self, operation: Operation | None, request: HttpRequest, body: Any, answer_headers: bytes, respond: Respond
     ) -> Call | None:
         """The call that a decoded body asks for; None if it was refused."""
         if operation is None:
@@ -136,18 +141,27 @@ class DynamoDbApi:
             return Call(self._environment, operation.shape, request, body, answer_headers, respond)
         return None
 
-    def _headers(self, content_type: bytes, request_headers: dict[bytes, bytes]) -> Headers:
-        request_id = self._random(_REQUEST_ID_BYTES).hex().upper().encode()
-        headers = [(b"Content-Type", content_type), (b"x-amzn-RequestId", request_id)]
+    def _headers(self, content_type: bytes, request_headers: dict[bytes, bytes]) -> bytes:
+        """The header lines of an answer."""
+        lines = b"%b%b\r\n" % (_CONTENT_LINES[content_type], self._request_id())
         if b"origin" in request_headers:
-            headers += self._cors(request_headers[b"origin"])
-            headers.append((b"Access-Control-Expose-Headers", _EXPOSED))
-        return headers
+            lines += header_lines(
+                [*self._cors(request_headers[b"origin"]), (b"Access-Control-Expose-Headers", _EXPOSED)]
+            )
+        return lines
+
+    def _request_id(self) -> bytes:
+        if not self._request_ids:
+            drawn = self._random(_IDS_AT_ONCE * _REQUEST_ID_BYTES).hex().upper().encode()
+            width = 2 * _REQUEST_ID_BYTES
+            self._request_ids = [drawn[at : at + width] for at in range(0, len(drawn), width)]
+        return self._request_ids.pop()
 
     def _not_an_operation(self, request: HttpRequest) -> HttpResponse:
         """What the service answers to a request that is no call of its protocol at all."""
-        headers = self._headers(_JSON_1_0, request.headers)[1:]
-        return HttpResponse(404, headers, b"<UnknownOperationException/>\n", crc=True)
+        lines = self._headers(_JSON_1_0, request.headers)
+        untyped = lines[lines.index(b"\r\n") + 2 :]
+        return HttpResponse(404, untyped, b"<UnknownOperationException/>\n", crc=True)
 
     # --- around operations
 
@@ -180,7 +194,7 @@ class DynamoDbApi:
             headers.append((b"Access-Control-Max-Age", _PREFLIGHT_SECONDS))
         return HttpResponse(200, headers)
 
-    def _cors(self, origin: bytes) -> Headers:
+    def _cors(self, origin: bytes) -> list[tuple[bytes, bytes]]:
         """Headers that let pages of `origin` read the answer; none if it is not allowed to."""
         if not origin:
             return []
@@ -199,7 +213,7 @@ def _unknown(target: bytes) -> errors.ApiError:
     return errors.unknown_operation()
 
 
-def _refuse(respond: Respond, headers: Headers) -> Callable[[Exception], None]:
+def _refuse(respond: Respond, headers: bytes) -> Callable[[Exception], None]:
     """Answers a body that is not JSON; whatever else is raised is a bug of the caller's."""
 
     def refuse(error: Exception) -> None:
@@ -210,5 +224,5 @@ def _refuse(respond: Respond, headers: Headers) -> Callable[[Exception], None]:
     return refuse
 
 
-def _fail(respond: Respond, headers: Headers, error: errors.ApiError) -> None:
+def _fail(respond: Respond, headers: bytes, error: errors.ApiError) -> None:
     respond(HttpResponse(error.status, headers, error.body(), crc=True))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from gramme.api.dynamodb.errors import serialization, validation
@@ -23,7 +24,9 @@ _FALSE: Final = ("FALSE", "0", "NO")
 
 
 class Shape:
-    """The JSON type of a member."""
+    """The JSON type of a member. Values of the Python type `exact` are taken as they are."""
+
+    exact: type | None = None
 
     def check(self, value: Any) -> Any:
         """The value, converted where the service converts. Raises ApiError (SerializationException)."""
@@ -38,6 +41,8 @@ class Shape:
 
 
 class StringShape(Shape):
+    exact = str
+
     def check(self, value: Any) -> Any:
         if type(value) is str:
             return value
@@ -56,6 +61,8 @@ class TableNameShape(StringShape):
 
 
 class BooleanShape(Shape):
+    exact = bool
+
     def check(self, value: Any) -> Any:
         if type(value) is bool:
             return value
@@ -172,9 +179,16 @@ class Member:
     shows_value: bool = True
 
     @property
-    def constrained(self) -> bool:
+    def judged(self) -> bool:
+        """Whether a value of its type may violate something."""
         nested = isinstance(self.shape, ListShape | MapShape | StructureShape)
-        return nested or self.required or bool(self.enum) or self.minimum is not None or self.maximum is not None
+        return nested or bool(self.enum) or self.minimum is not None or self.maximum is not None
+
+    def fits(self, value: Any) -> bool:
+        """Whether a value that is there violates nothing."""
+        errors: list[str] = []
+        self.constrain(value, self.name, errors)
+        return not errors
 
     def constrain(self, value: Any, path: str, errors: list[str]) -> None:
         """Append every violation of `value` (None: absent) at `path` to `errors`."""
@@ -248,7 +262,10 @@ class InputShape:
     table_name: TableNameRule | None = None
     refused: tuple[str, ...] = ()
     shapes: dict[str, Shape] = field(default_factory=dict)
+    exact: dict[str, type | None] = field(default_factory=dict)
     constrained: list[tuple[Member, str]] = field(default_factory=list)
+    required: list[str] = field(default_factory=list)
+    judged: dict[str, Member] = field(default_factory=dict)
     attribute_maps: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -257,8 +274,13 @@ class InputShape:
                 self.attribute_maps.append(member.name)
             else:
                 self.shapes[member.name] = member.shape
-            if member.constrained:
+                self.exact[member.name] = member.shape.exact
+            if member.required or member.judged:
                 self.constrained.append((member, member.label or lower_first(member.name)))
+            if member.required:
+                self.required.append(member.name)
+            if member.judged:
+                self.judged[member.name] = member
 
     def check(self, body: dict[str, Any]) -> None:
         """Both passes over a request. Raises ApiError."""
@@ -270,24 +292,31 @@ class InputShape:
 
         What is inside maps of attribute values is left to the caller, who normalises it: see `recheck`.
         """
-        shapes = self.shapes
+        shapes, exact = self.shapes, self.exact
         for name, value in body.items():
-            if value is not None and name in shapes:
-                checked = shapes[name].check(value)
-                if checked is not value:
-                    body[name] = checked  # replacing a present key does not disturb the iteration
+            if name in shapes and type(value) is not exact[name] and value is not None:
+                body[name] = shapes[name].check(value)  # replacing a present key does not disturb the iteration
 
     def check_constraints(self, body: dict[str, Any]) -> None:
         """The second pass: the table's name, then all other constraints together. Raises ApiError."""
         if self.table_name is not None:
             self.table_name.check(body.get("TableName"))
+        if self._conforms(body):
+            return
         errors: list[str] = []
         for member, label in self.constrained:
             member.constrain(body.get(member.name), label, errors)
-        if errors:
-            raise validation(
-                f"{len(errors)} validation error{'s' if len(errors) > 1 else ''} detected: {'; '.join(errors)}"
-            )
+        raise validation(
+            f"{len(errors)} validation error{'s' if len(errors) > 1 else ''} detected: {'; '.join(errors)}"
+        )
+
+    def _conforms(self, body: dict[str, Any]) -> bool:
+        """Whether no constraint is violated. Looks at the members that are there, and most of the model's are not."""
+        for name in self.required:
+            if body.get(name) is None:
+                return False
+        judged = self.judged
+        return all(judged[name].fits(value) for name, value in body.items() if name in judged and value is not None)
 
     def recheck(self, body: dict[str, Any]) -> None:
         """Before any other error is reported: raise for a wrong JSON type inside a map of attribute values."""
@@ -308,7 +337,7 @@ class TableNameRule:
         """Raises ApiError (ValidationException) for a missing or bad name. ARNs are judged where they are resolved."""
         if name is None:
             raise validation(self.missing)
-        if TABLE_NAME.fullmatch(name) and self.minimum <= len(name) <= 255:
+        if self.minimum <= len(name) <= 255 and _is_name(name):
             return
         if name.startswith("arn:") and len(name) <= 1024:
             return
@@ -317,6 +346,11 @@ class TableNameRule:
                 f"1 validation error detected: Value '{name[:_ECHO_CHARS]}' at 'tableName' failed to satisfy "
                 f"constraint: {broken}"
             )
+
+
+@lru_cache(1024)
+def _is_name(name: str) -> bool:
+    return TABLE_NAME.fullmatch(name) is not None
 
 
 def _name_faults(name: str, minimum: int) -> Iterator[str]:

@@ -9,12 +9,12 @@ from typing import Final
 
 from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.expressions import Rules, prepare
-from gramme.api.dynamodb.item_keys import request_key
 from gramme.api.dynamodb.large import PARSING_COST, Budget
 from gramme.api.dynamodb.transactions import ReadPart, consumed_by_reads, read
 from gramme.tables.expression.projection import Projection
 from gramme.tables.requests import Found, Item
 from gramme.tables.rows import project_row
+from gramme.tables.schema import request_key
 from gramme.tables.values import normalise_item
 
 _RULES: Final = Rules(("ProjectionExpression",), ())

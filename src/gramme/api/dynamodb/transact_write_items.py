@@ -12,14 +12,13 @@ from typing import Any, Final
 from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Prepared, Rules, prepare
-from gramme.api.dynamodb.item_keys import item_key, request_key
 from gramme.api.dynamodb.large import PARSING_COST, Budget, free
 from gramme.api.dynamodb.transactions import WritePart, token_of, write
 from gramme.api.dynamodb.writes import returns_on_failure
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.item import encode_item
 from gramme.tables.requests import Condition, DeleteItem, PutItem, UpdateItem
-from gramme.tables.schema import check_item_size, check_updated_attributes
+from gramme.tables.schema import check_item_size, check_updated_attributes, item_key, request_key
 from gramme.tables.transactions import Action, ConditionCheck
 from gramme.tables.values import normalise_item, utf8_size, value_size
 

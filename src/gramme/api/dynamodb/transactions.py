@@ -11,7 +11,6 @@ Transactions: How it works"; docs/decisions/0044-errors-of-transactions.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import md5
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -32,6 +31,7 @@ from gramme.api.dynamodb.large import Budget
 from gramme.api.dynamodb.table_lookup import with_fresh_tables
 from gramme.api.tasks import Waiter
 from gramme.kernel.errors import InvalidInput
+from gramme.kernel.md5 import md5
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import CollectionFull, ConditionFailed, Conflict, Failed, FailureKind, Found, Item, Refused
 from gramme.tables.schema import EMPTY_KEY
@@ -125,12 +125,12 @@ async def token_of(call: Call, client_token: str | None, elements: Iterable[Any]
     if client_token is None:
         return None
     scope = f"{call.env.settings.account_id}\0{call.shape.operation}\0{client_token}"
-    digest = md5(usedforsecurity=False)
+    digest = md5()
     for element in elements:
         encoded = _encode_sorted(element)
         digest.update(encoded)
         await budget.spend(len(encoded) // _SENDING_DIVISOR)
-    return Token(md5(scope.encode(), usedforsecurity=False).digest(), digest.digest())
+    return Token(md5(scope.encode()).digest(), digest.digest())
 
 
 async def write(call: Call, parts: Sequence[WritePart], token: Token | None, budget: Budget) -> Committed:

@@ -6,12 +6,11 @@ from typing import Final
 
 from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.expressions import Prepared, Rules, prepare
-from gramme.api.dynamodb.item_keys import request_key
 from gramme.api.dynamodb.legacy import with_updates
 from gramme.api.dynamodb.writes import return_values, returns_on_failure, send
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import UpdateItem
-from gramme.tables.schema import check_updated_attributes
+from gramme.tables.schema import check_updated_attributes, request_key
 from gramme.tables.values import normalise_item
 
 _RULES: Final = Rules(

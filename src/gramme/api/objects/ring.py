@@ -74,7 +74,7 @@ class RingApi:
         if version != self._version:
             self._version = version
             self._header = (VERSION_HEADER, b"%d" % version)
-        response.headers = [*response.headers, self._header]
+        response.add([self._header])
 
     def correcting(self, name: Name, request: HttpRequest, respond: Respond) -> Respond:
         """`respond`, for a client that works with the ring with word of where it should have asked."""
@@ -86,7 +86,7 @@ class RingApi:
             primaries = _primaries(config.ring, name, config.settings(name).n)
             if self._backend.me not in primaries:
                 shown = b",".join(b"%d" % node for node in primaries)
-                response.headers = [*response.headers, (PRIMARIES_HEADER, shown)]
+                response.add([(PRIMARIES_HEADER, shown)])
             respond(response)
 
         return corrected

@@ -191,7 +191,7 @@ class ObjectsApi:
             exchange.respond(answers.text(404, "not found"))
         else:
             answer = self._found(exchange, versions, Context(versions.seen, outcome.fastest))
-            answer.headers += coordinator(exchange.request, outcome.fastest)
+            answer.add(coordinator(exchange.request, outcome.fastest))
             exchange.respond(answer)
 
     def _versions(self, state: bytes | None) -> Versions | None:
@@ -297,7 +297,7 @@ class ObjectsApi:
         versions = self._versions(outcome.state)
         assert versions is not None
         answer = self._found(exchange, versions, Context(versions.seen))
-        answer.headers += headers
+        answer.add(headers)
         if made and answer.status == 200:
             answer.status = 201
         exchange.respond(answer)

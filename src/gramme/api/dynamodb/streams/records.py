@@ -8,7 +8,6 @@ developer guide, "DynamoDB Streams and Time to Live".
 
 from __future__ import annotations
 
-from hashlib import md5
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +17,7 @@ from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.dynamodb.streams.names import sequence_number
 from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import GroupId
+from gramme.kernel.md5 import md5
 from gramme.kernel.time import SECOND
 from gramme.tables.streams import Change, StreamDescriptor
 from gramme.tables.values import utf8_size, value_size
@@ -43,7 +43,7 @@ class RecordWriter:
         self._view = stream.view.encode()
         self._new = stream.view in ("NEW_IMAGE", "NEW_AND_OLD_IMAGES")
         self._old = stream.view in ("OLD_IMAGE", "NEW_AND_OLD_IMAGES")
-        self._identity = md5(f"{stream.table_id}/{stream.label}/{group}/".encode(), usedforsecurity=False)
+        self._identity = md5(f"{stream.table_id}/{stream.label}/{group}/".encode())
         self._head = b'"eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"%b",' % settings.region.encode()
         self._budget = budget
 
