@@ -21,7 +21,7 @@ from gramme.bench.in_process import OPERATIONS, Connection, embedded_node
 BUDGET: Final = {
     "GetItem, strong": 141,
     "GetItem, eventual": 141,
-    "Query of 10 items": 398,
+    "Query of 10 items": 323,
     "BatchGetItem of 25": 1994,
     "PutItem": 450,
     "UpdateItem": 590,

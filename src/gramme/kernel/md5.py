@@ -6,12 +6,11 @@ on setting itself up as on hashing, and a strict (FIPS) OpenSSL refuses MD5.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    md5: Callable[..., Any]
+    from hashlib import md5
 else:
     try:
         from _md5 import md5
@@ -19,3 +18,5 @@ else:
         from hashlib import md5 as _openssl
 
         md5 = partial(_openssl, usedforsecurity=False)
+
+__all__ = ["md5"]

@@ -169,7 +169,7 @@ class PartitionReplica(GroupOwner):
         self._applying = False
         self.read_applied: Callable[[Any], Any] = partial(self._evaluate_read, self._get, self._scan)
         """Answers a read from what is applied here: what `read_now` does, unless it was replaced."""
-        self.read_now = self.read_applied
+        self.read_now: Callable[[Any], Any] = self.read_applied
         """Answers a read from what is applied here. The caller has checked `serves_reads` or `current` in this step, or
         reads stale rows as the last resort when nobody else answers an eventual read. A test control replaces it."""
         self.seen = Slot(0)  # the newest state of any replica that this node has had an answer from
@@ -381,8 +381,7 @@ class PartitionReplica(GroupOwner):
 
     def _scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
         prefix = self._prefix
-        for key, value in self._engine.scan(prefix + start, prefix + end, reverse=reverse):
-            yield key[8:], value
+        return self._engine.scan(prefix + start, prefix + end, reverse=reverse, skip=len(prefix))
 
     def get(self, key: bytes) -> bytes | None:
         """Applied value of a space-prefixed key (for the catalog's own readers)."""

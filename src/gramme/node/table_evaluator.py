@@ -302,18 +302,16 @@ def _page(request: ScanRange, get: Read, scan: Scan) -> Page:
     """Rows until `limit` or `max_bytes` is reached; the row that crosses the byte bound is still part of the page."""
     items: list[bytes] = []
     size = fetched = 0
-    last: bytes | None = None
     start, end = page_range(request)
-    fetch = request.fetch
+    fetch, limit, max_bytes = request.fetch, request.limit, request.max_bytes
     for key, stored in scan(start, end, request.reverse):
         size += stored_size(stored)
         if fetch is not None:
             stored = _item_of(fetch, stored, get)
             fetched += -(-stored_size(stored) // READ_UNIT_BYTES)
         items.append(stored[HEADER_BYTES:])
-        last = key
-        if len(items) == request.limit or size + fetched * READ_UNIT_BYTES >= request.max_bytes:
-            return Page(items, last[len(start) - len(request.start) :], size, fetched)
+        if len(items) == limit or size + fetched * READ_UNIT_BYTES >= max_bytes:
+            return Page(items, key[len(start) - len(request.start) :], size, fetched)
     return Page(items, None, size, fetched)
 
 

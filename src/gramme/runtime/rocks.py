@@ -92,8 +92,9 @@ class RocksEngine:
             _fail(error, f"read {self._path}")
         return value
 
-    def scan(self, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Rows with start <= key < end as they are at this call; descending if `reverse`.
+    def scan(self, start: bytes, end: bytes, *, reverse: bool = False, skip: int = 0) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with start <= key < end as they are at this call; descending if `reverse`, keys without their first
+        `skip` bytes.
 
         The iteration raises `Corruption` at a damaged block. Drop the iterator when done: while it lives, it pins
         files and buffers, and a closed engine's directory stays locked.
@@ -105,32 +106,32 @@ class RocksEngine:
         rows = self._db.iter(options)
         if reverse:
             rows.seek_for_prev(end)
-            return self._descend(rows, start, options)
+            return self._descend(rows, start, options, skip)
         rows.seek(start)
-        return self._ascend(rows, options)
+        return self._ascend(rows, options, skip)
 
     def view(self) -> View:
         """See `Engine`. It pins files and buffers as an iterator does: drop it when done."""
         return _RocksView(self._db.iter(), self._db.iter(), self._check)
 
-    def _ascend(self, rows: RdictIter, options: ReadOptions) -> Iterator[tuple[bytes, bytes]]:
+    def _ascend(self, rows: RdictIter, options: ReadOptions, skip: int) -> Iterator[tuple[bytes, bytes]]:
         """`options` owns the memory of the upper bound, which rocksdict's iterator only points to: it must live as long
         as the iteration, or rows past the bound are returned."""
         valid, key, value, step = rows.valid, rows.key, rows.value, rows.next
         while valid():
-            yield key(), value()
+            yield key()[skip:], value()
             step()
         self._check(rows)
         del options
 
-    def _descend(self, rows: RdictIter, start: bytes, options: ReadOptions) -> Iterator[tuple[bytes, bytes]]:
+    def _descend(self, rows: RdictIter, start: bytes, options: ReadOptions, skip: int) -> Iterator[tuple[bytes, bytes]]:
         """See `_ascend` for `options`."""
         valid, key, value, step = rows.valid, rows.key, rows.value, rows.prev
         while valid():
             found = key()
             if found < start:
                 return
-            yield found, value()
+            yield found[skip:], value()
             step()
         self._check(rows)
         del options

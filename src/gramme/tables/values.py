@@ -125,7 +125,8 @@ def _value(value: object, depth: int) -> tuple[AttributeValue, int]:
         raise WrongJsonType(_not_a_structure(value))
     single: AttributeValue = value
     if len(single) == 1:
-        kind, content = next(iter(single.items()))
+        (kind,) = single
+        content = single[kind]
         check = _CHECKS.get(kind)
         if check is not None and content is not None:
             return single, check(single, content, depth)
@@ -148,12 +149,16 @@ def _single(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _string(_wire: AttributeValue, content: object, _depth: int) -> int:
+    if type(content) is str and content.isascii():
+        return len(content)
     return utf8_size(_expect_string(content))
 
 
 def _number(wire: AttributeValue, content: object, _depth: int) -> int:
-    text = _normal_number(_expect_string(content))
-    wire["N"] = text
+    given = _expect_string(content)
+    text = _normal_number(given)
+    if text is not given:
+        wire["N"] = text
     return numbers.size_bytes(text)
 
 

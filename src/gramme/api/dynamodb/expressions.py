@@ -30,10 +30,10 @@ _ARGUMENTS: Final = {
 class Rules:
     """Which members of an operation hold expressions, in the order of messages, and which legacy members clash."""
 
-    __slots__ = ("expressions", "involved", "legacy", "with_values")
+    __slots__ = ("arguments", "involved", "legacy", "with_values")
 
     def __init__(self, expressions: tuple[str, ...], legacy: tuple[str, ...]) -> None:
-        self.expressions = expressions
+        self.arguments = tuple((member, _ARGUMENTS[member]) for member in expressions)
         self.legacy = legacy
         self.with_values = tuple(member for member in expressions if member != "ProjectionExpression")
         self.involved = frozenset((*expressions, *legacy, "ExpressionAttributeNames", "ExpressionAttributeValues"))
@@ -70,25 +70,39 @@ def prepare(body: Mapping[str, Any], rules: Rules) -> Prepared | None:
     """
     if rules.involved.isdisjoint(body):
         return None
-    texts = {member: body[member] for member in rules.expressions if body.get(member) is not None}
-    legacy = [member for member in rules.legacy if body.get(member) is not None]
-    if "KeyConditions" in legacy and "KeyConditionExpression" not in texts:
-        legacy.remove("KeyConditions")  # beside the other expressions they may stand
-    if texts and legacy:
-        raise validation(
-            "Can not use both expression and non-expression parameters in the same request: "
-            f"Non-expression parameters: {{{', '.join(legacy)}}} Expression parameters: {{{', '.join(texts)}}}"
-        )
+    texts: dict[str, str] = {}
+    arguments: dict[str, str] = {}
+    for member, argument in rules.arguments:
+        text = body.get(member)
+        if text is not None:
+            texts[member] = arguments[argument] = text
+    if texts:
+        _refuse_legacy(body, rules, texts)
     names, values = body.get("ExpressionAttributeNames"), body.get("ExpressionAttributeValues")
     if values is not None and type(values) is not dict:
         check_json_types(values)
-    arguments = {_ARGUMENTS[member]: text for member, text in texts.items()}
     parsed = parse(names=names, values=values, value_members=rules.with_values, **arguments)
     if not texts:
         return None
     prepared = Prepared(parsed, texts.get("ConditionExpression"), names, values)
     prepared.update_text = texts.get("UpdateExpression")
     return prepared
+
+
+def _refuse_legacy(body: Mapping[str, Any], rules: Rules, texts: Mapping[str, str]) -> None:
+    for member in rules.legacy:
+        if body.get(member) is not None:
+            break
+    else:
+        return
+    legacy = [member for member in rules.legacy if body.get(member) is not None]
+    if "KeyConditions" in legacy and "KeyConditionExpression" not in texts:
+        legacy.remove("KeyConditions")  # beside the other expressions they may stand
+    if legacy:
+        raise validation(
+            "Can not use both expression and non-expression parameters in the same request: "
+            f"Non-expression parameters: {{{', '.join(legacy)}}} Expression parameters: {{{', '.join(texts)}}}"
+        )
 
 
 def check_filter(prepared: Prepared, key_names: tuple[str, ...]) -> None:

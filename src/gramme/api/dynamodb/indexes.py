@@ -9,10 +9,9 @@ ConsistentRead); AWS developer guide, "Global secondary indexes", "Local seconda
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from dataclasses import replace as with_changes
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from gramme.api.dynamodb.call import Call
@@ -33,8 +32,7 @@ _INVALID: Final = "One or more parameter values were invalid: "
 _START_KEY: Final = "The provided starting key is invalid"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """What is read. `table` has the partitions to read from: of a global index, its own."""
 
     table: TableDescriptor
@@ -110,7 +108,7 @@ def checked(source: Source, body: Mapping[str, Any], prepared: Prepared | None) 
     everything = body.get("Select") == "ALL_ATTRIBUTES"
     if index.kind == "LOCAL":
         lacking = held is not None and (everything or any(name not in held for name in wanted))
-        return with_changes(source, fetch=source.table.key) if lacking else source
+        return replace(source, fetch=source.table.key) if lacking else source
     if body.get("ConsistentRead"):
         raise validation("Consistent reads are not supported on global secondary indexes")
     if everything and held is not None:

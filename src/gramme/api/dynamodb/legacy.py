@@ -78,8 +78,10 @@ def with_expected(
 
 def with_filter(body: Mapping[str, Any], prepared: Prepared | None, member: str) -> Prepared | None:
     """Work `member` (QueryFilter or ScanFilter) and ConditionalOperator in. Raises InvalidParameter, InvalidValue."""
-    operator = body.get("ConditionalOperator")
-    comparisons = legacy.read_conditions(body.get(member) or {})
+    conditions, operator = body.get(member), body.get("ConditionalOperator")
+    if conditions is None and operator is None:
+        return prepared
+    comparisons = legacy.read_conditions(conditions or {})
     legacy.check_operator(operator, len(comparisons))
     if not comparisons:
         return prepared
@@ -93,7 +95,7 @@ def with_filter(body: Mapping[str, Any], prepared: Prepared | None, member: str)
     return prepared
 
 
-def key_terms(body: Mapping[str, Any], prepared: Prepared | None) -> tuple[Prepared, dict[str, KeyTerm]]:
+def key_terms(body: Mapping[str, Any], prepared: Prepared | None) -> tuple[Prepared, Mapping[str, KeyTerm]]:
     """The key condition of a Query from either member that may hold it; operands are among the values of what is given.
 
     Raises ApiError, InvalidExpression, InvalidParameter.

@@ -78,10 +78,12 @@ class RowReader:
                 self.source.number,
                 self.source.fetch,
             )
-            waiter: Waiter[Reply] = Waiter()
             # Located by the partition's own start: `low` and `high` both lie within it, or on its edge.
-            call.env.backend.submit(table, partition.start, request, None, call.deadline, waiter)
-            page = await waiter
+            page = call.env.backend.read_here(table, partition.start, request)
+            if page is None:
+                waiter: Waiter[Reply] = Waiter()
+                call.env.backend.submit(table, partition.start, request, None, call.deadline, waiter)
+                page = await waiter
             if not isinstance(page, Page):
                 raise _failure(call, page)
             self._take(page)
@@ -105,12 +107,10 @@ class RowReader:
         self.scanned += len(page.items)
         self.size += page.size
         self.fetched += page.fetched
-        if self.counts_only:
-            kept = select_rows(page.items, self.filter, None, self.values)
-        else:
-            kept = select_rows(page.items, self.filter, self.projection, self.values)
-            self.rows += kept
+        kept = select_rows(page.items, self.filter, None if self.counts_only else self.projection, self.values)
         self.count += len(kept)
+        if not self.counts_only:
+            self.rows += kept
 
     def usage(self, name: str) -> Usage:
         """The capacity that the page took; `name` is the table's as the client wrote it."""
@@ -129,15 +129,18 @@ class RowReader:
 
     def answer(self, call: Call) -> None:
         """Answer the page."""
-        parts = [b'{"Count":%d,"ScannedCount":%d' % (self.count, self.scanned)]
-        if not self.counts_only:
-            parts += [b',"Items":[', b",".join(self.rows), b"]"]
+        counts = b'{"Count":%d,"ScannedCount":%d' % (self.count, self.scanned)
+        rest = b"}"
+        level = call.body.get("ReturnConsumedCapacity")
+        if level is not None:
+            rest = self.usage(call.body["TableName"]).member(level) + rest
         last_key = self.last_key()
         if last_key is not None:
-            parts.append(b',"LastEvaluatedKey":' + encode_attributes(last_key))
-        parts.append(self.usage(call.body["TableName"]).member(call.body.get("ReturnConsumedCapacity")))
-        parts.append(b"}")
-        call.answer(parts)
+            rest = b',"LastEvaluatedKey":' + encode_attributes(last_key) + rest
+        if self.counts_only:
+            call.answer(counts + rest)
+        else:
+            call.answer([counts + b',"Items":[', b",".join(self.rows), b"]" + rest])
 
 
 def _pieces(table: TableDescriptor, start: bytes, end: bytes, reverse: bool) -> Iterator[Partition]:

@@ -43,8 +43,9 @@ def _planned(call: Call, source: Source) -> None:
     prepared, terms = call.parsed
     source = checked(source, call.body, prepared)
     start, end = _bounds(source, terms, prepared.values)
-    check_filter(prepared, source.condition_names)
-    check_query_filter(source, prepared)
+    if prepared.parsed.filter is not None:
+        check_filter(prepared, source.condition_names)
+        check_query_filter(source, prepared)
     if call.body.get("ExclusiveStartKey") is not None:
         start, end = _resume(call, source, len(terms) > 1, start, end)
     call.run(_read(call, source, prepared, start, end))

@@ -134,7 +134,7 @@ def _prepared(body: dict[str, Any], rules: Rules) -> tuple[Prepared | None, int]
 
 
 def _text_size(body: dict[str, Any]) -> int:
-    return sum(utf8_size(body.get(member) or "") for member in _UPDATE.expressions)
+    return sum(utf8_size(body.get(member) or "") for member, _ in _UPDATE.arguments)
 
 
 def _condition(prepared: Prepared | None) -> Condition | None:

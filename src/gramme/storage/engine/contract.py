@@ -49,6 +49,9 @@ class View(Protocol):
 class Engine(View, Protocol):
     """A node's one engine. All calls are made from the node's loop."""
 
+    def scan(self, start: bytes, end: bytes, *, reverse: bool = False, skip: int = 0) -> Iterator[tuple[bytes, bytes]]:
+        """As `View.scan`; the keys come without their first `skip` bytes."""
+
     def write(self, batch: Batch) -> None:
         """Apply `batch` atomically. Raises `Stalled` (and writes nothing) when the engine asks for back-pressure."""
 

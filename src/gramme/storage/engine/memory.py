@@ -39,9 +39,11 @@ class MemoryEngine:
         """The value of `key`, None if it is absent."""
         return self._rows.get(key)
 
-    def scan(self, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Rows with start <= key < end as they are at this call; descending if `reverse`."""
-        return self._rows.snapshot().scan(start, end, reverse=reverse)
+    def scan(self, start: bytes, end: bytes, *, reverse: bool = False, skip: int = 0) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with start <= key < end as they are at this call; descending if `reverse`, keys without their first
+        `skip` bytes."""
+        rows = self._rows.snapshot().scan(start, end, reverse=reverse)
+        return ((key[skip:], value) for key, value in rows) if skip else rows
 
     def view(self) -> View:
         """See `Engine`. Constant time."""

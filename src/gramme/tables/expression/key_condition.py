@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gramme.tables.descriptor import KeySchema
 from gramme.tables.expression.condition_parser import parse_condition
@@ -39,8 +39,7 @@ _WRONG_TYPE: Final = "One or more parameter values were invalid: Condition param
 _WRONG_CONDITION: Final = "Invalid condition in KeyConditionExpression: "
 
 
-@dataclass(frozen=True, slots=True)
-class KeyTerm:
+class KeyTerm(NamedTuple):
     """A condition on one attribute; `operands` are one value placeholder, or two for BETWEEN."""
 
     attribute: str
@@ -48,8 +47,7 @@ class KeyTerm:
     operands: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRange:
+class KeyRange(NamedTuple):
     """What a Query reads: the items of one partition key, those whose sort key stands in `operator` to `value`.
 
     `operator` None is the whole partition key; `upper` is the end of BETWEEN (see `gramme.tables.keys.sort_bounds`).
@@ -65,7 +63,7 @@ class KeyRange:
 class KeyCondition:
     """A parsed key condition; immutable, shared between requests."""
 
-    root: ConditionNode
+    shape: dict[str, KeyTerm] | InvalidExpression  # the condition of each attribute, or why a Query cannot have it
     checks: tuple[Check, ...]
     names: frozenset[str]
     values: frozenset[str]
@@ -75,22 +73,31 @@ class KeyCondition:
         for check in self.checks:
             check(values)
 
-    def terms(self, limit: int = 2) -> dict[str, KeyTerm]:
+    def terms(self, limit: int = 2) -> Mapping[str, KeyTerm]:
         """The condition of each attribute. Raises InvalidExpression where a Query does not allow its shape.
 
         Apart from parsing, because the service reports faults of the request's other expressions before these.
         """
-        terms: dict[str, KeyTerm] = {}
-        _collect(self.root, terms)
-        if len(terms) > limit:
+        if isinstance(self.shape, InvalidExpression):
+            raise InvalidExpression(str(self.shape))
+        if len(self.shape) > limit:
             raise InvalidExpression("Conditions can be of length 1 or 2 only")
-        return terms
+        return self.shape
 
 
 def parse_key_condition(kind: str, text: str, names: Mapping[str, str] | None) -> KeyCondition:
     """Parse a key condition. Raises InvalidExpression with the service's text."""
     parsed = parse_condition(kind, text, names)
-    return KeyCondition(parsed.root, parsed.checks, parsed.names, parsed.values)
+    return KeyCondition(_shape_of(parsed.root), parsed.checks, parsed.names, parsed.values)
+
+
+def _shape_of(root: ConditionNode) -> dict[str, KeyTerm] | InvalidExpression:
+    terms: dict[str, KeyTerm] = {}
+    try:
+        _collect(root, terms)
+    except InvalidExpression as error:
+        return error
+    return terms
 
 
 def key_range(terms: Mapping[str, KeyTerm], values: Values, key: KeySchema) -> KeyRange:

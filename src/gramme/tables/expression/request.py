@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeVar
+from functools import lru_cache
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
@@ -21,7 +22,7 @@ from gramme.tables.expression.key_condition import KeyCondition, parse_key_condi
 from gramme.tables.expression.nodes import Values
 from gramme.tables.expression.projection import Projection, parse_projection
 from gramme.tables.expression.update import Update, compile_update
-from gramme.tables.values import EMPTY_VALUE, InvalidValue, check_json_types, normalise_value, utf8_size
+from gramme.tables.values import InvalidValue, check_json_types, normalise_value, utf8_size
 
 MAX_PLACEHOLDER_BYTES: Final = 255
 MAX_NAME_BYTES: Final = 65535
@@ -180,9 +181,9 @@ def _check_placeholders(
     texts: tuple[str | None, ...],
     value_members: tuple[str, ...],
 ) -> None:
-    if names is not None and all(text is None for text in texts):
+    if names is not None and texts.count(None) == len(texts):
         raise InvalidExpression("ExpressionAttributeNames can only be specified when using expressions")
-    if values is not None and all(text is None for text in texts[:-1]):
+    if values is not None and texts[:-1].count(None) == len(texts) - 1:
         verb = "are" if len(value_members) > 1 else "is"
         members = " and ".join(value_members)
         raise InvalidExpression(
@@ -198,7 +199,8 @@ def _check_names(names: dict[str, str]) -> None:
     if not names:
         raise InvalidExpression("ExpressionAttributeNames must not be empty")
     for key, name in names.items():
-        _check_placeholder("ExpressionAttributeNames", key, _NAME_KEY)
+        if not _is_placeholder(key, _NAME_KEY):
+            _refuse_placeholder("ExpressionAttributeNames", key, _NAME_KEY)
         fault = None
         if name is None:
             fault = "null"
@@ -214,10 +216,11 @@ def _check_values(values: dict[str, Any]) -> None:
     if not values:
         raise InvalidExpression("ExpressionAttributeValues must not be empty")
     for key in values:
-        _check_placeholder("ExpressionAttributeValues", key, _VALUE_KEY)
+        if not _is_placeholder(key, _VALUE_KEY):
+            _refuse_placeholder("ExpressionAttributeValues", key, _VALUE_KEY)
     for key, value in values.items():
         try:
-            values[key] = _normalise(value)
+            values[key] = normalise_value(value)[0]
         except InvalidValue as error:
             check_json_types(values)  # a wrong JSON type further on is reported first
             raise InvalidExpression(
@@ -225,21 +228,18 @@ def _check_values(values: dict[str, Any]) -> None:
             ) from None
 
 
-def _normalise(value: object) -> dict[str, Any]:
-    if value is None:
-        raise InvalidValue(EMPTY_VALUE)
-    return normalise_value(value)[0]
+@lru_cache(CACHE_ENTRIES)
+def _is_placeholder(key: str, pattern: re.Pattern[str]) -> bool:
+    return len(key) <= MAX_PLACEHOLDER_BYTES and pattern.fullmatch(key) is not None
 
 
-def _check_placeholder(member: str, key: str, pattern: re.Pattern[str]) -> None:
+def _refuse_placeholder(member: str, key: str, pattern: re.Pattern[str]) -> NoReturn:
     if pattern.fullmatch(key) is None:
         raise InvalidExpression(f'{member} contains invalid key: Syntax error; key: "{key}"')
-    size = len(key)  # ASCII, as the pattern says
-    if size > MAX_PLACEHOLDER_BYTES:
-        raise InvalidExpression(
-            f"{member} contains invalid key: The expression attribute map contains a key that is too long; "
-            f"size of key: {size}"
-        )
+    raise InvalidExpression(
+        f"{member} contains invalid key: The expression attribute map contains a key that is too long; "
+        f"size of key: {len(key)}"  # ASCII, as the pattern says
+    )
 
 
 def _check_used(names: dict[str, str] | None, values: dict[str, Any] | None, parsed: Expressions) -> None:
@@ -256,6 +256,6 @@ def _check_used(names: dict[str, str] | None, values: dict[str, Any] | None, par
 
 def _refuse_unused(member: str, placeholders: Iterable[str], used: list[frozenset[str]]) -> None:
     everything = used[0] if len(used) == 1 else used[0].union(*used[1:])
-    unused = [key for key in placeholders if key not in everything]
-    if unused:
+    if not everything.issuperset(placeholders):
+        unused = [key for key in placeholders if key not in everything]
         raise InvalidExpression(f"Value provided in {member} unused in expressions: keys: {{{', '.join(unused)}}}")
