@@ -224,6 +224,7 @@ PLANTED: dict[str, Planted] = dict(
         _own(mutants.read_after_the_lease, "readers"),
         _own(mutants.forget_grants_at_restart, "readers"),
         _own(mutants.believe_any_prefix, "default"),
+        _own(mutants.let_log_replicas_lead, "losses"),
         _own(transactions.answer_before_the_commit_is_applied, "bank-steps"),
         _own(transactions.commit_before_the_decision_is_durable, "bank-steps"),
         _own(transactions.finish_all_but_one, "bank-steps"),

@@ -32,7 +32,7 @@ def _both(one: AbstractContextManager[None], other: AbstractContextManager[None]
 
 def drop_a_hint() -> AbstractContextManager[None]:
     """What is kept for another node is thrown away."""
-    return patched(ObjectStore, "keep_hint", lambda self, node, name, state: None)
+    return patched(ObjectStore, "keep_hint", lambda self, node, name, state, most=None: None)
 
 
 def forget_hints_at_restart() -> AbstractContextManager[None]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
+from tests.patched import stumbled
 from tests.sim import planted_objects as planted
 from tests.sim.planted import acknowledge_before_fsync
 
@@ -51,6 +52,7 @@ def test_a_planted_fault_is_found_and_nothing_without_it(plant: Plant, config: s
             break
     else:
         pytest.fail(f"not found by {config} within {seeds} seeds")
+    assert not stumbled(found), found
     sound = simulate(seed, CONFIGS[config])
     assert sound.violation == "", sound.replay
 

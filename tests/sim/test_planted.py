@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.patched import stumbled
 from tests.sim.planted import PLANTED
 
 from gramme.sim.configs import CONFIGS
@@ -20,6 +21,7 @@ def test_is_found_and_nothing_without_it(name: str) -> None:
             break
     else:
         pytest.fail(f"{name} was not found by {planted.config} within {len(planted.seeds)} seeds")
+    assert not stumbled(found), found
     sound = simulate(seed, config)
     assert sound.violation == "", sound.replay
 
