@@ -31,7 +31,7 @@ allvars == <<vars, lvars>>
 
 \* A group that has begun: First has had the first slot chosen, and both followers answered in the era of their grants.
 LInit ==
-    /\ Start(FirstEntry, FirstEntry)
+    /\ Start(FirstEntry, FirstEntry, Founders)
     /\ given = [n \in Node |-> [m \in Node |-> IF m = First /\ n # First THEN 1 ELSE 0]]
     /\ eras = given
     /\ held = [n \in Node |-> [m \in Node |-> IF n = First /\ m # First THEN 1 ELSE 0]]
@@ -118,7 +118,7 @@ Stamp(f, b) ==
 
 \* GroupReplica._resign and hand-over: the leader stops first, then says so.
 Release(b) ==
-    /\ owner[b] # Nobody /\ ~released[b] /\ phase[b] \in {"lead", "over"}
+    /\ owner[b] # Nobody /\ ~released[b] /\ phase[b] \in {"lead", "last", "over"}
     /\ IF Plant("release_and_read") THEN UNCHANGED vars
        ELSE Leave({b}) /\ UNCHANGED <<disk, identity, owner, blog, adopted, acc, count>>
     /\ released' = [released EXCEPT ![b] = TRUE]

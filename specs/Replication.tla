@@ -33,6 +33,7 @@ CONSTANTS
     Barrier,    \* whether a new leader has a no-op chosen before it proposes (as built: TRUE; agreement holds without)
     Learning,   \* whether replicas are brought up by chosen entries (Learn)
     Snapshots,  \* whether they are brought up by snapshots
+    Forgetting, \* whether a process that stops forgets what it knew to be chosen (Crash)
     Eager,      \* whether a leader counts at once what it could count (see Next)
     Planted     \* names of planted faults; {} is the protocol
 
@@ -45,7 +46,7 @@ VARIABLES
     born,       \* [Node -> configuration that the replica was created under]
     known,      \* [Node -> the newest configuration it knows to be chosen]: may be forgotten by a crash
     owner,      \* [Ballot -> Node, or Nobody]
-    phase,      \* [Ballot -> {"free", "campaign", "lead", "over"}]
+    phase,      \* [Ballot -> {"free", "campaign", "lead", "last", "over"}]; last: what it counted took its vote away
     prom,       \* [Ballot -> [Node -> promise, or NoPromise]] while b is campaigned for
     blog,       \* [Ballot -> Seq(entry)]: the leader's log of a ballot, with what it proposed
     adopted,    \* [Ballot -> length of the suffix adopted with phase 1]
@@ -105,11 +106,11 @@ PromiseOf(n) == [lb |-> logBallot[n], log |-> log[n], base |-> base[n], acts |->
 NoPromises == [n \in Node |-> NoPromise]
 Zeros == [b \in Ballot |-> [n \in Node |-> 0]]
 
-(* All founders are born with the promise of ballot 1 and an empty log of it; First leads it without phase 1.  It has    *)
-(* proposed `proposed`, of which everybody has `stored`.                                                              *)
-Start(proposed, stored) ==
+(* All founders are born with the promise of ballot 1, and `founded` with an empty log of it; First leads it without     *)
+(* phase 1.  It has proposed `proposed`, of which the founders have `stored`.                                          *)
+Start(proposed, stored, founded) ==
     /\ promised = [n \in Node |-> IF Names(Founding, n) THEN 1 ELSE 0]
-    /\ logBallot = [n \in Node |-> IF n \in Founders THEN 1 ELSE 0]
+    /\ logBallot = [n \in Node |-> IF n \in founded THEN 1 ELSE 0]
     /\ log = [n \in Node |-> IF n \in Founders THEN stored ELSE <<>>]
     /\ acc = [b \in Ballot |-> [n \in Node |-> IF b = 1 /\ n \in Founders THEN Len(stored) ELSE 0]]
     /\ count = [b \in Ballot |-> IF b = 1 THEN Len(stored) ELSE 0]
@@ -127,13 +128,13 @@ Start(proposed, stored) ==
     /\ damages = 0
 
 FirstEntry == <<Entry(1, <<>>, Plain)>>
-Init == Start(IF Barrier THEN FirstEntry ELSE <<>>, <<>>)
+Init == Start(IF Barrier THEN FirstEntry ELSE <<>>, <<>>, Founders)
 
 (* A node has left the roles of these ballots: it promised a higher one, stopped, or stepped down. *)
 Leave(B) ==
     /\ phase' = [b \in Ballot |-> IF b \in B /\ phase[b] # "free" THEN "over" ELSE phase[b]]
     /\ prom' = [b \in Ballot |-> IF b \in B THEN NoPromises ELSE prom[b]]
-Roles(n) == {b \in Ballot : owner[b] = n /\ phase[b] \in {"campaign", "lead"}}
+Roles(n) == {b \in Ballot : owner[b] = n /\ phase[b] \in {"campaign", "lead", "last"}}
 RolesBelow(n, b) == {a \in Roles(n) : a < b}
 
 -----------------------------------------------------------------------------
@@ -153,16 +154,18 @@ Campaign(n, b) ==
                                  ELSE IF a \in Roles(n) THEN NoPromises ELSE prom[a]]
     /\ UNCHANGED <<logBallot, log, base, identity, blog, adopted, acc, count>>
 
-\* Acceptor.on_prepare.  A Prepare of an older configuration is refused.
-Promise(n, b) ==
+\* Acceptor.on_prepare, and Acceptor.admit of a leader's message that stores nothing.
+GivePromise(n, b) ==
     /\ Live(n) /\ owner[b] # Nobody /\ owner[b] # n
     /\ b > promised[n]
-    /\ Acts(owner[b]) >= Acts(n)
     /\ promised' = [promised EXCEPT ![n] = b]
     /\ phase' = [a \in Ballot |-> IF a \in RolesBelow(n, b) THEN "over" ELSE phase[a]]
     /\ prom' = [a \in Ballot |-> IF a = b /\ phase[b] = "campaign" THEN [prom[b] EXCEPT ![n] = PromiseOf(n)]
                                  ELSE IF a \in RolesBelow(n, b) THEN NoPromises ELSE prom[a]]
     /\ UNCHANGED <<logBallot, log, base, identity, owner, blog, adopted, acc, count>>
+
+\* A Prepare of an older configuration is refused.
+Promise(n, b) == (owner[b] # Nobody => Acts(owner[b]) >= Acts(n)) /\ GivePromise(n, b)
 
 Better(p, q) == p.lb > q.lb \/ (p.lb = q.lb /\ Len(p.log) >= Len(q.log))
 
@@ -204,6 +207,7 @@ Win(n, b, Q) ==
 (* Phase 2. *)
 
 Leads(b) == phase[b] = "lead" /\ Live(owner[b]) /\ promised[owner[b]] = b
+Counts(b) == phase[b] \in {"lead", "last"} /\ Live(owner[b]) /\ promised[owner[b]] = b
 Serves(b) == Leads(b) /\ (Barrier => count[b] > adopted[b])
 
 \* Leader.propose.
@@ -212,7 +216,7 @@ Propose(b) ==
     /\ blog' = [blog EXCEPT ![b] = Append(@, Entry(b, @, Plain))]
     /\ UNCHANGED <<disk, identity, owner, phase, prom, adopted, acc, count>>
 
-Won(b) == phase[b] \in {"lead", "over"} /\ (blog[b] # <<>> \/ phase[b] = "lead")
+Won(b) == phase[b] \in {"lead", "last", "over"} /\ (blog[b] # <<>> \/ phase[b] = "lead")
 
 \* What Acceptor.admit asks: an unsuperseded ballot and a configuration that is not older.
 Admits(n, b) == Live(n) /\ Won(b) /\ b >= promised[n] /\ LeaderConfig(b).no >= Acts(n)
@@ -278,28 +282,34 @@ NextIsChosen(b) ==
        ELSE /\ Plant("choose_by_new_only") \/ Satisfied(c, b, k, before.v)
             /\ Plant("choose_by_old_only") \/ Satisfied(d, b, k, {})
 
-\* A leader that has counted up to k: a configuration takes force, and a leader that it gives no vote steps down.
+\* A leader that has counted up to k: a configuration takes force, and a leader that it gives no vote steps down.  What is
+\* chosen already behind that configuration it counts on in the same step.
 Advance(b, k) ==
-    LET c == ConfigAt(blog[b], k) IN
+    LET c == ConfigAt(blog[b], k)
+        votes == StorageVoter(c, owner[b]) \/ Plant("log_replica_leads")
+    IN
     /\ count' = [count EXCEPT ![b] = k]
     /\ known' = [known EXCEPT ![owner[b]] = IF c.no > @.no THEN c ELSE @]
-    /\ Leave(IF StorageVoter(c, owner[b]) \/ Plant("log_replica_leads") THEN {} ELSE {b})
+    /\ phase' = [phase EXCEPT ![b] = IF votes THEN @ ELSE "last"]
+    /\ UNCHANGED prom
 
 \* Leader.count: slot k is chosen when a quorum of the configuration in force holds the log of this ballot up to k, and,
 \* if k carries the next configuration, a quorum of that too.
 Count(b) ==
-    /\ Leads(b) /\ count[b] < Len(blog[b])
+    /\ Counts(b) /\ count[b] < Len(blog[b])
     /\ NextIsChosen(b)
     /\ Advance(b, count[b] + 1)
     /\ UNCHANGED <<disk, host, born, formerAcc, formerNo, damages, owner, blog, adopted, acc>>
 
 \* Leader.begin, Leader.on_behind: what a follower that holds to this ballot knows as chosen was chosen in this ballot or
 \* a lower one (it has promised the ballot of whoever told it), and stands in this log too.
-Hear(b, a) ==
-    /\ Leads(b) /\ a < b
-    /\ count[b] < count[a] /\ count[b] < Len(blog[b])
-    /\ Advance(b, Min(count[a], Len(blog[b])))
+HearUpTo(b, a, k) ==
+    /\ Counts(b) /\ a < b
+    /\ k \in count[b]+1..Min(count[a], Len(blog[b]))
+    /\ Advance(b, k)
     /\ UNCHANGED <<disk, host, born, formerAcc, formerNo, damages, owner, blog, adopted, acc>>
+
+Hear(b, a) == HearUpTo(b, a, Min(count[a], Len(blog[b])))
 
 -----------------------------------------------------------------------------
 (* Learning: chosen entries from whoever counted them (decision 0003), and snapshots. *)
@@ -322,8 +332,19 @@ Snapshot(n, b, k) ==
     /\ promised' = [promised EXCEPT ![n] = IF Plant("snapshot_drops_promise") THEN 0 ELSE @]
     /\ UNCHANGED <<logBallot, base, identity, roles, acc>>
 
-\* GroupReplica._on_newer_configuration, or a chosen mark that covers it.  Whoever led or campaigned in an older one
-\* starts over; a node that it does not name drops its replica.
+\* Acceptor.on_rebase: a log replica lets go of its log, and begins again behind what the leader durably has and every
+\* storage voter that it hears of.
+Rebase(n, b, k) ==
+    /\ Live(n) /\ Won(b) /\ k \in 1..count[b] /\ Told(b, owner[b], LeaderConfig(b)) >= k
+    /\ ~Agree(log[n], blog[b], k)
+    /\ n \in known[n].l
+    /\ log' = [log EXCEPT ![n] = Prefix(blog[b], k)]
+    /\ base' = [base EXCEPT ![n] = k]
+    /\ UNCHANGED <<promised, logBallot, identity, roles, acc>>
+
+\* GroupReplica._on_newer_configuration, or a chosen mark that covers it.  Whoever led in an older one starts over; a
+\* candidate that keeps its vote may go on, for the best log may be what it learns it from, and asks this one too; a node
+\* that it does not name drops its replica.
 LearnConfig(n, b, k) ==
     /\ Live(n) /\ Won(b) /\ k \in ConfigSlots(blog[b], 1, count[b])
     /\ LET c == blog[b][k].c IN
@@ -336,7 +357,8 @@ LearnConfig(n, b, k) ==
                /\ logBallot' = [logBallot EXCEPT ![n] = 0]
                /\ base' = [base EXCEPT ![n] = 0]
        \* A leader of the ballot that chose it goes on; what it counts by is Advance.
-       /\ Leave(IF Names(c, n) THEN {a \in Roles(n) : phase[a] = "campaign" \/ Newest(blog[a]).no < c.no} ELSE Roles(n))
+       /\ Leave({a \in Roles(n) : IF phase[a] = "lead" THEN ~Names(c, n) \/ Newest(blog[a]).no < c.no
+                                  ELSE ~(StorageVoter(c, n) \/ Plant("log_replica_leads"))})
     /\ UNCHANGED <<born, formerAcc, formerNo, damages, owner, blog, adopted, acc, count>>
 
 -----------------------------------------------------------------------------
@@ -344,8 +366,8 @@ LearnConfig(n, b, k) ==
 
 Pending(b) == ConfigSlots(blog[b], count[b] + 1, Len(blog[b])) # {}
 
-\* GroupReplica.reconfigure: one change at a time, one voter at a time, a new voter has caught up, the leader keeps its
-\* vote.
+\* GroupReplica.reconfigure: one change at a time, one voter at a time, the leader keeps its vote.  That a new voter has
+\* caught up is asked there for the group's availability; here it may have nothing.
 Reconfigure(b, s) ==
     LET c == IF Plant("two_reconfigurations") THEN Founding ELSE Newest(blog[b])
         no == Newest(blog[b]).no + 1
@@ -358,7 +380,7 @@ Reconfigure(b, s) ==
        /\ OneVoter(c, d)
        /\ StorageVoter(d, owner[b])
        /\ \A n \in Node : Names(c, n) /\ Names(d, n) => (n \in c.l <=> n \in d.l)
-       /\ \A n \in d.v \ c.v : n \in c.x \ s.r /\ Live(n) /\ Told(b, n, c) >= SlotOf(blog[b], c.no)
+       /\ d.v \ c.v \subseteq c.x \ s.r
        /\ blog' = [blog EXCEPT ![b] = Append(@, Entry(b, @, d))]
        /\ UNCHANGED <<disk, identity, owner, phase, prom, adopted, acc, count>>
 
@@ -391,7 +413,7 @@ Create(n, b, k) ==
 \* The process stops: what is known to be chosen is forgotten, and roles are left.  (Where there is nothing to forget, a
 \* leader or candidate that has stopped is one that does nothing any more.)
 Crash(n) ==
-    /\ Live(n) /\ known[n] # born[n]
+    /\ Forgetting /\ Live(n) /\ known[n] # born[n]
     /\ Leave(Roles(n))
     /\ known' = [known EXCEPT ![n] = born[n]]
     /\ UNCHANGED <<disk, host, born, formerAcc, formerNo, damages, owner, blog, adopted, acc, count>>
@@ -437,11 +459,11 @@ Act(n, b) ==
     \/ Answer(n, b)
     \/ AnswerEarly(n, b)
     \/ Learning /\ \E k \in 1..count[b] : Learn(n, b, k)
-    \/ Snapshots /\ \E k \in 1..count[b] : Snapshot(n, b, k)
+    \/ Snapshots /\ \E k \in 1..count[b] : Snapshot(n, b, k) \/ Rebase(n, b, k)
     \/ \E k \in 1..count[b] : LearnConfig(n, b, k)
     \/ \E k \in 0..count[b] : Create(n, b, k)
 
-Countable == {b \in Ballot : Leads(b) /\ count[b] < Len(blog[b]) /\ NextIsChosen(b)}
+Countable == {b \in Ballot : Counts(b) /\ count[b] < Len(blog[b]) /\ NextIsChosen(b)}
 
 Next ==
     IF Eager /\ Countable # {} THEN \E b \in Countable : Count(b)

@@ -156,9 +156,13 @@ class World:
             0, tuple(Replica(NodeId(n), log=n >= members, votes=n < members) for n in range(members + logs))
         )
         self.nodes: list[Node] = []
-        self.nodes += [Node(self, node) for node in self.founded.nodes]
+        self.nodes += [self.make_node(node) for node in self.founded.nodes]
         for node in self.nodes:
             node.boot()
+
+    def make_node(self, me: NodeId) -> Node:
+        """A node of this world: for worlds that watch theirs."""
+        return Node(self, me)
 
     def at(self, when: int, action: Callable[[], None]) -> None:
         """Run `action` at `when`."""

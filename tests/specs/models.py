@@ -33,10 +33,14 @@ SMALLEST: Final = Model("smallest", "MCReplication", "core.cfg", {"MaxBallot": "
 
 HOLDS: Final = (
     SMALLEST,
-    Model("core, 3 ballots", "MCReplication", "core.cfg", {"MaxSlot": "= 1"}),
-    Model("core, 3 slots", "MCReplication", "core.cfg", {"MaxBallot": "= 2", "MaxSlot": "= 3"}),
+    Model("core-3-ballots", "MCReplication", "core.cfg", {"MaxSlot": "= 1"}),
+    Model("core-3-slots", "MCReplication", "core.cfg", {"MaxBallot": "= 2", "MaxSlot": "= 3"}),
     Model("snapshots", "MCReplication", "core.cfg", {"MaxBallot": "= 2", "MaxSlot": "= 2", "Snapshots": "= TRUE"}),
     Model("damage", "MCReplication", "core.cfg", {"MaxBallot": "= 2", "MaxSlot": "= 1", "MaxDamage": "= 1"}),
+    Model("core", "MCReplication", "core.cfg", seconds=7200),
+    Model("reconfiguration", "MCReplication", _FOUR, {"Forgetting": "= FALSE"}, seconds=7200),
+    Model("made-anew", "MCReplication", "renewal.cfg", seconds=7200),
+    Model("leases", "MCLeases", "leases.cfg", {"MaxEra": "= 1"}),
 )
 """Nothing may be found."""
 
@@ -50,6 +54,10 @@ PLANTED: Final = (
     _configured("choose_by_old_only", "Durable"),
     _configured("choose_by_new_only", "Completeness Durable"),
     _configured("removed_acknowledges", "Durable"),
+    replace(
+        _configured("two_reconfigurations", "Completeness Durable Agreement", MaxConfig="= 2", Forgetting="= FALSE"),
+        seconds=3600,
+    ),
     _leased("skip_the_lease", MaxEra="= 1"),
     _leased("lease_across_pause", MaxEra="= 1"),
     _leased("release_and_read", MaxEra="= 1"),
@@ -63,9 +71,8 @@ PLANTED: Final = (
 """Each must be found."""
 
 BY_HAND: Final = (
-    Model("core", "MCReplication", "core.cfg", seconds=7200),
-    Model("reconfiguration", "MCReplication", "reconfiguration.cfg", seconds=7200),
-    Model("leases", "MCLeases", "leases.cfg", seconds=7200),
-    _configured("two_reconfigurations", "Completeness Durable Agreement", MaxConfig="= 2"),
+    Model("reconfiguration-forgetting", "MCReplication", _FOUR, seconds=7200),
+    Model("leases-2-eras", "MCLeases", "leases.cfg", seconds=7200),
+    Model("leases-restart", "MCLeases", "leases.cfg", {"MaxEra": "= 1", "MaxRestarts": "= 1"}, seconds=7200),
 )
 """Checked only when they are named: their state spaces, or the depth of their violations, take more than minutes."""

@@ -7,6 +7,7 @@ import re
 import pytest
 from tests.specs import tlc
 from tests.specs.models import BY_HAND, PLANTED, SMALLEST
+from tests.specs.storms import MUTANT_STORMS, SHORT, run
 
 needs_java = pytest.mark.skipif(tlc.java() is None, reason="TLC needs Java 11 or newer, and there is none on the PATH")
 
@@ -25,6 +26,22 @@ def test_a_promise_that_is_forgotten_is_found() -> None:
     model = next(model for model in PLANTED if model.name == "forget_promise")
     outcome = tlc.check(model, workers=1)
     assert outcome.meets(model), outcome.output[-2000:]
+
+
+@needs_java
+def test_what_replicas_do_in_storms_is_a_behaviour_of_the_specification() -> None:
+    """The production classes against the specification: every step of every replica, crashes included."""
+    outcome = run(SHORT)
+    assert SHORT.is_judged_well(outcome), outcome.output[-2000:]
+    assert outcome.distinct > 1000, "events"
+
+
+@needs_java
+def test_what_a_forgetful_replica_does_is_refused() -> None:
+    """A trace check that cannot fail is none."""
+    storms = next(storms for storms in MUTANT_STORMS if storms.mutant == "forget_a_promise")
+    outcome = run(storms)
+    assert storms.is_judged_well(outcome), outcome.output[-2000:]
 
 
 def test_every_fault_that_can_be_planted_is_in_a_model() -> None:

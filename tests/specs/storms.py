@@ -1,0 +1,135 @@
+"""Storms of `tests.paxos.world`, recorded and judged by the specification (`specs/Trace.tla`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.paxos.mutants import CONFIGURATION_MUTANTS, MUTANTS
+from tests.paxos.world import HASTY, STORM, Node, Violation, World
+from tests.specs import tlc
+from tests.specs.recorder import Recorder, Trace
+
+from gramme.kernel.effects import Effects
+from gramme.kernel.errors import Invariant
+from gramme.kernel.ids import NodeId, make_ballot
+from gramme.kernel.time import SECOND
+from gramme.paxos.replica import GroupReplica
+
+
+@dataclass(frozen=True)
+class Storms:
+    """Worlds of three replicas and `logs` log replicas, with these seeds; `mutant`: with this fault planted."""
+
+    name: str
+    seeds: tuple[int, ...]
+    logs: int = 0
+    mutant: str = ""
+    length_ns: int = SECOND
+
+    def is_judged_well(self, outcome: tlc.Outcome) -> bool:
+        """Accepted if nothing is planted; refused, by an event that is no step, if something is."""
+        return outcome.violated == "deadlock" if self.mutant else outcome.finished and not outcome.violated
+
+
+SHORT: Final = Storms("storms-short", (1, 2, 3, 4))
+"""For the test suite: seconds."""
+
+STORMS: Final = (
+    Storms("storms", tuple(range(100, 120)), length_ns=2 * SECOND),
+    Storms("storms-of-votes", tuple(range(100, 120)), logs=1, length_ns=2 * SECOND),
+)
+"""All must be accepted."""
+
+MUTANT_STORMS: Final = (
+    Storms("forget_a_promise", (3,), mutant="forget_a_promise"),
+    Storms("accept_below_the_promise", (23,), mutant="accept_below_the_promise"),
+    Storms("acknowledge_before_durable", (24,), mutant="acknowledge_before_durable"),
+    Storms("count_own_before_durable", (10,), mutant="count_own_before_durable"),
+    Storms("prepare_before_durable", (6,), mutant="prepare_before_durable"),
+    Storms("adopt_per_slot", (2,), mutant="adopt_per_slot"),
+    Storms("adopt_the_longest", (2,), mutant="adopt_the_longest"),
+    Storms("install_half_a_suffix", (3,), mutant="install_half_a_suffix"),
+    Storms("believe_any_prefix", (5,), mutant="believe_any_prefix"),
+    Storms("serve_before_the_barrier", (17,), mutant="serve_before_the_barrier"),
+    Storms("elect_by_one_configuration", (2,), logs=1, mutant="elect_by_one_configuration"),
+    Storms("choose_by_the_old_configuration", (6,), logs=1, mutant="choose_by_the_old_configuration"),
+    Storms("choose_by_the_new_configuration", (11,), logs=1, mutant="choose_by_the_new_configuration"),
+    Storms("count_the_removed", (11,), logs=1, mutant="count_the_removed"),
+    Storms("let_log_replicas_lead", (12,), logs=1, mutant="let_log_replicas_lead"),
+)
+"""Each must be refused."""
+
+
+class RecordedNode(Node):
+    """A node whose replica's steps are recorded."""
+
+    world: RecordedWorld
+    gone: GroupReplica | None = None  # of the process that has crashed
+
+    def receive(self, source: NodeId, message: Any) -> None:
+        """What the replica does with a message is its next step."""
+        self.world.message = message
+        super().receive(source, message)
+        self.world.message = None
+
+    def execute(self, effects: Effects) -> None:
+        """Effects of a step, of the replica or of the leases."""
+        message, self.world.message = self.world.message, None
+        if getattr(self, "replica", self.gone) is not self.gone:
+            self.world.recorder.stepped(self.replica, message, effects, self.disk.lsn)
+        super().execute(effects)
+
+    def crash(self) -> None:
+        """Lose what was not synced."""
+        if self.alive:
+            super().crash()
+            self.gone = self.replica
+            self.world.recorder.crashed(self.me, self.disk.lsn)
+
+
+class RecordedWorld(World):
+    """A world with a recorder."""
+
+    def __init__(self, seed: int, logs: int) -> None:
+        self.message: Any = None
+        self.recorder = Recorder()
+        super().__init__(seed, 3, STORM, HASTY, logs)
+
+    def make_node(self, me: NodeId) -> Node:
+        """See World."""
+        return RecordedNode(self, me)
+
+
+def record(seed: int, logs: int = 0, length_ns: int = SECOND) -> Trace:
+    """What a world did in a storm, up to where it saw itself that something is wrong."""
+    world = RecordedWorld(seed, logs)
+    world.plan(length_ns)
+    with suppress(Violation, Invariant):
+        world.run(length_ns)
+    return Trace(world.recorder, world.founded, make_ballot(1, NodeId(0)))
+
+
+def run(storms: Storms) -> tlc.Outcome:
+    """Record and judge."""
+    with {**MUTANTS, **CONFIGURATION_MUTANTS}[storms.mutant]() if storms.mutant else nullcontext():
+        return judge([record(seed, storms.logs, storms.length_ns) for seed in storms.seeds])
+
+
+def judge(traces: Sequence[Trace]) -> tlc.Outcome:
+    """Whether the traces, all of one kind of world, are behaviours of the specification. If so TLC finishes, with a
+    state for each event; an event that is none of its steps is a `deadlock`."""
+    founded = traces[0].founded
+    sets = {
+        "Node": founded.nodes,
+        "Founders": founded.voters,
+        "Waiting": [node for node in founded.nodes if node not in founded.voters],
+        "WaitingLogs": founded.logs,
+    }
+    constants = {name: "= {" + ", ".join(map(str, nodes)) + "}" for name, nodes in sets.items()}
+    constants["MaxBallot"] = f"= {max(len(trace.ranks) for trace in traces)}"
+    body = ",\n".join(trace.sequence() for trace in traces)
+    data = f"---- MODULE TraceData ----\nEXTENDS Naturals, Sequences\nTraces == <<\n{body}\n>>\n====\n"
+    return tlc.check(tlc.Model("traces", "Trace", "trace.cfg", constants), 1, {"TraceData": data})
