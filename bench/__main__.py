@@ -6,17 +6,19 @@ Exit code 1 if a floor is missed, 2 if something could not be measured.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import Final
 
-from bench import page
+from bench import alone, page
 from bench.sections import SECTIONS
-from gramme.bench import records
+from gramme.bench import records, wrk
 from gramme.kernel.errors import GrammeError
 
 _PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 _NOTHING: Final = "nothing"
+_PEERS: Final = "peers"
 
 
 def _arguments() -> argparse.Namespace:
@@ -42,6 +44,10 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure and write; see the module."""
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # so that what was started is stopped
+    wrk.find()  # before anything is measured, and before there is no network
+    if _PEERS in arguments.only:
+        alone.begin_again()
     missed, failed = [], False
     for name in arguments.only:
         if name == _NOTHING:

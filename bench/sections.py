@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from bench import etcd, peer_runs
 from gramme.bench import sections
 from gramme.bench.records import Section
 
-SECTIONS: Final[dict[str, Section]] = {**sections.SECTIONS}
+SECTIONS: Final[dict[str, Section]] = {
+    peer_runs.SECTION.name: peer_runs.SECTION,
+    etcd.SECTION.name: etcd.SECTION,
+    **sections.SECTIONS,
+}

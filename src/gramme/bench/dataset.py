@@ -9,6 +9,7 @@ every run.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from random import Random
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -113,7 +114,7 @@ class TableRequests:
         puts = [{"PutRequest": {"Item": self.shape.item(number)}} for number in numbers]
         return self._encoded("BatchWriteItem", {"RequestItems": {self.table: puts}})
 
-    def definition(self, settings: dict[str, Any]) -> dict[str, Any]:
+    def definition(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The CreateTable request; `settings` are those that are not the key's."""
         names = ["pk"] if self.shape.group == 1 else ["pk", "sk"]
         kinds = zip(names, ("HASH", "RANGE"), strict=False)

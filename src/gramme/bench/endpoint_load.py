@@ -59,9 +59,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """One run. `offered_per_s` and `late_ms` (how late the generator was, 99.9th percentile) are of open loops; `kinds`
-    is empty where the client does not tell operations apart."""
+    is empty where the client does not tell operations apart. `benchmark` is etcd's."""
 
-    client: Literal["wrk", "generator", "boto3"]
+    client: Literal["wrk", "generator", "boto3", "benchmark"]
     per_s: float
     latency: Latency
     kinds: dict[str, Latency] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from gramme.bench import generator
@@ -32,10 +33,10 @@ _LIMIT_S: Final = 60.0
 _UNPROCESSED: Final = b"PutRequest"
 
 
-def make(url: str, table: str, shape: Shape, settings: dict[str, Any] | None = None) -> TableRequests:
+def make(url: str, table: str, shape: Shape, settings: Mapping[str, Any] = ON_DEMAND) -> TableRequests:
     """A new table with all items of `shape`; one of that name is deleted first. Returns its requests."""
     requests = TableRequests(url, table, shape)
-    create(url, requests.definition(settings or ON_DEMAND))
+    create(url, requests.definition(settings))
     fill(url, requests, range(shape.records))
     return requests
 

@@ -7,12 +7,17 @@ from typing import Final
 from gramme.bench import (
     elections,
     failover,
+    flat,
+    growth,
     healing,
+    hot,
+    idle,
     objects_suite,
     rolling,
     stream_lag,
     throughput,
     transactions,
+    ycsb_runs,
     zones,
 )
 from gramme.bench.records import Section
@@ -20,6 +25,11 @@ from gramme.bench.records import Section
 SECTIONS: Final[dict[str, Section]] = {
     section.name: section
     for section in (
+        ycsb_runs.SECTION,
+        flat.SECTION,
+        growth.SECTION,
+        hot.SECTION,
+        idle.SECTION,
         throughput.SECTION,
         failover.SECTION,
         rolling.SECTION,

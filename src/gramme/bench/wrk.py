@@ -20,6 +20,7 @@ from gramme.bench.errors import CannotMeasure
 from gramme.bench.prepared import Prepared
 
 CONNECTIONS: Final = 16
+_MEMORY: Final = Path("/dev/shm")  # the disk is under test
 _MARK: Final = "BENCH "
 
 SCRIPT: Final = """\
@@ -73,7 +74,7 @@ def run(url: str, prepared: Prepared, seconds: float, connections: int = CONNECT
     requests that wait for one another: wrk does not say which connection a request is for."""
     if any(request.then >= 0 for request in prepared.requests):
         raise ValueError("wrk cannot send a request once another one is answered")
-    with tempfile.TemporaryDirectory(prefix="gramme-wrk-") as directory:
+    with tempfile.TemporaryDirectory(prefix="gramme-wrk-", dir=_MEMORY if _MEMORY.is_dir() else None) as directory:
         script, file = Path(directory) / "load.lua", Path(directory) / "requests"
         script.write_text(SCRIPT, encoding="utf-8")
         _write(prepared, file)

@@ -1,0 +1,261 @@
+"""The embedded node, every write fsynced, against every peer that is installed and against three nodes of its own.
+
+One table of 10,000 items and one of collections of ten, the same requests by `wrk -t1 -c16`. All servers are up at the
+same time, one is under load: theirs, ours, the next one's, theirs, ours … so that each run of a peer has one of ours as
+its neighbour. Source: issue 7, "The figures to reach".
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from bench import peers
+from bench.contest import Contest, Pair, described
+from gramme.bench import loading, markdown, ycsb
+from gramme.bench.bars import Panel, bar, draw
+from gramme.bench.ceiling import ceiling
+from gramme.bench.dataset import Shape, TableRequests
+from gramme.bench.endpoint_load import Outcome, closed
+from gramme.bench.errors import CannotMeasure
+from gramme.bench.prepared import Prepared
+from gramme.bench.records import Progress, Record, Run, Section
+from gramme.kernel.errors import GrammeError
+from gramme.testing import cluster, server
+
+COLUMNS: Final = {
+    "get": "GetItem",
+    "put": "PutItem",
+    "update": "UpdateItem (SET one field)",
+    "half": "50/50 get/update",
+    "query": "Query of 10 items",
+}
+_GROUPS: Final = tuple(sorted({ycsb.WORKLOADS[workload].group for workload in COLUMNS}))
+_ONE: Final = "one-partition-"
+_GOALS: Final = {"get": 3.5, "put": 2.5, "update": 2.0, "half": 2.5, "query": 4.0}
+OURS: Final = "Gramme, embedded, every write fsynced"
+SHARED: Final = "Gramme, three nodes, shared endpoint"
+AT_LEADER: Final = "Gramme, three nodes, at the leader"
+_HOST: Final = "http://localhost"  # in the requests of all, so that all are sent the same bytes
+_REQUESTS: Final = 20_000
+_WARM_UP_S: Final = 1.0
+_CEILING_PART: Final = 0.3
+
+
+class Endpoint(NamedTuple):
+    """Something under load."""
+
+    name: str
+    version: str
+    says: str
+    urls: dict[int, str]  # by the group of the table
+    loads: dict[str, Prepared]
+
+    def run(self, workload: str, seconds: float) -> Outcome:
+        """A closed loop. Raises CannotMeasure if a request fails."""
+        outcome = closed(self.urls[ycsb.WORKLOADS[workload].group], self.loads[workload], seconds)
+        if outcome.latency.failed:
+            raise CannotMeasure(f"{self.name}: {outcome.latency.failed} of {outcome.latency.count} requests failed")
+        return outcome
+
+
+class Found(msgspec.Struct, frozen=True):
+    """`ceiling`: of the bare server, once a round. `missing`: peers that took no part, and why."""
+
+    contests: list[Contest]
+    ceiling: list[Outcome]
+    missing: dict[str, str]
+
+
+def measure(run: Run) -> Found:
+    """Half of `seconds` for each run: there are many."""
+    seconds = max(1.0, run.seconds / 2)
+    missing: dict[str, str] = {}
+    with ExitStack() as stack:
+        ours = stack.enter_context(_embedded(run.directory, run.progress))
+        others = list(_others(stack, run.directory, run.progress, missing))
+        for endpoint in (ours, *others):
+            for workload in COLUMNS:
+                endpoint.run(workload, _WARM_UP_S)
+        contests = [
+            contest
+            for workload in COLUMNS
+            for contest in _column(workload, ours, others, run.rounds, seconds, run.progress)
+        ]
+        bare = []
+        with ceiling() as url:
+            for _ in range(run.rounds):
+                bare.append(closed(url, ours.loads["get"], seconds))
+    return Found(contests, bare, missing)
+
+
+def _loads(prefix: str = "") -> dict[str, Prepared]:
+    """Of the tables whose names begin with `prefix`."""
+    found = {}
+    for workload in COLUMNS:
+        definition = ycsb.WORKLOADS[workload]
+        requests = TableRequests(_HOST, prefix + _table(definition.group), Shape(group=definition.group))
+        found[workload] = ycsb.prepare(definition, requests, 1, _REQUESTS)
+    return found
+
+
+def _everywhere(url: str) -> dict[int, str]:
+    return dict.fromkeys(_GROUPS, url)
+
+
+def _table(group: int) -> str:
+    return f"collections-of-{group}"
+
+
+def _fill(
+    url: str, name: str, progress: Progress, prefix: str = "", settings: Mapping[str, Any] = loading.ON_DEMAND
+) -> None:
+    for group in _GROUPS:
+        loading.make(url, prefix + _table(group), Shape(group=group), settings)
+    progress(f"{name}: loaded")
+
+
+@contextmanager
+def _embedded(directory: Path, progress: Progress) -> Iterator[Endpoint]:
+    with server(in_memory=False, data_dir=directory / "embedded", test_controls=False) as node:
+        _fill(node.endpoint_url, OURS, progress)
+        yield Endpoint(OURS, "", "fsync", _everywhere(node.endpoint_url), _loads())
+
+
+def _others(stack: ExitStack, directory: Path, progress: Progress, missing: dict[str, str]) -> Iterator[Endpoint]:
+    yield from _three(stack, directory, progress)
+    loads = _loads()
+    for peer in peers.PEERS:
+        reason = peers.why_not(peer)
+        if reason is None:
+            try:
+                url = stack.enter_context(peers.started(peer, directory))
+                _fill(url, peer.name, progress)
+            except GrammeError as error:
+                reason = str(error)
+            else:
+                yield Endpoint(peer.name, peer.version(), peer.says, _everywhere(url), loads)
+        if reason is not None:
+            missing[peer.name] = reason
+            progress(f"{peer.name}: {reason}")
+
+
+def _three(stack: ExitStack, directory: Path, progress: Progress) -> Iterator[Endpoint]:
+    """Twice: tables with partitions everywhere, and tables of a single one, asked for at the leader."""
+    three = stack.enter_context(cluster(3, directory=directory / "three", test_controls=False))
+    _fill(three.endpoint_url, SHARED, progress)
+    yield Endpoint(SHARED, "", "fsync on a majority", _everywhere(three.endpoint_url), _loads())
+    _fill(three.endpoint_url, AT_LEADER, progress, _ONE, loading.ONE_PARTITION)
+    urls = {}
+    for group in _GROUPS:
+        leader = three.leaders(_ONE + _table(group))[0]
+        if leader is None:
+            raise CannotMeasure("a table whose items were just written has no leader")
+        urls[group] = three.node_url(leader)
+    yield Endpoint(AT_LEADER, "", "fsync on a majority", urls, _loads(_ONE))
+
+
+def _column(
+    workload: str, ours: Endpoint, others: Sequence[Endpoint], rounds: int, seconds: float, progress: Progress
+) -> list[Contest]:
+    pairs: dict[str, list[Pair]] = {other.name: [] for other in others}
+    for round_ in range(rounds):
+        for first in range(0, len(others), 2):
+            neighbours = others[first : first + 2]
+            before = neighbours[0].run(workload, seconds)
+            own = ours.run(workload, seconds)
+            pairs[neighbours[0].name].append(Pair(own, before))
+            if len(neighbours) > 1:
+                pairs[neighbours[1].name].append(Pair(own, neighbours[1].run(workload, seconds)))
+        told = ", ".join(f"{name} {found[-1].ratio:.2f}" for name, found in pairs.items())
+        progress(f"{COLUMNS[workload]}, round {round_ + 1}, times as many requests as: {told}")
+    return [Contest(other.name, other.version, other.says, workload, pairs[other.name]) for other in others]
+
+
+# --- telling
+
+
+def _told(taken: Record[Found]) -> str:
+    found = taken.found
+    names = list(dict.fromkeys(contest.peer for contest in found.contests))
+    head = ("", "a write is answered after", *COLUMNS.values())
+    own = (f"**{OURS}**", "fsync", *(described(*_own(found, workload)) for workload in COLUMNS))
+    rates = [own, *((_named(found, name), _says(found, name), *_cells(found, name)) for name in names)]
+    ratios = [(name, *(_ratio(found, name, workload) for workload in COLUMNS)) for name in names]
+    parts = [
+        "## Beside other servers of the same API",
+        "One table of 10,000 items of 900 bytes (nine fields), `wrk -t1 -c16` with the same prepared requests for all, "
+        "GetItem and Query strongly consistent, all processes on this machine; runs of "
+        f"{max(1.0, taken.seconds / 2):.0f} s in turn (theirs, ours, the next one's …), {taken.rounds} rounds. "
+        "Requests/s, in brackets p99 in ms; medians.",
+        markdown.table(head, rates, words=2),
+        "Requests/s of the embedded node in times of theirs: median of neighbouring runs, lowest and highest.",
+        markdown.table(("", *COLUMNS.values()), ratios),
+        _goals(found),
+    ]
+    if found.missing:
+        absent = "; ".join(f"{name}: {reason}" for name, reason in found.missing.items())
+        parts.append(f"Not measured: {absent}.")
+    return "\n\n".join([*parts, "![Requests per second](benchmarks/peers.svg)"])
+
+
+def _of(found: Found, name: str, workload: str) -> Contest:
+    return next(one for one in found.contests if (one.peer, one.workload) == (name, workload))
+
+
+def _named(found: Found, name: str) -> str:
+    return " ".join(filter(None, (name, _of(found, name, "get").version)))
+
+
+def _says(found: Found, name: str) -> str:
+    return _of(found, name, "get").says
+
+
+def _cells(found: Found, name: str) -> list[str]:
+    return [described(one.per_s, one.p99_ms) for one in (_of(found, name, workload) for workload in COLUMNS)]
+
+
+def _ratio(found: Found, name: str, workload: str) -> str:
+    return markdown.spread([pair.ratio for pair in _of(found, name, workload).pairs], ".2f")
+
+
+def _own(found: Found, workload: str) -> tuple[float, float]:
+    runs = [pair.ours for one in found.contests if one.workload == workload for pair in one.pairs]
+    return statistics.median(run.per_s for run in runs), statistics.median(run.latency.p99 for run in runs)
+
+
+def _goals(found: Found) -> str:
+    """Against the best of each column that is no Gramme, Dynoxide apart; and what replication costs."""
+    others = [one for one in found.contests if one.peer not in (SHARED, AT_LEADER)]
+    lines = []
+    for workload, goal in _GOALS.items():
+        column = [one for one in others if one.workload == workload and not one.peer.startswith("dynoxide")]
+        if column:
+            best = max(column, key=lambda one: one.per_s)
+            lines.append(f"{COLUMNS[workload]} {best.ratio:.2f} (goal {goal:g}; best: {best.peer})")
+    told = ["In times of the best peer of the column: " + ", ".join(lines) + "."] if lines else []
+    bare = statistics.median(run.per_s for run in found.ceiling)
+    share = _own(found, "get")[0] / bare
+    told.append(f"GetItem reaches {share:.0%} of the bare server's {bare:,.0f}/s (goal {_CEILING_PART:.0%}).")
+    three = f"{1 / _of(found, SHARED, 'put').ratio:.2f} of the embedded node's PutItem (goal 0.5)"
+    leader = f"{1 / _of(found, AT_LEADER, 'get').ratio:.2f} of its GetItem at the leader (goal 0.8)"
+    told.append(f"Three nodes on the same cores reach {three} and {leader}.")
+    return " ".join(told)
+
+
+def _pictures(found: Found) -> dict[str, str]:
+    panels = []
+    for workload, title in COLUMNS.items():
+        contests = [one for one in found.contests if one.workload == workload]
+        own = bar(OURS, [pair.ours.per_s for one in contests for pair in one.pairs])
+        rows = [own, *(bar(one.peer, [pair.theirs.per_s for pair in one.pairs]) for one in contests)]
+        panels.append(Panel(f"{title}: requests per second", rows))
+    return {"peers.svg": draw(panels)}
+
+
+SECTION: Final = Section("peers", Found, measure, _told, _pictures)

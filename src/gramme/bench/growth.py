@@ -1,0 +1,150 @@
+"""What a growing table costs: throughput, memory and disk of an embedded node from 10,000 items on.
+
+At each size, items are added up to it; then, once the engine has come to rest (it is restarted, so that everything is
+flushed, and uses next to no processor), GetItem and PutItem over all keys. What is measured right after the load, with
+compactions going on, is reported apart, as is the time until they end. Source: issue 7, "Flat" (at most 30 % less from
+10,000 to 5,000,000 items; under 1 GB of memory).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gramme.bench import loading, markdown, usage, ycsb
+from gramme.bench.dataset import Shape, TableRequests
+from gramme.bench.endpoint_load import Outcome, closed
+from gramme.bench.lines import Axis, Line, chart, ticks
+from gramme.bench.records import Record, Run, Section
+from gramme.bench.svg import COLOURS
+from gramme.testing import Server, server
+
+SIZES: Final = (10_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
+ITEMS_VARIABLE: Final = "BENCH_GROWTH_ITEMS"
+"""The environment variable that says how far: the largest of `SIZES` that is not more is the last."""
+
+_ITEMS: Final = 200_000
+_REQUESTS: Final = 100_000
+_QUIET_LIMIT_S: Final = 600.0
+
+
+class Size(msgspec.Struct, frozen=True):
+    """With so many items. `busy`: right after the load, with what it left to be compacted, which ended `settled_s`
+    later (`quiet`: it did). Memory in megabytes, the log writer's process included: before and after the restart."""
+
+    items: int
+    loaded_per_s: float
+    busy_get: Outcome
+    settled_s: float
+    quiet: bool
+    memory_mb: float
+    get: Outcome
+    put: Outcome
+    restarted_memory_mb: float
+    restart_s: float
+    disk_mb: float
+
+
+def measure(run: Run) -> list[Size]:
+    """`seconds` for each figure, once: a table grows only once."""
+    last = int(os.environ.get(ITEMS_VARIABLE, _ITEMS))
+    data = run.directory / "growth"
+    found: list[Size] = []
+    with server(in_memory=False, data_dir=data, test_controls=False) as node:
+        requests = TableRequests(node.endpoint_url, "grown", Shape(records=0))
+        loading.create(node.endpoint_url, requests.definition(loading.ON_DEMAND))
+        there = 0
+        for items in [size for size in SIZES if size <= last]:
+            found.append(_size(node, data, range(there, items), run))
+            there = items
+            one = found[-1]
+            run.progress(
+                f"{items:,} items: {one.get.per_s:,.0f} GetItem/s, {one.put.per_s:,.0f} PutItem/s, "
+                f"{one.memory_mb:,.0f} MB"
+            )
+    return found
+
+
+def _size(node: Server, data: Path, new: range, run: Run) -> Size:
+    requests = TableRequests(node.endpoint_url, "grown", Shape(records=new.stop))
+    reads, writes = (ycsb.prepare(ycsb.WORKLOADS[name], requests, 1, _REQUESTS) for name in ("get", "put"))
+    started = time.monotonic()
+    loading.fill(node.endpoint_url, requests, new)
+    loaded = time.monotonic()
+    busy = closed(node.endpoint_url, reads, run.seconds)
+    quiet = usage.await_quiet([node.pid], _QUIET_LIMIT_S)
+    settled = time.monotonic()
+    memory = usage.resident_mb(node.pid)
+    node.stop()
+    stopped = time.monotonic()
+    node.start()
+    restarted = time.monotonic()
+    usage.await_quiet([node.pid], _QUIET_LIMIT_S)
+    closed(node.endpoint_url, reads, 1.0)
+    get = closed(node.endpoint_url, reads, run.seconds)
+    put = closed(node.endpoint_url, writes, run.seconds)
+    return Size(
+        items=new.stop,
+        loaded_per_s=len(new) / (loaded - started),
+        busy_get=busy,
+        settled_s=settled - loaded,
+        quiet=quiet,
+        memory_mb=memory,
+        get=get,
+        put=put,
+        restarted_memory_mb=usage.resident_mb(node.pid),
+        restart_s=restarted - stopped,
+        disk_mb=sum(file.stat().st_size for file in data.rglob("*") if file.is_file()) / 1e6,
+    )
+
+
+def _told(taken: Record[list[Size]]) -> str:
+    first = taken.found[0]
+    rows = [
+        (
+            f"{one.items:,}",
+            *(
+                f"{mine.per_s:,.0f} ({mine.per_s / base.per_s:.2f})"
+                for mine, base in ((one.get, first.get), (one.put, first.put))
+            ),
+            f"{one.busy_get.per_s:,.0f}",
+            f"{one.settled_s:.0f} s" if one.quiet else f"more than {one.settled_s:.0f} s",
+            f"{one.loaded_per_s:,.0f}",
+            f"{one.memory_mb:,.0f} → {one.restarted_memory_mb:,.0f}",
+            f"{one.restart_s:.1f} s",
+            f"{one.disk_mb:,.0f}",
+        )
+        for one in taken.found
+    ]
+    head = (
+        "items", "GetItem/s", "PutItem/s", "GetItem/s right after the load", "compactions ended after", "loaded/s",
+        "memory MB: before → after a restart", "restart", "disk MB",
+    )  # fmt: skip
+    return "\n\n".join(
+        (
+            "## A growing table",
+            f"Embedded node on disk, items of 900 bytes, 16 connections, keys drawn uniformly from all; "
+            f"{taken.seconds:.0f} s for each figure. GetItem and PutItem flushed and quiet: after a restart, once no "
+            "compaction runs any more; in brackets the part of what the smallest table gives (goal 0.7). One run.",
+            markdown.table(head, rows, words=0),
+            "![Throughput by size](benchmarks/growth.svg)",
+        )
+    )
+
+
+def _pictures(found: list[Size]) -> dict[str, str]:
+    lines = [
+        Line("GetItem", [(one.items, one.get.per_s) for one in found], COLOURS[0]),
+        Line("PutItem", [(one.items, one.put.per_s) for one in found], COLOURS[4]),
+    ]
+    highest = ticks(max(y for line in lines for _, y in line.points))
+    sizes = [one.items for one in found]
+    x = Axis("items (logarithmic)", sizes[0], max(sizes[-1], sizes[0] + 1), sizes, logarithmic=True)
+    return {"growth.svg": chart("A growing table", x, Axis("requests/s", 0, highest[-1], highest), lines)}
+
+
+SECTION: Final = Section("growth", list[Size], measure, _told, _pictures)
