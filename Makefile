@@ -21,7 +21,7 @@ WORKERS ?= 2
 SOURCES := $(foreach d,src tests bench examples,$(if $(shell find $(d) -name '*.py' -print -quit 2>/dev/null),$(d)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test up down status sim spec bench profile fuzz oracle clients lock clean
+.PHONY: help setup check format test up down status sim spec bench peers profile fuzz oracle clients lock clean
 
 help:
 	@echo "make up     set up everything, start a local cluster of $(NODES) nodes, print endpoints and a program to try"

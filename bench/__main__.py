@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from bench import alone, page
-from bench.sections import SECTIONS
+from bench.sections import SECTIONS, SPEED
 from gramme.bench import records, wrk
 from gramme.kernel.errors import GrammeError
 
 _PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+_SUITES: Final = {"all": tuple(SECTIONS), "speed": SPEED}
 _NOTHING: Final = "nothing"
 _PEERS: Final = "peers"
 
@@ -32,9 +33,10 @@ def _arguments() -> argparse.Namespace:
         nargs="+",
         metavar="NAME",
         choices=(*SECTIONS, _NOTHING),
-        default=list(SECTIONS),
+        default=[],
         help=f"these sections, or {_NOTHING}: write the page again; all are {', '.join(SECTIONS)}",
     )
+    parser.add_argument("--suite", choices=tuple(_SUITES), default="all", help="which sections, without --only (all)")
     parser.add_argument("--dry", action="store_true", help="show what was found, write nothing")
     parser.add_argument("--directory", type=Path, help="where the nodes' data goes while they run (a temporary one)")
     parser.add_argument("--out", type=Path, default=_PAGE, help="the page to write (docs/benchmarks.md)")
@@ -46,10 +48,11 @@ def main() -> int:
     arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # so that what was started is stopped
     wrk.find()  # before anything is measured, and before there is no network
-    if _PEERS in arguments.only:
+    names = arguments.only or _SUITES[arguments.suite]
+    if _PEERS in names:
         alone.begin_again()
     missed, failed = [], False
-    for name in arguments.only:
+    for name in names:
         if name == _NOTHING:
             continue
         section = SECTIONS[name]

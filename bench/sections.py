@@ -8,6 +8,9 @@ from bench import etcd, peer_runs
 from gramme.bench import sections
 from gramme.bench.records import Section
 
+SPEED: Final = ("peers", "etcd", "ycsb", "flat", "growth", "hot", "idle")
+"""Issue 7: `--suite speed`."""
+
 SECTIONS: Final[dict[str, Section]] = {
     peer_runs.SECTION.name: peer_runs.SECTION,
     etcd.SECTION.name: etcd.SECTION,
