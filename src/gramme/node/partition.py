@@ -209,7 +209,10 @@ class PartitionReplica(GroupOwner):
 
     def serves_reads(self, now: Instant) -> bool:
         """Whether strong reads may be answered here at `now` (sampled after the request was read)."""
-        return self.leading and not self._unapplied and self.replica.holds_lease(now)
+        leader = self.replica.leader
+        return (
+            self.leading and not self._unapplied and leader is not None and leader.serving and leader.holds_lease(now)
+        )
 
     def fresh(self, now: Instant) -> bool:
         """Whether eventual reads may be answered here: this replica heard its leader lately and has what it said."""

@@ -131,7 +131,9 @@ def encode_response(
             lines = b"Content-Encoding: %b\r\nVary: Accept-Encoding\r\n%b" % (coding, lines)
     status = response.status
     start = _STATUS_LINES.get(status) or _status_line(status)
-    crc = b"x-amz-crc32: %d\r\n" % _crc32(parts) if response.crc else b""
+    crc = b""
+    if response.crc:
+        crc = b"x-amz-crc32: %d\r\n" % (crc32(parts[0]) if len(parts) == 1 else _crc32(parts))
     if status in _NO_BODY:
         return [b"%b%b%b%b%b\r\n" % (start, date, lines, crc, connection)]
     if head_only or not size:

@@ -397,9 +397,8 @@ class HttpConnection(asyncio.Protocol):
             self._server.body_bytes -= exchange.body_cost
             exchange.body_cost = 0
         exchanges = self._exchanges
-        if self._transport is None or not exchanges or exchanges[0] is not exchange:
-            return
-        self._emit_ready()
+        if exchanges and exchanges[0] is exchange and self._transport is not None:
+            self._emit_ready()
 
     def _emit_ready(self) -> None:
         exchanges = self._exchanges
@@ -420,9 +419,12 @@ class HttpConnection(asyncio.Protocol):
             self._finished = self._refused = True
             self._lingers = response.close
             self._exchanges.clear()
-        self._emit_bytes(
-            encode_response(response, self._server.date, exchange.accept_encoding, line, exchange.head_only)
-        )
+        parts = encode_response(response, self._server.date, exchange.accept_encoding, line, exchange.head_only)
+        if len(parts) == 1 and self._feeding and not self._output_size:  # nearly always
+            self._output_size = len(parts[0])
+            self._output = parts
+        else:
+            self._emit_bytes(parts)
 
     def _begin_stream(self, exchange: _Exchange, response: StreamedResponse) -> None:
         """Send a body as it is made: in chunks, or, to a peer of HTTP/1.0, up to the end of the connection."""
@@ -474,7 +476,10 @@ class HttpConnection(asyncio.Protocol):
             output = self._output
             self._output = []
             self._output_size = 0
-            transport.writelines(output)
+            if len(output) == 1:
+                transport.write(output[0])
+            else:
+                transport.writelines(output)
         if self._finished:
             if self._lingers and transport.can_write_eof() and not self._ended:
                 self._resume_reading()

@@ -6,7 +6,8 @@ between nodes as MessagePack (map-like: fields can be added, none may change mea
 
 from __future__ import annotations
 
-import bisect
+from bisect import bisect_right
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import msgspec
@@ -87,7 +88,7 @@ class TableHistory(msgspec.Struct, frozen=True):
     class_changed: Timestamp = Timestamp(0)
 
 
-class TableDescriptor(msgspec.Struct, frozen=True, kw_only=True):
+class TableDescriptor(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One table. `settings` holds members of CreateTable that are stored and described as given."""
 
     name: str
@@ -126,11 +127,8 @@ class TableDescriptor(msgspec.Struct, frozen=True, kw_only=True):
 
     def partition_of(self, key: bytes) -> Partition:
         """The partition whose range holds the encoded `key`. O(log partitions)."""
-        partitions = self.partitions
-        if len(partitions) == 1:
-            return partitions[0]
-        return partitions[bisect.bisect_right(partitions, key, key=_start) - 1]
+        return self.partitions[bisect_right(self._starts, key) - 1]
 
-
-def _start(partition: Partition) -> bytes:
-    return partition.start
+    @cached_property
+    def _starts(self) -> list[bytes]:
+        return [partition.start for partition in self.partitions]

@@ -398,7 +398,8 @@ def _check_list(content: object, depth: int) -> None:
 
 def _check_members(content: object, depth: int) -> None:
     for value in _expect_map(content).values():
-        _check_shape(value, depth)
+        if type(value) is not dict or len(value) != 1 or type(value.get("S")) is not str:
+            _check_shape(value, depth)
 
 
 _MAX_SHAPE_DEPTH: Final = 2 * MAX_LEVELS  # nothing so deep is taken anyway; bounds the recursion

@@ -99,8 +99,8 @@ async def _run(call: Call, tables: dict[str, TableDescriptor]) -> None:
             continue
         for read, reply in zip(window, await _send(call, tables, window), strict=True):
             _take(call, batch, read, reply)
-            if isinstance(reply, Found):
-                await budget.spend(reply.size)
+            if isinstance(reply, Found) and budget.spent(reply.size):
+                await call.env.breathe()
     if batch.failure is not None and not batch.read:
         raise call.failure(*batch.failure)
     _answer(call, batch)
@@ -120,11 +120,21 @@ def _reads_of(name: str, entry: dict[str, Any], table: TableDescriptor) -> list[
 
 
 async def _send(call: Call, tables: dict[str, TableDescriptor], window: list[_Read]) -> list[Reply]:
-    replies: Gather[Reply] = Gather(len(window))
-    for index, read in enumerate(window):
-        request = GetItem(read.key, read.consistent)
-        call.env.backend.submit(tables[read.name], read.key, request, None, call.deadline, replies.slot(index))
-    return await replies
+    backend = call.env.backend
+    requests = [GetItem(read.key, read.consistent) for read in window]
+    here = [
+        backend.read_here(tables[read.name], read.key, request) for read, request in zip(window, requests, strict=True)
+    ]
+    replies = [reply for reply in here if reply is not None]
+    if len(replies) == len(window):
+        return replies
+    answers: Gather[Reply] = Gather(len(window) - len(replies))
+    elsewhere = [at for at, reply in enumerate(here) if reply is None]
+    for slot, at in enumerate(elsewhere):
+        read = window[at]
+        backend.submit(tables[read.name], read.key, requests[at], None, call.deadline, answers.slot(slot))
+    come = iter(await answers)
+    return [next(come) if reply is None else reply for reply in here]
 
 
 def _take(call: Call, batch: _Batch, read: _Read, reply: Reply) -> None:

@@ -46,10 +46,16 @@ class Budget:
 
     async def spend(self, cost: int) -> None:
         """Account for work done, counted in bytes of JSON decoded; lets others run when the step was long enough."""
-        self._left -= cost
-        if self._left <= 0:
-            self._left = STEP_BYTES
+        if self.spent(cost):
             await self._env.breathe()
+
+    def spent(self, cost: int) -> bool:
+        """As `spend`, but it is the caller that lets others run if this says so."""
+        self._left -= cost
+        if self._left > 0:
+            return False
+        self._left = STEP_BYTES
+        return True
 
 
 async def free(elements: list[Any], budget: Budget) -> None:

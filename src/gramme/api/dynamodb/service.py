@@ -109,9 +109,10 @@ class DynamoDbApi:
         except _NOT_JSON:
             _fail(respond, answer_headers, errors.serialization())
             return
-        call = self._call(operation, request, body, answer_headers, respond)
-        if call is not None and operation is not None:
-            call.start(operation.start)
+        if operation is not None and type(body) is dict:
+            Call(self._environment, operation.shape, request, body, answer_headers, respond).start(operation.start)
+        else:
+            self._refuse_call(operation, request, answer_headers, respond)
 
     async def _serve_large(
         self, operation: Operation | None, request: HttpRequest, answer_headers: bytes, respond: Respond
@@ -119,9 +120,10 @@ class DynamoDbApi:
         """As `_serve_operation`, in steps."""
         budget = Budget(self._environment)
         body = await decode(request.body, budget)
-        call = self._call(operation, request, body, answer_headers, respond)
-        if call is None or operation is None:
+        if operation is None or type(body) is not dict:
+            self._refuse_call(operation, request, answer_headers, respond)
             return
+        call = Call(self._environment, operation.shape, request, body, answer_headers, respond)
         try:
             await check_types(operation.shape, call.body, budget)
         except Exception as error:  # noqa: BLE001 - as in `Call.start`
@@ -129,33 +131,29 @@ class DynamoDbApi:
         else:
             call.start(operation.start, typed=True)
 
-    def _call(
-        self, operation: Operation | None, request: HttpRequest, body: Any, answer_headers: bytes, respond: Respond
-    ) -> Call | None:
-        """The call that a decoded body asks for; None if it was refused."""
-        if operation is None:
-            _fail(respond, answer_headers, _unknown(request.headers.get(b"x-amz-target", b"")))
-        elif type(body) is not dict:
-            _fail(respond, answer_headers, errors.serialization())
-        else:
-            return Call(self._environment, operation.shape, request, body, answer_headers, respond)
-        return None
+    def _refuse_call(
+        self, operation: Operation | None, request: HttpRequest, answer_headers: bytes, respond: Respond
+    ) -> None:
+        """Answer a request for no operation of this release, or one whose body is JSON, but no structure."""
+        unknown = operation is None
+        error = _unknown(request.headers.get(b"x-amz-target", b"")) if unknown else errors.serialization()
+        _fail(respond, answer_headers, error)
 
     def _headers(self, content_type: bytes, request_headers: dict[bytes, bytes]) -> bytes:
         """The header lines of an answer."""
-        lines = b"%b%b\r\n" % (_CONTENT_LINES[content_type], self._request_id())
+        if not self._request_ids:
+            self._request_ids = self._draw_ids()
+        lines = b"%b%b\r\n" % (_CONTENT_LINES[content_type], self._request_ids.pop())
         if b"origin" in request_headers:
             lines += header_lines(
                 [*self._cors(request_headers[b"origin"]), (b"Access-Control-Expose-Headers", _EXPOSED)]
             )
         return lines
 
-    def _request_id(self) -> bytes:
-        if not self._request_ids:
-            drawn = self._random(_IDS_AT_ONCE * _REQUEST_ID_BYTES).hex().upper().encode()
-            width = 2 * _REQUEST_ID_BYTES
-            self._request_ids = [drawn[at : at + width] for at in range(0, len(drawn), width)]
-        return self._request_ids.pop()
+    def _draw_ids(self) -> list[bytes]:
+        drawn = self._random(_IDS_AT_ONCE * _REQUEST_ID_BYTES).hex().upper().encode()
+        width = 2 * _REQUEST_ID_BYTES
+        return [drawn[at : at + width] for at in range(0, len(drawn), width)]
 
     def _not_an_operation(self, request: HttpRequest) -> HttpResponse:
         """What the service answers to a request that is no call of its protocol at all."""

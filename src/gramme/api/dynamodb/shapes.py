@@ -316,7 +316,10 @@ class InputShape:
             if body.get(name) is None:
                 return False
         judged = self.judged
-        return all(judged[name].fits(value) for name, value in body.items() if name in judged and value is not None)
+        for name in body:
+            if name in judged and body[name] is not None and not judged[name].fits(body[name]):
+                return False
+        return True
 
     def recheck(self, body: dict[str, Any]) -> None:
         """Before any other error is reported: raise for a wrong JSON type inside a map of attribute values."""
@@ -337,7 +340,7 @@ class TableNameRule:
         """Raises ApiError (ValidationException) for a missing or bad name. ARNs are judged where they are resolved."""
         if name is None:
             raise validation(self.missing)
-        if self.minimum <= len(name) <= 255 and _is_name(name):
+        if _is_name(name, self.minimum):
             return
         if name.startswith("arn:") and len(name) <= 1024:
             return
@@ -349,8 +352,8 @@ class TableNameRule:
 
 
 @lru_cache(1024)
-def _is_name(name: str) -> bool:
-    return TABLE_NAME.fullmatch(name) is not None
+def _is_name(name: str, minimum: int) -> bool:
+    return minimum <= len(name) <= 255 and TABLE_NAME.fullmatch(name) is not None
 
 
 def _name_faults(name: str, minimum: int) -> Iterator[str]:
