@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -58,7 +59,7 @@ def main() -> int:
         section = SECTIONS[name]
         try:
             taken = records.take(section, arguments.rounds, arguments.seconds, arguments.directory, _progress)
-        except GrammeError as error:
+        except (GrammeError, OSError, subprocess.SubprocessError) as error:
             print(f"bench: {name}: {error}", file=sys.stderr)
             failed = True
             continue

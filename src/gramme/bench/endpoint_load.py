@@ -32,7 +32,7 @@ SDK_THREADS: Final = 4
 _PER_S_AT_MOST: Final = 40_000  # of what is prepared; then the order starts again
 _FEWEST: Final = 20_000
 _MOST: Final = 400_000
-_CHECK_S: Final = 2.0
+_CHECK_S: Final = 1.0
 _WARM_UP_S: Final = 2.0
 _SUSTAINED: Final = 0.99
 
@@ -106,7 +106,7 @@ def measured(options: Options, progress: Progress) -> Result:
                 f"99.9 % sent within {check.late_ms:.2f} ms" + ("" if check.sustained else ": too slow for this rate")
             )
         if not round_ and not options.sdk:
-            closed(options.endpoint, prepared, _WARM_UP_S, options.connections)
+            closed(options.endpoint, prepared, min(_WARM_UP_S, options.seconds), options.connections)
         runs.append(_run(options, prepared))
         progress(f"round {round_ + 1}: {runs[-1].per_s:,.0f}/s, p99 {runs[-1].latency.p99:.2f} ms")
     return Result(options, runs, check)
