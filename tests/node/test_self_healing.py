@@ -270,6 +270,36 @@ def test_a_lost_replica_is_made_anew_where_it_is_and_votes_again(group_of: str) 
         assert three.has(name)
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_node_whose_engine_was_replaced_by_an_empty_one_gets_its_replicas_made_anew(again: bool) -> None:
+    three = Five(nodes=3)
+    for number in range(20):
+        three.put(f"before {number}")
+    three.run(2 * SECOND)
+    hurt = three.followers()[0]
+    three.crash(hurt)
+    machine = three.cluster.machines[hurt]
+    machine.engine, machine.engine_lost = machine.new_engine(), "a block fails its checksum"
+    three.start(hurt)
+    assert three.group in three.node(hurt).groups.lost
+    assert CATALOG_GROUP in three.node(hurt).groups.lost
+    if again:  # it goes on with what it has got by then, and with what the log says
+        three.until(lambda: three.node(hurt).log.durable_lsn == three.node(hurt).log.last_lsn, "the log says so")
+        machine.engine_lost = ""
+        three.crash(hurt)
+        three.start(hurt)
+        assert three.group in three.node(hurt).groups.amnesiac
+    three.until_roles("SSs")
+    three.put("meanwhile")
+    three.until_roles("SSS")
+    three.until_roles("SSS", CATALOG_GROUP)
+    assert not three.node(hurt).groups.amnesiac
+    other = next(node for node in three.cluster.nodes if node not in (hurt, three.leader(three.group)))
+    three.crash(other)
+    assert three.has("before 0")
+    assert three.has("meanwhile")
+
+
 def test_an_amnesiac_replica_is_made_anew_while_it_runs() -> None:
     three, hurt, group = _damaged(RecordKind.ACCEPT)
     replica = three.replica(hurt, group).replica

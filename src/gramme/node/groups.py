@@ -123,6 +123,10 @@ class Groups:
             self._removed.append((spec.group, state.configuration))  # a crash came before its DROP
         elif mine.log:
             self._adopt_log(spec, state)
+        elif self._settings.engine_lost:
+            # Also where the log may hold it all: what follows a snapshot does not say that rows came before it.
+            self.amnesiac.setdefault(spec.group, self._settings.engine_lost)
+            self.lost[spec.group] = None
         else:
             self._adopt(spec, state)
 

@@ -82,6 +82,7 @@ class NodeSettings:
     snapshot_bytes_per_s: int = 64 << 20  # that a node sends of copies of groups, together
     healing_copies: int = 2  # groups led here whose rows are copied to a new replica at a time
     joined: tuple[Member, ...] = ()
+    engine_lost: str = ""  # why the engine is an empty one although the log speaks of rows
 
     def __post_init__(self) -> None:
         known = (*self.members, *self.joined)

@@ -36,6 +36,11 @@ from gramme.kernel.errors import Corruption, GrammeError, Stalled
 from gramme.storage.engine.contract import Batch, View
 
 _STALL = "Write stall"  # of RocksDB's Status::Incomplete for a write with no_slowdown
+_CORRUPTION = "Corruption"
+
+
+def _ignore(_damage: str) -> None:
+    pass
 
 
 class EngineFailure(GrammeError):
@@ -59,7 +64,8 @@ class RocksEngine:
     """A node's engine in directory `path` (see `gramme.storage.engine.contract.Engine`).
 
     `call_soon_threadsafe` is the loop's: completed flushes are told through it. `on_failure` is called on the loop
-    when a flush fails; it is not retried, the node must stop. Raises `Corruption` for a damaged store and
+    when a flush fails; it is not retried, the node must stop. `on_damage` hears of each damage that is found from then
+    on, before whoever came upon it does. Raises `Corruption` for a damaged store and
     `EngineFailure` for one that does not open (in use, no permission, disk full).
     """
 
@@ -69,10 +75,12 @@ class RocksEngine:
         call_soon_threadsafe: Callable[[Callable[[], None]], object],
         on_failure: Callable[[GrammeError], None],
         settings: RocksSettings | None = None,
+        on_damage: Callable[[str], None] = _ignore,
     ) -> None:
         self._path = path
         self._to_loop = call_soon_threadsafe
         self._on_failure = on_failure
+        self._on_damage = on_damage
         self._cache = Cache((settings or RocksSettings()).block_cache_bytes)
         path.mkdir(parents=True, exist_ok=True)
         try:
@@ -89,7 +97,7 @@ class RocksEngine:
         try:
             value: bytes | None = self._db.get(key)
         except Exception as error:  # noqa: BLE001
-            _fail(error, f"read {self._path}")
+            self._fail(error, f"read {self._path}")
         return value
 
     def scan(self, start: bytes, end: bytes, *, reverse: bool = False, skip: int = 0) -> Iterator[tuple[bytes, bytes]]:
@@ -141,7 +149,7 @@ class RocksEngine:
         try:
             rows.status()
         except Exception as error:  # noqa: BLE001
-            _fail(error, f"scan {self._path}")
+            self._fail(error, f"scan {self._path}")
 
     def write(self, batch: Batch) -> None:
         """Apply `batch` atomically. Raises `Stalled`, and writes nothing, when RocksDB asks for back-pressure."""
@@ -157,7 +165,14 @@ class RocksEngine:
         try:
             self._db.write(rows, self._write_options)
         except Exception as error:  # noqa: BLE001
-            _fail(error, f"write {self._path}")
+            self._fail(error, f"write {self._path}")
+
+    def _fail(self, error: Exception, action: str) -> NoReturn:
+        try:
+            _fail(error, action)
+        except Corruption as damage:
+            self._on_damage(str(damage))
+            raise
 
     def flush(self, on_done: Callable[[], None]) -> None:
         """Make durable what was written before this call, then call `on_done` on the loop. Does not block.
@@ -187,6 +202,8 @@ class RocksEngine:
         if self._closed:
             return
         if failure is not None:  # `_flusher` stays set: no flush is tried again
+            if str(failure).startswith(_CORRUPTION):
+                self._on_damage(f"cannot flush {self._path}: {failure}")
             self._on_failure(EngineFailure(f"cannot flush {self._path}: {failure}"))
             return
         self._flusher = None
@@ -293,6 +310,6 @@ def _fail(error: Exception, action: str) -> NoReturn:
     text = str(error)
     if _STALL in text:
         raise Stalled("the engine cannot take a write now") from error
-    if text.startswith("Corruption"):
+    if text.startswith(_CORRUPTION):
         raise Corruption(f"cannot {action}: {text}") from error
     raise EngineFailure(f"cannot {action}: {text}") from error

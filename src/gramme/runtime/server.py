@@ -16,13 +16,14 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gramme.api.http import HttpRequest, Respond
 from gramme.kernel.errors import Corruption, GrammeError, InvalidInput
-from gramme.kernel.ids import BootId, ClusterId, NodeId
+from gramme.kernel.ids import BootId, ClusterId, Lsn, NodeId
 from gramme.kernel.ports import LogDisk, Timer
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
 from gramme.node.healing import HealingSettings
@@ -31,6 +32,7 @@ from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.wire import decode_frame, encode_frame
 from gramme.runtime import metrics as measured
 from gramme.runtime.config import parse_address
+from gramme.runtime.engine_loss import DAMAGED, ENGINE, EngineLoss
 from gramme.runtime.frames import MAX_PAYLOAD_BYTES
 from gramme.runtime.http import HttpLimits, HttpServer
 from gramme.runtime.logging import configure, event_logger
@@ -107,6 +109,7 @@ class NodeProcess:
         self._stopping: asyncio.Event | None = None
         self._disk: Any = None
         self._engine: Any = None
+        self._engine_loss: EngineLoss | None = None  # where there are others to copy the rows from
         self._servers: list[HttpServer] = []
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -152,8 +155,12 @@ class NodeProcess:
             log_event=self.log_event,
             fatal=self._fatal,
         )
-        self.node = Node(node_settings(settings, boot), ports)
+        lost = "" if self._engine_loss is None else self._engine_loss.reason
+        self.node = Node(replace(node_settings(settings, boot), engine_lost=lost), ports)
         self.node.start()
+        recovered = self.node.log.last_lsn
+        if lost:
+            self._settle_engine_loss(loop, recovered)
         if len(self.settings.initial_catalog) > 1:
             await self._connect(boot)
 
@@ -164,14 +171,33 @@ class NodeProcess:
 
             self._engine = MemoryEngine(_soon(loop))
             return MemoryLogDisk(loop.call_soon), self._engine
+        self._disk.attach(loop)
+        if len(self.settings.initial_catalog) > 1:
+            self._engine_loss = EngineLoss(Path(self.settings.data_dir))
+        self._engine = self._open_engine(loop)
+        return self._disk, self._engine
+
+    def _open_engine(self, loop: asyncio.AbstractEventLoop) -> Engine:
+        """The engine, or an empty one in the place of one that is damaged. Raises `Corruption` in a cluster of one."""
         from gramme.runtime.rocks import RocksEngine, RocksSettings
 
-        self._disk.attach(loop)
-        options = RocksSettings(block_cache_bytes=self.settings.engine_cache_bytes)
-        self._engine = RocksEngine(
-            Path(self.settings.data_dir) / "engine", loop.call_soon_threadsafe, lambda e: self._fatal(str(e)), options
-        )
-        return self._disk, self._engine
+        def engine() -> Engine:
+            return RocksEngine(
+                Path(self.settings.data_dir) / ENGINE, loop.call_soon_threadsafe, lambda e: self._fatal(str(e)),
+                RocksSettings(block_cache_bytes=self.settings.engine_cache_bytes), self._engine_damaged,
+            )  # fmt: skip
+
+        loss = self._engine_loss
+        if loss is None or not loss.reason:
+            try:
+                return engine()
+            except Corruption as error:
+                if loss is None:
+                    raise
+                loss.note(str(error))
+        self.log_event("engine replaced", {"level": "error", "reason": loss.reason, "kept": DAMAGED})
+        loss.put_aside()
+        return engine()
 
     async def _connect(self, boot: BootId) -> None:
         settings = self.settings
@@ -265,6 +291,14 @@ class NodeProcess:
         if self._disk is not None:
             self._disk.close()
 
+    def _settle_engine_loss(self, loop: asyncio.AbstractEventLoop, recovered: Lsn) -> None:
+        """Once the log is durable up to `recovered`, which replicas are to be made anew is not forgotten any more."""
+        assert self._engine_loss is not None
+        if self.node.log.durable_lsn >= recovered:
+            self._engine_loss.settled()
+        elif self.failure is None:
+            loop.call_later(_READY_POLL_S, self._settle_engine_loss, loop, recovered)
+
     # --- failures -------------------------------------------------------------------------------------------------
 
     def _fatal(self, reason: str) -> None:
@@ -273,6 +307,12 @@ class NodeProcess:
             self.failure = reason
         if self._stopping is not None:
             self._stopping.set()
+
+    def _engine_damaged(self, damage: str) -> None:
+        """Rows are gone. The others have them: the next start begins with none, and gets them from there."""
+        if self._engine_loss is not None:
+            self._engine_loss.note(damage)
+            self._fatal(damage)
 
     def _on_exception(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception escaped a callback of the node: a broken invariant. Stop rather than guess."""

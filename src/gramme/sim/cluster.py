@@ -64,6 +64,7 @@ class Machine:
     removed: bool = False
     short_of_room: bool = False
     short_at_ns: int = -1 << 62
+    engine_lost: str = ""  # as its process would be told by what it finds on its disk
     open_requests: dict[int, Callable[[HttpResponse | None], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -166,6 +167,7 @@ class SimCluster:
             boot=boot,
             members=machine.members,
             joined=machine.joined,
+            engine_lost=machine.engine_lost,
             grant_ns=config.grant_ns,
             renewal_ns=config.renewal_ns,
             segment_bytes=config.segment_bytes,

@@ -52,7 +52,7 @@ class DataDirectory:
         if not file.exists():
             if any(self.log.glob("*.seg")):
                 raise Incompatible(f"{file} is missing, but the directory holds a log: its format cannot be told")
-            _write_durably(file, f"{DATA_FORMAT}\n")
+            write_durably(file, f"{DATA_FORMAT}\n")
             return
         text = file.read_text().strip()
         if not text.isdigit() or int(text) != DATA_FORMAT:
@@ -76,7 +76,7 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def _write_durably(file: Path, text: str) -> None:
+def write_durably(file: Path, text: str) -> None:
     """Write a small file so that after a crash it is there whole or not at all."""
     draft = file.with_suffix(".tmp")
     with draft.open("w") as out:
