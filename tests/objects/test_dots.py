@@ -69,6 +69,20 @@ def test_a_key_that_was_handed_off_begins_a_new_actor() -> None:
     assert len(merge(elsewhere, node.known).siblings) == 2
 
 
+def test_an_actor_of_a_life_that_leapt_further_is_not_gone_on_with() -> None:
+    """Simulation `objects-losses`, seed 1000394: the reservation after a leap was lost, the next leap was shorter, and a
+    write got a number that the others had seen passed: they took it for one that was replaced."""
+    further, shorter = _Node(), _Node()
+    for node, leap in ((further, 7 * BLOCK), (shorter, 3 * BLOCK)):
+        node.reserved = leap
+        node.start(clean=False)
+    further.write("by the life that was lost")
+    shorter.known = further.known  # the others gave it back
+    dot = shorter.write("new")
+    assert dot.counter < 7 * BLOCK
+    assert len(merge(further.known, shorter.known).siblings) == 2
+
+
 def test_what_a_crash_has_taken_is_not_claimed_to_be_seen() -> None:
     node = _Node()
     node.write("durable")

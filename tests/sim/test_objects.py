@@ -76,6 +76,7 @@ def test_the_list_holds_what_issue_5_names() -> None:
 @pytest.mark.parametrize(
     ("config", "seed", "story"),
     [
+        ("objects-losses", 1000394, "a node went on with an actor of a life that was lost, under numbers seen passed"),
         ("objects-drains", 30, "a stand-in kept what it had read as a row of its own, and removed nothing"),
         (
             "objects-power",

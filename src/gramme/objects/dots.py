@@ -88,7 +88,8 @@ class DotSource:
         return Dot(make_actor(self._me, self._draw() | STAND_IN), self._draw())
 
     def _is_trusted(self, actor: Actor) -> bool:
-        return actor_node(actor) == self._me and actor_epoch(actor) >= self.trusted_from
+        """An epoch above all numbers drawn is of a life whose reservation was lost: it had leapt further."""
+        return actor_node(actor) == self._me and self.trusted_from <= actor_epoch(actor) < self._next
 
     def _draw(self) -> int:
         assert self._next <= self._usable, "a number of a block that is not durable yet"
