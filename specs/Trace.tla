@@ -55,6 +55,9 @@ Restarted ==
        ELSE IF X THEN Rebase(N, Last(A), K) ELSE Snapshot(N, Last(A), K)
     /\ Seen
 
+\* What came with a snapshot binds as all that a leader says does (the rows may be durable before that is).
+Bound_ == (IF promised[N] >= B THEN Still ELSE GivePromise(N, B)) /\ Seen
+
 \* The node acts in configuration X.
 Numbered ==
     IF Acts(N) = X THEN Still
@@ -75,6 +78,7 @@ Step ==
       [] E[1] = "accept"   -> Accept(N, B, K) /\ Seen
       [] E[1] = "learn"    -> Learnt
       [] E[1] = "base"     -> Restarted
+      [] E[1] = "bind"     -> Bound_
       [] E[1] = "count"    -> Counted_
       [] E[1] = "number"   -> Numbered
       [] E[1] = "report"   -> Reported

@@ -40,7 +40,11 @@ HOLDS: Final = (
     Model("core", "MCReplication", "core.cfg", seconds=7200),
     Model("reconfiguration", "MCReplication", _FOUR, {"Forgetting": "= FALSE"}, seconds=7200),
     Model("made-anew", "MCReplication", "renewal.cfg", seconds=7200),
+    Model(
+        "snapshots-of-logs", "MCReplication", _FOUR, {"MaxSlot": "= 1", "Snapshots": "= TRUE", "Forgetting": "= FALSE"}
+    ),
     Model("leases", "MCLeases", "leases.cfg", {"MaxEra": "= 1"}),
+    Model("leases-restart", "MCLeases", "leases.cfg", {"MaxEra": "= 1", "MaxRestarts": "= 1"}, seconds=7200),
 )
 """Nothing may be found."""
 
@@ -73,6 +77,5 @@ PLANTED: Final = (
 BY_HAND: Final = (
     Model("reconfiguration-forgetting", "MCReplication", _FOUR, seconds=7200),
     Model("leases-2-eras", "MCLeases", "leases.cfg", seconds=7200),
-    Model("leases-restart", "MCLeases", "leases.cfg", {"MaxEra": "= 1", "MaxRestarts": "= 1"}, seconds=7200),
 )
 """Checked only when they are named: their state spaces, or the depth of their violations, take more than minutes."""

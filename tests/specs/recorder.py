@@ -140,8 +140,10 @@ class Recorder:
             return
         event = self._note(kind, replica.me, record.ballot, slot, more)
         event.record = record
-        if more != "FALSE":  # the rows of a snapshot are durable already
-            watched.pending.append((lsn, event))
+        if more == "FALSE":  # the rows of a snapshot are durable already, what it binds to is not
+            event = self._note("bind", replica.me, record.ballot)
+            event.record = record
+        watched.pending.append((lsn, event))
 
     def _counted(self, watched: _Watched, replica: GroupReplica) -> None:
         """The chosen mark of a leader that still has its ballot, or that lost its vote by what it counted."""
@@ -222,7 +224,7 @@ class Trace:
         stored = self._stored[event.node]
         more = event.more
         if event.record is not None:
-            self._store(stored, event.record)
+            self._store(stored, event.kind, event.record)
         elif event.found is not None:
             stored = _Stored(*event.found)
         elif event.kind == "report":
@@ -238,9 +240,9 @@ class Trace:
     def _rank_of(self, mark: Mark) -> int:
         return self.ranks.get(self._recorder.proposed_in.get(mark, _NONE), 0)
 
-    def _store(self, stored: _Stored, record: Record) -> None:
+    def _store(self, stored: _Stored, kind: str, record: Record) -> None:
         """As `paxos.recovery` folds it."""
-        if record.kind is not RecordKind.BASE:  # whose ballot is only repeated, and perhaps lost
+        if kind != "base":
             stored.promised = max(stored.promised, record.ballot)
         if record.kind is RecordKind.INSTALL:
             stored.log_ballot = record.ballot
