@@ -70,8 +70,8 @@ def test_a_key_that_was_handed_off_begins_a_new_actor() -> None:
 
 
 def test_an_actor_of_a_life_that_leapt_further_is_not_gone_on_with() -> None:
-    """Simulation `objects-losses`, seed 1000394: the reservation after a leap was lost, the next leap was shorter, and a
-    write got a number that the others had seen passed: they took it for one that was replaced."""
+    """Simulation `objects-losses`, seed 1000394: the reservation after a leap was lost, the next leap was shorter, and
+    a write got a number that the others had seen passed: they took it for one that was replaced."""
     further, shorter = _Node(), _Node()
     for node, leap in ((further, 7 * BLOCK), (shorter, 3 * BLOCK)):
         node.reserved = leap
