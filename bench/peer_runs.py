@@ -24,7 +24,7 @@ from gramme.bench.dataset import Shape, TableRequests
 from gramme.bench.endpoint_load import Outcome, closed
 from gramme.bench.errors import CannotMeasure
 from gramme.bench.prepared import Prepared
-from gramme.bench.records import Progress, Record, Run, Section
+from gramme.bench.records import Progress, Record, Run, Section, short
 from gramme.kernel.errors import GrammeError
 from gramme.testing import cluster, server
 
@@ -74,24 +74,19 @@ class Found(msgspec.Struct, frozen=True):
 
 def measure(run: Run) -> Found:
     """Half of `seconds` for each run: there are many."""
-    seconds = max(1.0, run.seconds / 2)
+    seconds = short(run.seconds)
     missing: dict[str, str] = {}
     with ExitStack() as stack:
         ours = stack.enter_context(_embedded(run.directory, run.progress))
         others = list(_others(stack, run.directory, run.progress, missing))
-        for endpoint in (ours, *others):
-            for workload in COLUMNS:
-                endpoint.run(workload, _WARM_UP_S)
-        contests = [
-            contest
-            for workload in COLUMNS
-            for contest in _column(workload, ours, others, run.rounds, seconds, run.progress)
-        ]
+        trial = _Trial(ours, others, missing, run.progress)
+        trial.warm_up()
+        contests = [contest for workload in COLUMNS for contest in trial.column(workload, run.rounds, seconds)]
         bare = []
         with ceiling() as url:
             for _ in range(run.rounds):
                 bare.append(closed(url, ours.loads["get"], seconds))
-    return Found(contests, bare, missing)
+    return Found([one for one in contests if one.peer not in missing], bare, missing)
 
 
 def _loads(prefix: str = "") -> dict[str, Prepared]:
@@ -160,21 +155,51 @@ def _three(stack: ExitStack, directory: Path, progress: Progress) -> Iterator[En
     yield Endpoint(AT_LEADER, "", "fsync on a majority", urls, _loads(_ONE))
 
 
-def _column(
-    workload: str, ours: Endpoint, others: Sequence[Endpoint], rounds: int, seconds: float, progress: Progress
-) -> list[Contest]:
-    pairs: dict[str, list[Pair]] = {other.name: [] for other in others}
-    for round_ in range(rounds):
-        for first in range(0, len(others), 2):
-            neighbours = others[first : first + 2]
-            before = neighbours[0].run(workload, seconds)
-            own = ours.run(workload, seconds)
-            pairs[neighbours[0].name].append(Pair(own, before))
-            if len(neighbours) > 1:
-                pairs[neighbours[1].name].append(Pair(own, neighbours[1].run(workload, seconds)))
-        told = ", ".join(f"{name} {found[-1].ratio:.2f}" for name, found in pairs.items())
-        progress(f"{COLUMNS[workload]}, round {round_ + 1}, times as many requests as: {told}")
-    return [Contest(other.name, other.version, other.says, workload, pairs[other.name]) for other in others]
+class _Trial:
+    """One endpoint of ours and all the others. One that fails is left out from then on."""
+
+    def __init__(self, ours: Endpoint, others: Sequence[Endpoint], missing: dict[str, str], progress: Progress) -> None:
+        self._ours = ours
+        self._others = others
+        self._missing = missing
+        self._progress = progress
+
+    def warm_up(self) -> None:
+        """Every workload at every endpoint."""
+        for endpoint in (self._ours, *self._others):
+            for workload in COLUMNS:
+                self._run(endpoint, workload, _WARM_UP_S)
+
+    def column(self, workload: str, rounds: int, seconds: float) -> list[Contest]:
+        """One workload: theirs, ours, the next one's, theirs, ours …"""
+        pairs: dict[str, list[Pair]] = {other.name: [] for other in self._others}
+        for round_ in range(rounds):
+            left = [other for other in self._others if other.name not in self._missing]
+            for first in range(0, len(left), 2):
+                self._neighbours(workload, left[first : first + 2], seconds, pairs)
+            told = ", ".join(f"{name} {found[-1].ratio:.2f}" for name, found in pairs.items() if found)
+            self._progress(f"{COLUMNS[workload]}, round {round_ + 1}, times as many requests as: {told}")
+        return [Contest(one.name, one.version, one.says, workload, pairs[one.name]) for one in self._others]
+
+    def _neighbours(self, workload: str, two: Sequence[Endpoint], seconds: float, pairs: dict[str, list[Pair]]) -> None:
+        before = self._run(two[0], workload, seconds)
+        ours = self._run(self._ours, workload, seconds)
+        after = self._run(two[1], workload, seconds) if len(two) > 1 else None
+        for endpoint, theirs in zip(two, (before, after), strict=False):
+            if theirs is not None and ours is not None:
+                pairs[endpoint.name].append(Pair(ours, theirs))
+
+    def _run(self, endpoint: Endpoint, workload: str, seconds: float) -> Outcome | None:
+        if endpoint.name in self._missing:
+            return None
+        try:
+            return endpoint.run(workload, seconds)
+        except CannotMeasure as error:
+            if endpoint is self._ours or endpoint.name in (SHARED, AT_LEADER):
+                raise
+            self._missing[endpoint.name] = f"{COLUMNS[workload]}: {error}"
+            self._progress(f"left out: {error}")
+            return None
 
 
 # --- telling
@@ -191,7 +216,7 @@ def _told(taken: Record[Found]) -> str:
         "## Beside other servers of the same API",
         "One table of 10,000 items of 900 bytes (nine fields), `wrk -t1 -c16` with the same prepared requests for all, "
         "GetItem and Query strongly consistent, all processes on this machine; runs of "
-        f"{max(1.0, taken.seconds / 2):.0f} s in turn (theirs, ours, the next one's …), {taken.rounds} rounds. "
+        f"{short(taken.seconds):.0f} s in turn (theirs, ours, the next one's …), {taken.rounds} rounds. "
         "Requests/s, in brackets p99 in ms; medians.",
         markdown.table(head, rates, words=2),
         "Requests/s of the embedded node in times of theirs: median of neighbouring runs, lowest and highest.",

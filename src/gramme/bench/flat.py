@@ -12,12 +12,13 @@ import statistics
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from gramme.bench import generator, loading, markdown, ycsb
 from gramme.bench.dataset import Shape, TableRequests
 from gramme.bench.endpoint_load import Check, Outcome, checked, opened
 from gramme.bench.lines import Axis, Line, chart, ticks
-from gramme.bench.records import Record, Run, Section
+from gramme.bench.records import Record, Run, Section, short
 from gramme.bench.svg import COLOURS
 from gramme.testing import server
 
@@ -38,7 +39,8 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 def measure(run: Run) -> list[Curve]:
-    """`seconds` at each rate, `rounds` times from the lowest to the highest."""
+    """Half of `seconds` at each rate, `rounds` times from the lowest to the highest."""
+    run = replace(run, seconds=short(run.seconds))
     with server(in_memory=False, data_dir=run.directory / "flat", test_controls=False) as node:
         requests = loading.make(node.endpoint_url, "flat", Shape())
         return [_curve(workload, node.endpoint_url, requests, run) for workload in _KINDS]
@@ -78,7 +80,8 @@ def _told(taken: Record[list[Curve]]) -> str:
         "## Latency under a growing load",
         f"Embedded node, 10,000 items of 900 bytes, every write fsynced; open loop (Poisson arrivals, {CONNECTIONS} "
         f"connections, latency from the intended start) at {SHARES[0]} to {SHARES[-1]} % of what a closed loop of as "
-        f"many connections gets answered. {taken.rounds} rounds of {taken.seconds:.0f} s at each rate, medians, ms.",
+        f"many connections gets answered. {taken.rounds} rounds of {short(taken.seconds):.0f} s at each rate, "
+        "medians, ms.",
     ]
     for curve in taken.found:
         longest, growth = _GOALS[curve.workload]

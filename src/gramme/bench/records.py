@@ -44,6 +44,11 @@ class Record(msgspec.Struct, Generic[T], frozen=True):
     found: T
 
 
+def short(seconds: float) -> float:
+    """How long one of many runs takes: half of `seconds`, at least a second."""
+    return max(1.0, seconds / 2)
+
+
 def _nothing(_found: Any) -> dict[str, str]:
     return {}
 

@@ -12,7 +12,7 @@ import msgspec
 
 from gramme.bench import endpoint_load, markdown, ycsb
 from gramme.bench.endpoint_load import Options, Outcome
-from gramme.bench.records import Record, Run, Section
+from gramme.bench.records import Record, Run, Section, short
 from gramme.testing import server
 
 _WORKLOADS: Final = ("a", "b", "c", "d", "e", "f")
@@ -28,10 +28,10 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def measure(run: Run) -> list[Row]:
-    """`rounds` times `seconds` each."""
+    """`rounds` times half of `seconds` each."""
     found = []
     with server(in_memory=False, data_dir=run.directory / "ycsb", test_controls=False) as node:
-        common = {"endpoint": node.endpoint_url, "seconds": run.seconds, "rounds": run.rounds}
+        common = {"endpoint": node.endpoint_url, "seconds": short(run.seconds), "rounds": run.rounds}
         for name in _WORKLOADS:
             own = ycsb.WORKLOADS[name].distribution
             for distribution in (own,) if own == "latest" else ("uniform", "zipfian"):
@@ -64,7 +64,7 @@ def _told(taken: Record[list[Row]]) -> str:
         (
             "## YCSB",
             "`gramme bench ycsb` against the embedded node, every write fsynced: 10,000 items of 900 bytes in nine "
-            f"fields, closed loop, 16 connections, {taken.rounds} rounds of {taken.seconds:.0f} s, signatures off. "
+            f"fields, closed loop, 16 connections, {taken.rounds} rounds of {short(taken.seconds):.0f} s, signatures off. "
             "`generator` is Gramme's own client, for read-modify-writes; boto3 runs in four threads of one process and "
             "says more about boto3.",
             markdown.table(head, rows, words=3),
