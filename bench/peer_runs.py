@@ -41,6 +41,7 @@ _GOALS: Final = {"get": 3.5, "put": 2.5, "update": 2.0, "half": 2.5, "query": 4.
 OURS: Final = "Gramme, embedded, every write fsynced"
 SHARED: Final = "Gramme, three nodes, shared endpoint"
 AT_LEADER: Final = "Gramme, three nodes, at the leader"
+_LOCAL: Final = "DynamoDB Local, in memory"
 _HOST: Final = "http://localhost"  # in the requests of all, so that all are sent the same bytes
 _REQUESTS: Final = 20_000
 _WARM_UP_S: Final = 1.0
@@ -264,6 +265,7 @@ def _goals(found: Found) -> str:
             best = max(column, key=lambda one: one.per_s)
             lines.append(f"{COLUMNS[workload]} {best.ratio:.2f} (goal {goal:g}; best: {best.peer})")
     told = ["In times of the best peer of the column: " + ", ".join(lines) + "."] if lines else []
+    told += _against_dynoxide(found) + _three_against_local(found)
     bare = statistics.median(run.per_s for run in found.ceiling)
     share = _own(found, "get")[0] / bare
     told.append(f"GetItem reaches {share:.0%} of the bare server's {bare:,.0f}/s (goal {_CEILING_PART:.0%}).")
@@ -271,6 +273,29 @@ def _goals(found: Found) -> str:
     leader = f"{1 / _of(found, AT_LEADER, 'get').ratio:.2f} of its GetItem at the leader (goal 0.8)"
     told.append(f"Three nodes on the same cores reach {three} and {leader}.")
     return " ".join(told)
+
+
+def _against_dynoxide(found: Found) -> list[str]:
+    columns = ("get", "put")
+    fastest = [
+        max((one for one in found.contests if one.workload == column and one.peer.startswith("dynoxide")),
+            key=lambda one: one.per_s, default=None)
+        for column in columns
+    ]  # fmt: skip
+    told = [
+        f"{COLUMNS[column]} {one.ratio:.2f}" for column, one in zip(columns, fastest, strict=True) if one is not None
+    ]
+    return [f"In times of dynoxide: {', '.join(told)} (goal 1)."] if told else []
+
+
+def _three_against_local(found: Found) -> list[str]:
+    if not any(one.peer == _LOCAL for one in found.contests):
+        return []
+    told = [
+        f"{title} {_of(found, SHARED, column).per_s / max(1e-9, _of(found, _LOCAL, column).per_s):.2f}"
+        for column, title in COLUMNS.items()
+    ]
+    return [f"Three nodes in times of DynamoDB Local in memory: {', '.join(told)} (goal 1)."]
 
 
 def _pictures(found: Found) -> dict[str, str]:
