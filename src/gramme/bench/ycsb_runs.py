@@ -65,7 +65,7 @@ def _told(taken: Record[list[Row]]) -> str:
             "## YCSB",
             "`gramme bench ycsb` against the embedded node, every write fsynced: 10,000 items of 900 bytes in nine "
             f"fields, closed loop, 16 connections, {taken.rounds} rounds of {short(taken.seconds):.0f} s, signatures "
-            "off. `generator` is Gramme's own client, for read-modify-writes; boto3 runs in four threads of one process "
+            "off. `generator` is Gramme's own client, for read-modify-writes; boto3 runs in four threads of a process "
             "and says more about boto3.",
             markdown.table(head, rows, words=3),
         )
