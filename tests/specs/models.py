@@ -43,6 +43,7 @@ HOLDS: Final = (
     Model(
         "snapshots-of-logs", "MCReplication", _FOUR, {"MaxSlot": "= 1", "Snapshots": "= TRUE", "Forgetting": "= FALSE"}
     ),
+    Model("forgetting", "MCReplication", _FOUR, {"MaxSlot": "= 1"}),
     Model("leases", "MCLeases", "leases.cfg", {"MaxEra": "= 1"}),
     Model("leases-restart", "MCLeases", "leases.cfg", {"MaxEra": "= 1", "MaxRestarts": "= 1"}, seconds=7200),
 )
@@ -75,7 +76,7 @@ PLANTED: Final = (
 """Each must be found."""
 
 BY_HAND: Final = (
-    Model("reconfiguration-forgetting", "MCReplication", _FOUR, seconds=7200),
+    Model("forgetting-2-slots", "MCReplication", _FOUR, seconds=7200),
     Model("leases-2-eras", "MCLeases", "leases.cfg", seconds=7200),
 )
 """Checked only when they are named: their state spaces, or the depth of their violations, take more than minutes."""

@@ -43,22 +43,28 @@ STORMS: Final = (
 )
 """All must be accepted."""
 
+_LOG_MUTANTS: Final = (
+    "forget_a_promise",
+    "accept_below_the_promise",
+    "acknowledge_before_durable",
+    "count_own_before_durable",
+    "prepare_before_durable",
+    "adopt_per_slot",
+    "adopt_the_longest",
+    "install_half_a_suffix",
+    "believe_any_prefix",
+    "serve_before_the_barrier",
+)
+_CONFIGURATION_MUTANTS: Final = (
+    "elect_by_one_configuration",
+    "choose_by_the_old_configuration",
+    "choose_by_the_new_configuration",
+    "count_the_removed",
+    "let_log_replicas_lead",
+)
 MUTANT_STORMS: Final = (
-    Storms("forget_a_promise", (3,), mutant="forget_a_promise"),
-    Storms("accept_below_the_promise", (23,), mutant="accept_below_the_promise"),
-    Storms("acknowledge_before_durable", (24,), mutant="acknowledge_before_durable"),
-    Storms("count_own_before_durable", (10,), mutant="count_own_before_durable"),
-    Storms("prepare_before_durable", (6,), mutant="prepare_before_durable"),
-    Storms("adopt_per_slot", (2,), mutant="adopt_per_slot"),
-    Storms("adopt_the_longest", (2,), mutant="adopt_the_longest"),
-    Storms("install_half_a_suffix", (3,), mutant="install_half_a_suffix"),
-    Storms("believe_any_prefix", (5,), mutant="believe_any_prefix"),
-    Storms("serve_before_the_barrier", (17,), mutant="serve_before_the_barrier"),
-    Storms("elect_by_one_configuration", (2,), logs=1, mutant="elect_by_one_configuration"),
-    Storms("choose_by_the_old_configuration", (6,), logs=1, mutant="choose_by_the_old_configuration"),
-    Storms("choose_by_the_new_configuration", (11,), logs=1, mutant="choose_by_the_new_configuration"),
-    Storms("count_the_removed", (11,), logs=1, mutant="count_the_removed"),
-    Storms("let_log_replicas_lead", (12,), logs=1, mutant="let_log_replicas_lead"),
+    *(Storms(name, tuple(range(1, 26)), mutant=name) for name in _LOG_MUTANTS),
+    *(Storms(name, tuple(range(1, 26)), logs=1, mutant=name) for name in _CONFIGURATION_MUTANTS),
 )
 """Each must be refused."""
 
