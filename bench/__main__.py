@@ -39,6 +39,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--suite", choices=tuple(_SUITES), default="all", help="which sections, without --only (all)")
     parser.add_argument("--dry", action="store_true", help="show what was found, write nothing")
+    parser.add_argument(
+        "--items", type=int, default=records.ITEMS, help=f"how far a table grows, to 5,000,000 ({records.ITEMS:,})"
+    )
     parser.add_argument("--directory", type=Path, help="where the nodes' data goes while they run (a temporary one)")
     parser.add_argument("--out", type=Path, default=_PAGE, help="the page to write (docs/benchmarks.md)")
     return parser.parse_args()
@@ -58,7 +61,9 @@ def main() -> int:
             continue
         section = SECTIONS[name]
         try:
-            taken = records.take(section, arguments.rounds, arguments.seconds, arguments.directory, _progress)
+            taken = records.take(
+                section, arguments.rounds, arguments.seconds, arguments.directory, _progress, arguments.items
+            )
         except (GrammeError, OSError, subprocess.SubprocessError) as error:
             print(f"bench: {name}: {error}", file=sys.stderr)
             failed = True

@@ -8,7 +8,6 @@ compactions going on, is reported apart, as is the time until they end. Source: 
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Final
@@ -24,10 +23,6 @@ from gramme.bench.svg import COLOURS
 from gramme.testing import Server, server
 
 SIZES: Final = (10_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
-ITEMS_VARIABLE: Final = "BENCH_GROWTH_ITEMS"
-"""The environment variable that says how far: the largest of `SIZES` that is not more is the last."""
-
-_ITEMS: Final = 200_000
 _REQUESTS: Final = 100_000
 _QUIET_LIMIT_S: Final = 600.0
 
@@ -50,15 +45,14 @@ class Size(msgspec.Struct, frozen=True):
 
 
 def measure(run: Run) -> list[Size]:
-    """`seconds` for each figure, once: a table grows only once."""
-    last = int(os.environ.get(ITEMS_VARIABLE, _ITEMS))
+    """`seconds` for each figure, at every size up to `run.items`, once: a table grows only once."""
     data = run.directory / "growth"
     found: list[Size] = []
     with server(in_memory=False, data_dir=data, test_controls=False) as node:
         requests = TableRequests(node.endpoint_url, "grown", Shape(records=0))
         loading.create(node.endpoint_url, requests.definition(loading.ON_DEMAND))
         there = 0
-        for items in [size for size in SIZES if size <= last]:
+        for items in [size for size in SIZES if size <= run.items]:
             found.append(_size(node, data, range(there, items), run))
             there = items
             one = found[-1]

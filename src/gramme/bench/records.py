@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -22,15 +22,19 @@ from gramme.bench.machine import Machine, describe
 Progress = Callable[[str], None]
 T = TypeVar("T")
 
+ITEMS: Final = 200_000
+"""To which a table grows, unless something else is said."""
+
 
 class Run(msgspec.Struct, frozen=True):
     """What a measurement is given: how often and how long (seconds) each part of it is measured, where data goes
-    while it runs, and who is told of each step."""
+    while it runs, who is told of each step, and how far a table grows where one does."""
 
     rounds: int
     seconds: float
     directory: Path
     progress: Progress
+    items: int = ITEMS
 
 
 class Record(msgspec.Struct, Generic[T], frozen=True):
@@ -71,11 +75,13 @@ class Section:
     missed: Callable[[Any], list[str]] = _none_missed
 
 
-def take(section: Section, rounds: int, seconds: float, directory: Path | None, progress: Progress) -> Record[Any]:
+def take(
+    section: Section, rounds: int, seconds: float, directory: Path | None, progress: Progress, items: int = ITEMS
+) -> Record[Any]:
     """Measure. Data goes into a new directory below `directory`, which is removed."""
     with tempfile.TemporaryDirectory(dir=directory, prefix="gramme-bench-") as name:
         machine = describe(Path(name))
-        found = section.measure(Run(rounds, seconds, Path(name), progress))
+        found = section.measure(Run(rounds, seconds, Path(name), progress, items))
     return record(found, rounds, seconds, machine)
 
 

@@ -118,6 +118,7 @@ def run(
     section: Annotated[str, typer.Argument(metavar="NAME", help="What: see docs/benchmarks.md.")],
     rounds: Annotated[int, typer.Option(min=1, help="How often every part is measured.")] = 3,
     seconds: Annotated[float, typer.Option(min=1, help="Length of one measurement.")] = 4,
+    items: Annotated[int, typer.Option(min=10_000, help="How far a table grows (growth).")] = 200_000,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Numbers and pictures go there.")] = None,
 ) -> None:
     """One section of docs/benchmarks.md against processes that are started for it."""
@@ -125,13 +126,13 @@ def run(
     sections = import_module("gramme.bench.sections").SECTIONS
     if section not in sections:
         raise typer.BadParameter(f"{section}: one of {', '.join(sections)}")
-    _measure(sections[section], rounds, seconds, out)
+    _measure(sections[section], rounds, seconds, out, items)
 
 
-def _measure(section: Any, rounds: int, seconds: float, out: Path | None) -> None:
+def _measure(section: Any, rounds: int, seconds: float, out: Path | None, items: int = 0) -> None:
     from gramme.bench import records
 
-    taken = records.take(section, rounds, seconds, None, _progress)
+    taken = records.take(section, rounds, seconds, None, _progress, items)
     if out is not None:
         records.write(section, taken, out)
     print(records.told(section, taken))
