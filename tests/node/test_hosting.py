@@ -83,13 +83,44 @@ def test_an_invitation_that_comes_twice_changes_nothing() -> None:
     assert guest.node.groups.partitions[_GROUP] is before
 
 
+def _hard_of_hearing(five: Five, guest: NodeId) -> None:
+    """`guest` is invited once, and what it says of the group in the half second after that is lost."""
+    own = five.node(guest)
+    send, invited = own.host.send, own.hosting.on_invitation
+    invited_at: list[int] = []
+
+    def speak(node: NodeId, message: Any) -> None:
+        lost = invited_at and five.world.now_ns < invited_at[0] + SECOND // 2
+        if not lost or getattr(message, "group", None) != five.group:
+            send(node, message)
+
+    def hear(source: NodeId, message: HostReplica) -> None:
+        if message.spec.group == five.group and not invited_at:
+            invited_at.append(five.world.now_ns)
+            invited(source, message)
+
+    own.host.send = speak  # type: ignore[method-assign]
+    own._handlers[HostReplica] = hear
+
+
+def test_a_guest_whose_first_word_is_lost_is_asked_for_it() -> None:
+    five = Five()
+    five.crash(five.followers()[0])
+    configuration = five.configuration()
+    assert configuration is not None
+    for guest in five.live:
+        if guest not in configuration.nodes:
+            _hard_of_hearing(five, guest)
+    five.until_roles("SSsL", limit_ns=8 * SECOND)
+
+
 def test_after_a_drop_only_a_replica_of_a_newer_configuration_is_made() -> None:
     guest = _Guest()
     assert guest.invite(3, 3)
     guest.drop(7)
     for number, since in ((7, 7), (9, 3), (9, 7)):
         assert not guest.invite(number, since)
-        assert guest.answers == [MakeAnew(_GROUP, guest.node.boot)]
+        assert guest.answers == [MakeAnew(_GROUP, guest.node.boot, 7)]
     guest.five.crash(guest.me)
     guest.five.start(guest.me)
     assert not guest.invite(7, 7), "a restart forgets what the dropped replica knew"
@@ -112,7 +143,7 @@ def test_a_damaged_replica_is_made_anew_only_for_a_leader_that_heard_this_very_p
     groups.partitions[_GROUP].replica.amnesiac = True
     for boot in (_NO_BOOT, _SOME_BOOT):
         guest.invite(8, 8, boot)
-        assert guest.answers == [MakeAnew(_GROUP, guest.node.boot)]
+        assert guest.answers == [MakeAnew(_GROUP, guest.node.boot, 3)]
         assert groups.partitions[_GROUP].replica.amnesiac
     guest.invite(8, 8, guest.node.boot)
     assert not groups.partitions[_GROUP].replica.amnesiac
@@ -126,8 +157,11 @@ def _the_leader_falls_when_only_the_removed_one_knows() -> Five:
     down = five.followers()[0]
     five.crash(down)
     five.until_roles("SSsL", limit_ns=8 * SECOND)
+    configuration = five.configuration()
+    assert configuration is not None
+    (log,) = configuration.logs
     five.start(down)
-    five.until_roles("SSS")
+    five.until(lambda: five.group not in five.node(log).groups.logs, "the log replica is removed")
     leader = five.leader(five.group)
     assert leader is not None
     five.crash(leader)

@@ -203,7 +203,7 @@ def _moves(state: State) -> Iterator[Move]:
         if budget.proposals and member.replica.serving:
             event = partial(_propose, left=budget.proposals)
             yield from _synced_or_not(("propose", node), state.spend(proposals=1), node, event)
-        if state.plan and member.replica.serving:
+        if member.replica.serving:
             yield from _reconfigured(state, member.replica)
 
 
@@ -211,8 +211,8 @@ def _reconfigured(state: State, replica: GroupReplica) -> Iterator[Move]:
     """The next planned change, and what a leader does for a replica that must be made anew."""
     leader, now = replica.leader, replica.configuration
     assert leader is not None
-    after = _planned(now, state.plan[0])
-    if not leader.refusal(after):
+    after = _planned(now, state.plan[0]) if state.plan else None
+    if after is not None and not leader.refusal(after):
         event = partial(GroupReplica.reconfigure, after=after, wall=Timestamp(0), now=NOW)
         rest = state._replace(plan=state.plan[1:])
         yield from _synced_or_not(("reconfigure", replica.me, *state.plan[0]), rest, replica.me, event)
@@ -336,10 +336,24 @@ def _judge(state: State, reported: list[Entry]) -> State | str:
     for member in members:
         if member.replica.serving and member.replica.acceptor.is_log:
             return f"node {member.replica.me} leads with a log and no rows"
+    overcounted = _overcounted(members)
+    if overcounted is not None:
+        return overcounted
     for entry in reported:
         if entry.slot > len(chosen) or chosen[entry.slot - 1] != entry.encoded:
             return f"slot {entry.slot} is reported as chosen, and is not"
     return state._replace(chosen=tuple(chosen))
+
+
+def _overcounted(members: tuple[Member, ...]) -> str | None:
+    """No leader believes of anybody that it holds more of the leader's log than it durably does."""
+    for member in members:
+        for peer in () if member.replica.leader is None else member.replica.leader.peers:
+            durable, ballot = members[peer.node].durable, member.replica.ballot
+            held = len(durable.entries) if durable.log_ballot == ballot else 0
+            if durable.log_ballot <= ballot and peer.match > held:
+                return f"node {peer.node} holds slots up to {held}, and node {member.replica.me} counts {peer.match}"
+    return None
 
 
 def _agrees(founded: Configuration, chosen: list[bytes], held: dict[NodeId, list[Entry]]) -> str | None:

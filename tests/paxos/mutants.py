@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import msgspec
 from tests.patched import patched
 
 from gramme.kernel.effects import Effects
@@ -21,10 +22,12 @@ from gramme.paxos.configuration import Configuration
 from gramme.paxos.entry import Entry, make_entry
 from gramme.paxos.leader import Leader
 from gramme.paxos.lease import LeaseTable
+from gramme.paxos.messages import Accepted
 from gramme.paxos.peer import Peer
 from gramme.paxos.replica import GroupReplica
 
 Mutant = Callable[[], AbstractContextManager[None]]
+_NEWEST = 1 << 30
 
 
 def adopt_per_slot() -> AbstractContextManager[None]:
@@ -264,6 +267,16 @@ def believe_old_promises() -> AbstractContextManager[None]:
     return patched(Campaign, "_has_promised", has_promised)
 
 
+def believe_old_acknowledgements() -> AbstractContextManager[None]:
+    """A leader takes what an earlier incarnation of a replica acknowledged for the word of the present one."""
+
+    def on_accepted(self: Leader, source: NodeId, message: Accepted, now: Instant, out: Effects) -> None:
+        original(self, source, msgspec.structs.replace(message, configuration=_NEWEST), now, out)
+
+    original = Leader.on_accepted
+    return patched(Leader, "on_accepted", on_accepted)
+
+
 def ignore_late_promises() -> AbstractContextManager[None]:
     """A promise that comes while the best log is fetched completes a quorum of the configuration found there, but the
     log that it tells of is not looked at."""
@@ -333,6 +346,7 @@ CONFIGURATION_MUTANTS: dict[str, Mutant] = {
         change_two_voters_at_once,
         let_log_replicas_lead,
         believe_old_promises,
+        believe_old_acknowledgements,
         ignore_late_promises,
     )
 }

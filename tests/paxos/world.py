@@ -555,7 +555,7 @@ class Node:
 
     def _send_snapshot(self, peer: NodeId) -> None:
         applied, rows, configuration = self.disk.applied, list(self.disk.rows), self.disk.configuration
-        incarnation = self.incarnation
+        incarnation, ballot = self.incarnation, self.replica.ballot
 
         def arrive() -> None:
             target = self.world.nodes[peer]
@@ -565,7 +565,9 @@ class Node:
                 disk.applied = disk.flushed = applied
                 disk.rows, disk.flushed_rows = list(rows), len(rows)
                 disk.configuration = disk.flushed_configuration = configuration
-                target.execute(target.replica.snapshot_installed(*_fields(applied), configuration, target.clock()))
+                target.execute(
+                    target.replica.snapshot_installed(*_fields(applied), configuration, target.clock(), ballot)
+                )
             if incarnation == self.incarnation:
                 self.execute(self.replica.snapshot_sent(peer, self.clock()))
 

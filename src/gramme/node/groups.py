@@ -405,7 +405,7 @@ class Groups:
         elif self.is_gone(group):
             return
         elif group in self.lost or self._may_have_hosted(group):
-            self._host.send(source, MakeAnew(group, self._settings.boot))
+            self._host.send(source, MakeAnew(group, self._settings.boot, self.last_known(group)))
         else:
             self._not_here(source, message)
 

@@ -252,20 +252,17 @@ class Healer:
             self._host.send(node, HostReplica(partition.spec, body, replica.ballot, boot))
 
     def on_make_anew(self, source: NodeId, message: MakeAnew) -> None:
-        """A node can have no replica under what is proposed by now."""
+        """A node can have no replica under what is proposed by now. Of the same process it is news only if what was
+        proposed since will not do either: it answers so whatever it is asked, until it is invited."""
         partition = self._groups.partitions.get(message.group)
         if partition is None:
             return
         replica = partition.replica
         newest = replica.pending or replica.configuration
         known = self._asked_anew.get((message.group, source))
-        if known is None or known[0] != message.boot or self._made_since(replica.configuration, source, known[1]):
+        mine = newest.replica(source)
+        if known is None or known[0] != message.boot or (mine is not None and known[1] < mine.since <= message.known):
             self._asked_anew[message.group, source] = (message.boot, newest.number)
-
-    @staticmethod
-    def _made_since(configuration: Configuration, node: NodeId, number: int) -> bool:
-        mine = configuration.replica(node)
-        return mine is not None and mine.since > number
 
     # --- reporting ----------------------------------------------------------------------------------------------------
 

@@ -26,9 +26,7 @@ from gramme.kernel.time import MILLISECOND, Instant
 from gramme.node.extents import forget_group, map_extent
 from gramme.node.groups import Groups
 from gramme.node.host import Host
-from gramme.node.log_replica import LogReplica
 from gramme.node.messages import HostReplica, MakeAnew
-from gramme.node.partition import PartitionReplica
 from gramme.paxos.configuration import Configuration, Replica, decode_configuration
 from gramme.storage.engine.contract import Batch
 
@@ -71,11 +69,10 @@ class Hosting:
         hosted = groups.hosted_as(group)
         present = None if hosted is None else hosted.replica
         if hosted is not None and not hosted.replica.amnesiac and mine.since <= hosted.replica.configuration.number:
-            self._announce(hosted, source)
             return
         forgetful = groups.may_have_forgotten(group) or (present is None and self._may_be_emptied())
         if mine.since <= groups.last_known(group) or (forgetful and message.boot != self._boot):
-            self._host.send(source, MakeAnew(group, self._boot))
+            self._host.send(source, MakeAnew(group, self._boot, groups.last_known(group)))
             return
         self._making[group] = making = _Making(message, configuration, mine)
         if groups.has_hosted(group):
@@ -83,12 +80,6 @@ class Hosting:
             self._host.execute(Effects(records=[record], durable_events=[making]), self)
         else:
             self._clear(making)
-
-    def _announce(self, hosted: PartitionReplica | LogReplica, leader: NodeId) -> None:
-        """The leader has not heard of this replica: what it said when it began was lost, and nobody would say more."""
-        effects = Effects()
-        hosted.replica.acceptor.answer_behind(leader, self._host.now(), effects)
-        hosted.execute(effects)
 
     def durable(self, event: _Making) -> None:
         """The DROP of an earlier replica is durable."""

@@ -89,10 +89,12 @@ class HostReplica(_Wire, tag="HostReplica", frozen=True):
 
 class MakeAnew(_Wire, tag="MakeAnew", frozen=True):
     """To the leader of a group that names the sender, from its process `boot`: what was hosted here before may have
-    been forgotten in part, or ended under that very configuration. Only one proposed from now on can be joined."""
+    been forgotten in part, or ended under that very configuration. Only one proposed after this was first heard can be
+    joined, and newer than `known`, the last one that a replica here is remembered to have known (-1: none)."""
 
     group: GroupId
     boot: BootId
+    known: int = -1
 
 
 class GroupsReady(_Wire, tag="GroupsReady", frozen=True):
@@ -138,7 +140,7 @@ class SnapshotChunk(_Wire, tag="SnapshotChunk", frozen=True):
     """Rows of a group's state at `slot`, in chunks numbered from 0; the last one has `done`.
 
     `outcomes` are (command id, reply) of the writes of the last seconds: part of the replicated state.
-    `outcomes_known` is false where the sender has lost some of them to damage.
+    `outcomes_known` is false where the sender has lost some of them to damage. `ballot`: the leader's when it began.
     """
 
     group: GroupId
@@ -152,6 +154,7 @@ class SnapshotChunk(_Wire, tag="SnapshotChunk", frozen=True):
     outcomes: list[tuple[CommandId, bytes]]
     done: bool
     outcomes_known: bool = True
+    ballot: Ballot = Ballot(0)
 
 
 class SnapshotAck(_Wire, tag="SnapshotAck", frozen=True):

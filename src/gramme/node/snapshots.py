@@ -34,8 +34,8 @@ class _Sending:
     """One snapshot on its way from this leader to one peer."""
 
     __slots__ = (
-        "id", "last_ack", "mark", "next_seq", "outcomes", "partition", "peer", "rows", "sent_all", "sent_bytes",
-        "sent_rows", "unacked", "waits",
+        "ballot", "id", "last_ack", "mark", "next_seq", "outcomes", "partition", "peer", "rows", "sent_all",
+        "sent_bytes", "sent_rows", "unacked", "waits",
     )  # fmt: skip
 
     def __init__(self, id_: int, partition: PartitionReplica, peer: NodeId, rows: Iterator[tuple[bytes, bytes]],
@@ -45,6 +45,7 @@ class _Sending:
         self.peer = peer
         self.rows = rows
         self.mark = partition.applied
+        self.ballot = partition.replica.ballot
         self.outcomes = partition.outcomes.export()
         self.next_seq = 0
         self.unacked = 0
@@ -145,7 +146,7 @@ class SnapshotSender:
         return SnapshotChunk(
             sending.partition.spec.group, sending.id, seq, mark.slot, mark.crc, mark.stamp,
             sending.partition.replica.configuration.number, rows, outcomes, sending.sent_all,
-            not sending.partition.doubts_outcomes(self._host.now()),
+            not sending.partition.doubts_outcomes(self._host.now()), sending.ballot,
         )  # fmt: skip
 
     def _end(self, sending: _Sending) -> None:
@@ -293,7 +294,10 @@ class SnapshotReceiver:
         partition.switch_extent(receiving.extent, mark, receiving.outcomes)
         now = self._host.now()
         configuration = read_configuration(self._host.ports.engine, receiving.extent)
-        partition.execute(partition.replica.snapshot_installed(mark.slot, mark.crc, mark.stamp, configuration, now))
+        installed = partition.replica.snapshot_installed(
+            mark.slot, mark.crc, mark.stamp, configuration, now, chunk.ballot
+        )
+        partition.execute(installed)
         partition.resume_applying()
         clear_extent(batch, old)
         self._clear(batch)

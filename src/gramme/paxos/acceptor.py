@@ -256,7 +256,7 @@ class Acceptor:
     def on_rebase(self, source: NodeId, message: Rebase, now: Instant, out: Effects) -> None:
         """A log replica begins again at a mark, as if a snapshot of no rows had come."""
         if self.is_log:
-            self.install_base(message.base, decode_configuration(message.body), out)
+            self.install_base(message.base, decode_configuration(message.body), out, message.ballot)
         self.answer_behind(source, now, out)
 
     # --- answers to the leader ----------------------------------------------------------------------------------------
@@ -323,8 +323,9 @@ class Acceptor:
         if configuration.number > self.configuration.number:
             self.configuration = configuration
 
-    def install_base(self, base: Mark, configuration: Configuration, out: Effects) -> bool:
-        """A snapshot of the state up to `base` is engine-durable here. Returns False if this replica is further."""
+    def install_base(self, base: Mark, configuration: Configuration, out: Effects, ballot: Ballot) -> bool:
+        """A snapshot of the state up to `base`, from the leader of `ballot`, is engine-durable here. Returns False if
+        this replica is further."""
         if base.slot <= self.emitted:
             return False
         if not self.log.holds(base):
@@ -334,6 +335,7 @@ class Acceptor:
             self.durable_slot = base.slot
         self.durable_slot = max(self.durable_slot, base.slot)
         self.emitted = base.slot
+        self._raise_promise(ballot)
         self.note_chosen(base.slot)
         self.adopt(configuration)
         out.records.append(base_record(self.group, self.promised, self.configuration, base))

@@ -244,5 +244,13 @@ class Campaign:
             self._fetch(now, out)
 
     def adopted(self) -> tuple[Slot, list[Entry]]:
-        """What to install here: the log up to the slot stays, the entries replace whatever follows it."""
-        return Slot(self.promises[self.best].last.slot - len(self.suffix)), self.suffix
+        """What to install here: the log up to the slot stays, the entries replace whatever follows it. While they were
+        fetched a snapshot may have come: what it covers is chosen, and stays."""
+        kept = self.promises[self.best].last.slot - len(self.suffix)
+        covered = max(0, self._acceptor.chosen - kept)
+        if covered > len(self.suffix):
+            raise Invariant(
+                f"group {self._acceptor.group}: slot {self._acceptor.chosen} is chosen, "
+                f"but the best log of a quorum ends at slot {kept + len(self.suffix)}"
+            )
+        return Slot(kept + covered), self.suffix[covered:]

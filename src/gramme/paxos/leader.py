@@ -148,18 +148,23 @@ class Leader:
 
     def on_chosen_configuration(self, now: Instant, out: Effects) -> None:
         """The acceptor acts in another configuration. What the lease was counted from is void: another quorum can elect
-        now. Who is not named any more hears the mark of what was chosen, and so why."""
+        now. Who is not named any more hears the mark of what was chosen, and so why. Who is new is asked where it is
+        until it answers: its own first word may be lost."""
         before = self._by_node
         self._lease_until = Instant(0)
         self._follow_configurations()
         for node, peer in before.items():
             if node not in self._by_node:
                 peer.send_commit(now, self.everywhere(), out)
+        for peer in self.peers:
+            if peer.mode is Mode.PROBE and peer.resend_at is None:
+                peer.resend_at = Instant(now + self._settings.resend_ns)
         self._watch_lease(now)
 
     def _follow_configurations(self) -> None:
         """A peer for every node that is named by the present configuration or one that may follow; those whose replica
-        must be made anew are met as if for the first time."""
+        must be made anew are met as if for the first time: what the former one said, and may still be on its way, is
+        not taken for theirs (`since`)."""
         acceptor = self._acceptor
         wanted: dict[NodeId, Replica] = {}
         for configuration in (acceptor.configuration, *(held for _, held in acceptor.configurations)):
@@ -259,7 +264,7 @@ class Leader:
     def on_accepted(self, source: NodeId, message: Accepted, now: Instant, out: Effects) -> None:
         """Phase 2b arrives: count it, and send what is next."""
         peer = self._by_node.get(source)
-        if peer is None:
+        if peer is None or message.configuration < peer.since:
             return
         self._note_era(peer, message.era)
         grew = peer.on_accepted(message.slot, message.chosen, now)
@@ -277,7 +282,7 @@ class Leader:
     def on_behind(self, source: NodeId, message: Behind, now: Instant, out: Effects) -> None:
         """A follower is elsewhere. What it knows as chosen is chosen, and so stands in this log too."""
         peer = self._by_node.get(source)
-        if peer is None:
+        if peer is None or message.configuration < peer.since:
             return
         self._note_era(peer, message.era)
         acceptor = self._acceptor

@@ -30,6 +30,7 @@ from gramme.paxos.succession import CampaignTimer
 from gramme.paxos.view import ReplicaView
 
 _KEEPS_MORE = 16  # times `retained_bytes`
+_ANY_BALLOT = Ballot(0)
 
 __all__ = ["GroupReplica", "GroupStatus", "NotLeader"]
 
@@ -226,11 +227,19 @@ class GroupReplica(ReplicaView):
         return self._settle(now, out)
 
     def snapshot_installed(
-        self, slot: Slot, crc: int, stamp: Stamp, configuration: Configuration | None, now: Instant
+        self,
+        slot: Slot,
+        crc: int,
+        stamp: Stamp,
+        configuration: Configuration | None,
+        now: Instant,
+        ballot: Ballot = _ANY_BALLOT,
     ) -> Effects:
         """The engine durably holds the state at `slot`, whose entry has `crc` and `stamp`, and with it `configuration`,
         the newest chosen up to there (None: the founding one); entries up to `slot` will not be reported chosen. A
-        snapshot that is not newer than what was reported changes nothing.
+        snapshot that is not newer than what was reported changes nothing. `ballot`: of the leader that sent it. As with
+        all that a leader tells, this replica takes part in no lower one from now on: the leader of such a ballot would
+        take what is chosen here for slots of its own log, which may be others.
 
         This replica may have won a campaign since the snapshot was sent; its log then holds the slot, which is chosen,
         and only the report of what is chosen skips ahead.
@@ -239,7 +248,7 @@ class GroupReplica(ReplicaView):
         base = Mark(slot, crc, stamp)
         if self.leader is not None and slot > self.acceptor.emitted and not self.acceptor.log.holds(base):
             raise Invariant(f"group {self.group}: the leader's log lacks slot {slot}, of which it has a snapshot")
-        if self.acceptor.install_base(base, configuration or self.configuration, out):
+        if self.acceptor.install_base(base, configuration or self.configuration, out, ballot):
             self.applied = max(self.applied, slot)
             holder = ballot_node(self.acceptor.promised)
             if holder != self.me:
