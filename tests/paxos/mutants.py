@@ -296,9 +296,9 @@ def ignore_late_promises() -> AbstractContextManager[None]:
 def drop_the_promise_with_a_snapshot() -> AbstractContextManager[None]:
     """A snapshot takes the place of the whole replica, of what it has promised too."""
 
-    def forgetful(self: Acceptor, base: Any, configuration: Configuration, out: Effects) -> bool:
+    def forgetful(self: Acceptor, base: Any, configuration: Configuration, out: Effects, ballot: Ballot) -> bool:
         further = self.log.holds(base)
-        installed = original(self, base, configuration, out)
+        installed = original(self, base, configuration, out, ballot)
         if installed and not further:
             self.promised = self.log_ballot
         return installed
