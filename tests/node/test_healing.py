@@ -147,6 +147,17 @@ def test_a_node_that_leaves_hands_its_replica_on() -> None:
     assert roles(moved.configuration) == {0: "S", 1: "S", 3: "S"}
 
 
+def test_a_copy_that_is_lost_on_its_way_is_begun_elsewhere() -> None:
+    """Simulation (removals, seed 115): the node leaves, and who was to take its replica has died. Nobody is to wait for
+    that one: it has no rows that others lack."""
+    coming = THREE.next(join=Replica(N3))
+    seen = {N1: UP, N2: UP, N3: SILENT}
+    leaving = situation(coming, seen, 4)._replace(leaving=frozenset((N2,)))
+    again = decide(leaving, SETTINGS)
+    assert again is not None
+    assert roles(again.configuration) == {0: "S", 1: "S", 2: "S", 3: "s", 4: "s"}
+
+
 # --- all rules together ---------------------------------------------------------------------------------------------
 
 

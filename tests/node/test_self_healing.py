@@ -159,6 +159,10 @@ def test_a_node_that_stays_away_is_rebuilt_elsewhere_and_its_replica_dropped_whe
         five.until(lambda node=node: five.replica(node, five.group).applied.slot > 30, "it has the rows")  # type: ignore[misc]
     places = sorted(configuration.eligible)
     five.until(lambda: sorted(five.look_up(down).partitions[0].replicas) == places, "the catalog knows")
+    five.run(6 * SECOND)  # each node has reconciled
+    for node in five.live:
+        five.look_up(node)
+        assert five.group not in five.node(node).router._moved, "its descriptor says where it is"
     assert five.has("item0")
 
 
@@ -310,6 +314,26 @@ def test_an_amnesiac_replica_is_made_anew_while_it_runs() -> None:
     three.until_roles("SSS", group)
     assert not three.replica(hurt, group).replica.amnesiac
     assert group not in three.node(hurt).groups.amnesiac
+
+
+def test_what_is_left_of_a_lost_replica_goes_when_its_group_has_gone_on_without_it() -> None:
+    five = Five(replace_after_ns=10 * SECOND)
+    five.put("before", 2_000)
+    down = five.followers()[0]
+    five.crash(down)
+    damage(five, down, five.group, RecordKind.CREATE)
+    five.start(down)
+    five.until(lambda: five.group in five.node(down).groups.amnesiac, "the damage is found")
+    five.run(20 * MILLISECOND)  # and durably noted
+    five.crash(down)
+    five.until_moved(down, five.group)
+    five.start(down)
+    five.until(lambda: five.group not in five.node(down).groups.amnesiac, "nothing is left of it")
+    five.run(SECOND)
+    five.crash(down)
+    five.start(down)
+    assert five.group not in five.node(down).groups.amnesiac, "for good"
+    assert five.has("before")
 
 
 @pytest.mark.parametrize("power", [False, True])

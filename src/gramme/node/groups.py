@@ -451,8 +451,7 @@ class Groups:
 
     def removed(self, group: GroupId, number: int, under: Configuration | None = None) -> None:
         """Configuration `number`, which is chosen, does not name this node. `under`: the same, where it is known."""
-        replica = self.replica(group)
-        if (replica is not None or group in self.lost) and number >= self.last_known(group):
+        if (self.hosts(group) or self.may_have_forgotten(group)) and number >= self.last_known(group):
             self._host.ports.log_event("replica removed", {"group": group, "number": number})
             self._host.execute(Effects(records=[self.retire(group, number, under)]), self)
 

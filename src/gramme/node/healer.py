@@ -261,8 +261,18 @@ class Healer:
         newest = replica.pending or replica.configuration
         known = self._asked_anew.get((message.group, source))
         mine = newest.replica(source)
-        if known is None or known[0] != message.boot or (mine is not None and known[1] < mine.since <= message.known):
+        if mine is None:
+            self._release(partition, source, message.boot)
+        elif known is None or known[0] != message.boot or (mine is not None and known[1] < mine.since <= message.known):
             self._asked_anew[message.group, source] = (message.boot, newest.number)
+
+    def _release(self, partition: PartitionReplica, node: NodeId, boot: BootId) -> None:
+        """The group does without `node`. While this leader holds its lease nobody can have chosen anything newer: no
+        replica that was there before its process `boot` can have known more."""
+        replica = partition.replica
+        if replica.pending is None and replica.holds_lease(self._host.now()):
+            body = encode_configuration(replica.configuration)
+            self._host.send(node, HostReplica(partition.spec, body, replica.ballot, boot))
 
     # --- reporting ----------------------------------------------------------------------------------------------------
 

@@ -155,8 +155,12 @@ class _View:
 
     @property
     def missing_storage(self) -> bool:
-        """Whether fewer nodes than there should be have, or will have, the rows."""
-        return sum(not self.is_gone(node) for node in self.configuration.storage) < self.wanted
+        """Whether fewer nodes than there should be have, or will have, the rows. A learner that is silent is awaited
+        where it has given its vote up; where all storage replicas vote it was yet to become one: another will do."""
+        configuration = self.configuration
+        coming = not self.short and configuration.eligible == configuration.voters
+        lost = [node for node in configuration.learners if coming and self.is_bad(node)]
+        return sum(not self.is_gone(node) and node not in lost for node in configuration.storage) < self.wanted
 
     def best_place(self, without: NodeId | None) -> NodeId | None:
         """The node for one more replica, when the one on `without` does not count any more."""

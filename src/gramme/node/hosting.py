@@ -59,12 +59,17 @@ class Hosting:
         self._making: dict[GroupId, _Making] = {}
 
     def on_invitation(self, source: NodeId, message: HostReplica) -> None:
-        """Host a replica, or say that only a newer configuration could make this node do so. Idempotent."""
+        """Host a replica, or say that only a newer configuration could make this node do so. Idempotent. To a node that
+        has said so the answer may be that the group does without it: then what is left of the damaged replica goes."""
         group = message.spec.group
         configuration = decode_configuration(message.configuration)
         mine = configuration.replica(self._me)
         groups = self._groups
-        if mine is None or group in self._making or groups.is_gone(group):
+        if group in self._making or groups.is_gone(group):
+            return
+        if mine is None:
+            if message.boot == self._boot and groups.may_have_forgotten(group):
+                groups.removed(group, configuration.number, configuration)
             return
         hosted = groups.hosted_as(group)
         present = None if hosted is None else hosted.replica

@@ -79,7 +79,8 @@ class CreateGroups(_Wire, tag="CreateGroups", frozen=True):
 class HostReplica(_Wire, tag="HostReplica", frozen=True):
     """From the leader of a group, of `ballot`, to a node that `configuration` (encoded, and chosen) names and that does
     not take part: have a replica. `boot`: the process of the receiver that asked for a configuration to be made anew
-    under (`MakeAnew`) and was heard before that was proposed; b"" if none did."""
+    under (`MakeAnew`) and was heard before that was proposed; b"" if none did. Where `configuration` does not name the
+    receiver it is the answer to `boot`: the group does without it."""
 
     spec: GroupSpec
     configuration: bytes

@@ -507,11 +507,18 @@ class Node:
         self._leave_unless_named(place)
 
     def _leave_unless_named(self, place: Placed) -> None:
-        """A replica here that nobody has told: its group has gone on without it."""
-        replica = self.groups.replica(place.group)
+        """A replica here that nobody has told: its group has gone on without it. One that is damaged may have known a
+        newer configuration than the catalog does: only the group's leader can say that it is not needed."""
+        group = place.group
         named = self.me in place.members or self.me in place.others
-        if replica is not None and not named and place.number > replica.configuration.number:
-            self.groups.removed(place.group, place.number)
+        if named:
+            return
+        if self.groups.may_have_forgotten(group):
+            for node in place.members:
+                self.host.send(node, MakeAnew(group, self.boot, self.groups.last_known(group)))
+            self._reconciled = -1  # until it is answered
+        elif self.groups.hosts(group) and place.number > self.groups.last_known(group):
+            self.groups.removed(group, place.number)
 
     def _may_be_emptied(self) -> bool:
         """Whether nothing is left of any replica, and this node cannot prove that it has not lost its disk."""

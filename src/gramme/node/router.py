@@ -35,6 +35,8 @@ _SLOW_SWEEP_NS: Final = 50 * MILLISECOND
 _MANY_CALLS: Final = 500
 _MOST_OUTDATED: Final = 10_000
 """Names of tables that others deleted are never asked for again: past so many, the oldest are forgotten."""
+_MOST_MOVED: Final = 10_000
+"""Of groups that moved; what moved long before so many others is known from descriptors that are newer."""
 _SERVED: Final = ("ACTIVE", "UPDATING")
 _NO_ANSWER: Final = (FailureKind.UNKNOWN, FailureKind.NO_QUORUM, FailureKind.NO_TABLE)
 _NO_SLOT: Final = Slot(0)
@@ -126,6 +128,7 @@ class Router:
             table = known or outdated
             if isinstance(reply, TableReply):
                 self._tables[name] = reply.table
+                self._forget_moves(reply.table)
                 on_reply(reply.table)
             elif isinstance(reply, Failed) and reply.kind is not FailureKind.NO_TABLE and table is not None:
                 self._tables[name] = table
@@ -247,7 +250,17 @@ class Router:
 
     def moved(self, group: GroupId, replicas: tuple[NodeId, ...]) -> None:
         """The catalog says where `group` is by now; a call may know it by where it was."""
+        if group != CATALOG_GROUP:
+            self._moved.pop(group, None)
+            if len(self._moved) > _MOST_MOVED:
+                del self._moved[next(known for known in self._moved if known != CATALOG_GROUP)]
         self._moved[group] = replicas
+
+    def _forget_moves(self, table: TableDescriptor) -> None:
+        """The table's new descriptor says as much."""
+        for place in table.all_partitions:
+            if self._moved.get(place.group) == place.replicas:
+                del self._moved[place.group]
 
     def leader_changed(self, group: GroupId, leader: NodeId) -> None:
         """A local replica learnt who leads `group` (or that nobody does): what waits for somebody else, or for nothing,
