@@ -129,9 +129,8 @@ def closed(url: str, prepared: Prepared, seconds: float, connections: int = wrk.
     if any(request.then >= 0 for request in prepared.requests):
         return _told(generator.run(url, prepared, seconds=seconds, connections=connections))
     load = wrk.run(url, prepared, seconds, connections)
-    count = round(load.per_s * seconds)
     figures = (load.mean_us, load.p50_us, load.p99_us, load.p999_us, load.max_us)
-    latency = Latency(count, load.failed, *(figure / 1e3 for figure in figures))
+    latency = Latency(max(0, load.requests - load.failed), load.failed, *(figure / 1e3 for figure in figures))
     return Outcome(client="wrk", per_s=load.per_s, latency=latency)
 
 

@@ -118,5 +118,6 @@ def told(section: Section, taken: Record[Any]) -> str:
 def _command() -> str:
     """The command line that runs, as one would type it."""
     program = Path(sys.argv[0])
-    name = f"python -m {program.parent.name}" if program.name == "__main__.py" else program.name
+    modules = {"__main__.py": f"python -m {program.parent.name}", "cli.py": "gramme"}
+    name = modules.get(program.name, program.name)
     return shlex.join([*name.split(), *sys.argv[1:]])

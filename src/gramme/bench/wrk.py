@@ -58,7 +58,7 @@ end
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What one run of wrk found. Latencies are in microseconds."""
+    """What one run of wrk found: `requests` that were answered. Latencies are in microseconds."""
 
     per_s: float
     p50_us: int
@@ -66,7 +66,8 @@ class Load(msgspec.Struct, frozen=True):
     p999_us: int
     max_us: int
     failed: int
-    mean_us: float = 0.0  # not in records of before it was kept
+    requests: int = 0  # this and the mean are not in older records
+    mean_us: float = 0.0
 
 
 def run(url: str, prepared: Prepared, seconds: float, connections: int = CONNECTIONS) -> Load:
@@ -85,6 +86,7 @@ def run(url: str, prepared: Prepared, seconds: float, connections: int = CONNECT
             found = json.loads(line.removeprefix(_MARK))
             return Load(
                 per_s=found["requests"] / (found["micros"] / 1e6),
+                requests=found["requests"],
                 mean_us=found["mean"],
                 p50_us=found["p50"],
                 p99_us=found["p99"],
