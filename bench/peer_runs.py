@@ -235,7 +235,8 @@ def _of(found: Found, name: str, workload: str) -> Contest:
 
 
 def _named(found: Found, name: str) -> str:
-    return " ".join(filter(None, (name, _of(found, name, "get").version)))
+    version = _of(found, name, "get").version
+    return f"{name} ({version})" if version else name
 
 
 def _says(found: Found, name: str) -> str:
