@@ -433,7 +433,8 @@ class Node:
             return
         disk.flushed, disk.flushed_rows = disk.applied, len(disk.rows)
         disk.flushed_configuration = disk.configuration
-        self.replica.trim(disk.flushed.slot if self.has_rows else self.replica.chosen_slot)
+        while self.replica.trim(disk.flushed.slot if self.has_rows else self.replica.chosen_slot):
+            pass
         if self.world.rng.random() < 0.5:
             self.execute(Effects(records=[self.replica.checkpoint()]))
             self._delete_old(disk.lsn)

@@ -1,10 +1,8 @@
-"""CRC-32C (Castagnoli), the one checksum of the house."""
+"""CRC-32C (Castagnoli), the one checksum of the house: `crc32c(data, seed)` continues from `seed`, the CRC of what
+precedes `data` (0: nothing does). It is the library's own function: a wrapper would cost more than the checksum."""
 
 from __future__ import annotations
 
-from crc32c import crc32c as _crc32c
+from crc32c import crc32c
 
-
-def crc32c(data: bytes | bytearray | memoryview, seed: int = 0) -> int:
-    """CRC-32C of `data`, continued from `seed` (the CRC of what precedes it)."""
-    return _crc32c(data, seed)
+__all__ = ["crc32c"]

@@ -484,10 +484,16 @@ class Groups:
         """Let go of log entries in memory that everybody has and the engine keeps, and of old outcomes."""
         now = self._host.now()
         for partition in self.partitions.values():
-            partition.replica.trim(durable(partition.spec.group))
+            if partition.replica.retained:
+                self._trim(partition, durable(partition.spec.group))
             partition.tidy_outcomes(now)
         for log in self.logs.values():
             log.trim()
+
+    def _trim(self, partition: PartitionReplica, durable: Slot) -> None:
+        """A step at a time, with others in between: after a flush there may be a hundred thousand entries to free."""
+        if partition.replica.trim(durable) and not self._host.stopped:
+            self._host.ports.scheduler.call_soon(lambda: self._trim(partition, durable))
 
 
 def _concerns(damage: Damage, group: GroupId) -> bool:

@@ -85,10 +85,9 @@ class Healer:
             return
         self._look_at_nodes()
         self._forget_groups()
-        copies = 0
-        for partition in self._led():
-            copies += self._copies(partition)
-        troubled = [p for p in self._led() if p.replica.followers() and not self._whole(p)]
+        led = list(self._led())
+        copies = sum(map(self._copies, led))
+        troubled = [p for p in led if p.replica.has_followers and not self._whole(p)]
         if troubled:
             self._count_load()
         for partition in troubled:
@@ -121,13 +120,13 @@ class Healer:
             self._reported = {group: number for group, number in self._reported.items() if group in hosted}
 
     def _whole(self, partition: PartitionReplica) -> bool:
-        """Whether nothing can be the matter, told without much ado: most groups are so most of the time."""
+        """Whether nothing can be the matter, told without much ado: most groups are so most of the time, and a node
+        that leads thousands of idle ones asks twice a second."""
         configuration = partition.replica.configuration
-        for peer in partition.replica.followers():
-            if not peer.joined or peer.amnesiac or peer.node not in self._up_since:
-                return False
-            if self._asked_anew and self._is_damaged(partition, peer.node):
-                return False
+        if not partition.replica.followed_by_all(self._up_since):
+            return False
+        if self._asked_anew and any(self._is_damaged(partition, node) for node in configuration.nodes):
+            return False
         if self.leaving and any(node in self.leaving for node in configuration.nodes):
             return False
         return configuration.nodes == configuration.eligible and len(configuration.nodes) % 2 == 1

@@ -56,10 +56,8 @@ class Host:
         self._held = 0
         self._hold_timer: Timer | None = None
         self._mark_timer: Timer | None = None
-
-    def now(self) -> Instant:
+        self.now: Callable[[], Instant] = ports.clock.instant
         """The node's monotonic time."""
-        return self.ports.clock.instant()
 
     @property
     def log_job(self) -> object:

@@ -44,7 +44,8 @@ class LogReplica(GroupOwner):
 
     def trim(self) -> None:
         """Let go of what every voter has."""
-        self.replica.trim(self.replica.chosen_slot)
+        while self.replica.trim(self.replica.chosen_slot):
+            pass
 
     def checkpoint(self) -> list[Record]:
         """The replica's state for a new segment. Its unchosen entries are repeated: the mark before them is the only

@@ -43,11 +43,12 @@ class Outcomes:
 
     def get(self, command_id: CommandId) -> bytes | None:
         """The first answer to `command_id`, or None if it was not applied, nor answered here, lately."""
-        for replies in (self._young, self._old, self._young_answers, self._old_answers):
-            reply = replies.get(command_id)
-            if reply is not None:
-                return reply
-        return None
+        return (
+            self._young.get(command_id)
+            or self._old.get(command_id)
+            or self._young_answers.get(command_id)
+            or self._old_answers.get(command_id)
+        )
 
     def add(self, command_id: CommandId, reply: bytes) -> None:
         """Remember an applied command."""

@@ -63,17 +63,19 @@ from gramme.tables.requests import (
 from gramme.tables.streams import DescribeStream, ListStreams, ReadChanges
 from gramme.tables.transaction_commands import Prepare, WriteAll
 
-_READS: Final = (
-    GetItem,
-    ScanRange,
-    CountRows,
-    ReadChanges,
-    ReadVersions,
-    DescribeTable,
-    ListTables,
-    PlanRemoval,
-    ListStreams,
-    DescribeStream,
+_READS: Final = frozenset(
+    (
+        GetItem,
+        ScanRange,
+        CountRows,
+        ReadChanges,
+        ReadVersions,
+        DescribeTable,
+        ListTables,
+        PlanRemoval,
+        ListStreams,
+        DescribeStream,
+    )
 )
 _ITEM_WRITES: Final = (PutItem, UpdateItem, DeleteItem, Prepare, WriteAll, ExpireItem)
 _INDEX_THROTTLED: Final = "IndexWriteKeyRangeThroughputExceeded"
@@ -200,7 +202,7 @@ class PartitionReplica(GroupOwner):
     def submit(self, request: Any, command_id: CommandId, on_reply: OnReply, repeated: bool = False) -> None:
         """Serve `request` if this replica may, else answer `Elsewhere`; perhaps before this returns. `repeated`: an
         earlier attempt of the same command may still be on its way to any replica."""
-        if isinstance(request, _READS):
+        if type(request) in _READS:
             self._read(request, on_reply, repeated)
         elif not self.leading:
             on_reply(self._elsewhere())
@@ -295,7 +297,8 @@ class PartitionReplica(GroupOwner):
         if running is not None:
             running.waiters.append(on_reply)
             return
-        if self.doubts_outcomes(self._host.now()):
+        now = self._host.now()
+        if now < self._outcomes_known_at:
             on_reply(self._elsewhere())
             return
         if self.refusing or self.outcomes.full or self._host.log.full:
@@ -318,18 +321,19 @@ class PartitionReplica(GroupOwner):
             # answer, and be applied after the client was told that it was not. So the log remembers the answer.
             plan = Change([], [], plan.reply)
         if type(plan) is Change:
-            self._propose(plan, command_id, wall, on_reply)
+            self._propose(plan, command_id, wall, now, on_reply)
         else:
             assert isinstance(plan, Answer)
             self._hold_answer(plan, command_id, on_reply)
 
-    def _propose(self, plan: Change, command_id: CommandId, wall: Any, on_reply: OnReply) -> None:
+    def _propose(self, plan: Change, command_id: CommandId, wall: Any, now: Instant, on_reply: OnReply) -> None:
         reply = encode_reply(plan.reply)
-        mutation = Mutation(plan.puts, plan.deletes, reply, list(plan.changes), plan.grown, plan.erased)
+        changes = list(plan.changes) if plan.changes else []
+        mutation = Mutation(plan.puts, plan.deletes, reply, changes, plan.grown, plan.erased)
         command = Command(plan.kind, command_id, encode_mutation(mutation))
         try:
             at = wall if wall > plan.floor else plan.floor
-            slot, effects = self.replica.propose(command, at, self._host.now())
+            slot, effects = self.replica.propose(command, at, now)
         except Stalled as stalled:
             on_reply(Failed(FailureKind.THROTTLED, str(stalled)))
             return

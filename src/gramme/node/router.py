@@ -38,6 +38,7 @@ _MOST_OUTDATED: Final = 10_000
 _MOST_MOVED: Final = 10_000
 """Of groups that moved; what moved long before so many others is known from descriptors that are newer."""
 _SERVED: Final = ("ACTIVE", "UPDATING")
+_READS: Final = frozenset(PARTITION_READS)
 _NO_ANSWER: Final = (FailureKind.UNKNOWN, FailureKind.NO_QUORUM, FailureKind.NO_TABLE)
 _NO_SLOT: Final = Slot(0)
 _THROTTLED: Final = Failed(FailureKind.THROTTLED, "the router's queue is full")
@@ -75,7 +76,7 @@ class _Call:
         self.unknown_at: list[NodeId] = []
         self.due: Instant = deadline
         self.done = False
-        self.eventual = isinstance(request, PARTITION_READS) and not request.consistent
+        self.eventual = type(request) in _READS and not request.consistent
 
 
 class Router:
@@ -171,7 +172,16 @@ class Router:
                 on_reply(reply)
                 return
         call = self._new_call(place.group, place.replicas, request, command_id, deadline, on_reply, repeated)
-        if call is not None:
+        if call is None:
+            return
+        partition, now = self._partitions.get(place.group), self._now()
+        if partition is not None and partition.leading and now < deadline:
+            # What `_attempt` comes to when the leader is here: the path of every write of an embedded node.
+            call.attempt, call.target, call.outstanding = 1, self._settings.me, True
+            partition.submit(request, call.command_id, partial(self._answered, call, 1), repeated)
+            if call.outstanding and call.attempt == 1 and not call.done:
+                self._arm(call, min(Instant(now + _ATTEMPT_NS), deadline))
+        else:
             self._attempt(call)
 
     def read_changes(

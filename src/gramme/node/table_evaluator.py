@@ -81,6 +81,7 @@ _ABSENT: Final = Found(None, 0)
 _TRIMMED: Final = Configured(0)
 _NOTHING_EXPIRED: Final = Written(None, 0, 0)
 _GONE: Final = Failed(FailureKind.NO_TABLE)
+_UNCHANGED: Final = (Nothing, Fail)
 _CONTENTS: Final = tuple(
     (bytes((space,)), bytes((space + 1,))) for space in (Space.ITEMS, Space.LOCAL_INDEX, Space.PENDING)
 )
@@ -135,7 +136,7 @@ class TableEvaluator:
                 return refused
         stored = read(row)
         decision = evaluate(request, stored)
-        if isinstance(decision, Nothing | Fail):
+        if isinstance(decision, _UNCHANGED):
             return Answer(decision.reply, (row,))
         return item_change(schema, request.key, stored, decision, context.stamp, read)
 

@@ -9,8 +9,7 @@ that it speaks of is durable. Source: Lamport, "Paxos Made Simple" (2001), with 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import Invariant
@@ -32,8 +31,7 @@ from gramme.paxos.state import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LogDurable:
+class LogDurable(NamedTuple):
     """Durable event: the log is durable up to `slot` in `ballot`, unless it was cut since (`incarnation`)."""
 
     incarnation: int
@@ -345,10 +343,10 @@ class Acceptor:
 
     def mark_durable_after(self, out: Effects) -> None:
         """Ask to be told when what was appended to the log so far is durable."""
-        event = LogDurable(self.incarnation, self.log_ballot, self.log.last_slot)
+        event = (self.incarnation, self.log_ballot, self.log.last_slot)
         if event != self._reported:
-            self._reported = event
-            out.durable_events.append(event)
+            self._reported = LogDurable(*event)
+            out.durable_events.append(self._reported)
 
     def on_durable(self, event: LogDurable) -> None:
         """See `LogDurable`. An event from before a cut says nothing of what replaced it."""

@@ -413,14 +413,16 @@ class Leader:
 
     def next_deadline(self) -> Instant | None:
         """When `tick` has something to do; None if the group is idle."""
-        times = [peer.resend_at for peer in self.peers if peer.resend_at is not None]
-        if self._commit_at is not None:
-            times.append(self._commit_at)
+        first = self._commit_at
+        for peer in self.peers:
+            at = peer.resend_at
+            if at is not None and (first is None or at < first):
+                first = at
         if self.handing is not None:
-            times.append(self.handing.deadline)
+            first = min(self.handing.deadline, _FOREVER if first is None else first)
         if self.lapsed_at is not None:
-            times.append(self._look_at)
-        return min(times, default=None)
+            first = min(self._look_at, _FOREVER if first is None else first)
+        return first
 
     def tick(self, now: Instant, out: Effects) -> None:
         """Push the chosen mark, probe silent followers, give up a hand-over that takes too long."""

@@ -31,6 +31,7 @@ from gramme.paxos.view import ReplicaView
 
 _KEEPS_MORE = 16  # times `retained_bytes`
 _ANY_BALLOT = Ballot(0)
+_TRIM_STEP = 2_000  # entries, about a millisecond
 
 __all__ = ["GroupReplica", "GroupStatus", "NotLeader"]
 
@@ -255,11 +256,13 @@ class GroupReplica(ReplicaView):
                 self.acceptor.answer_behind(holder, now, out)
         return self._settle(now, out)
 
-    def trim(self, slot: Slot) -> None:
+    def trim(self, slot: Slot) -> bool:
         """Forget entries up to `slot` (engine-durable here) that no follower lacks; past `retained_bytes`, also others:
         a follower that lacks those gets a snapshot. While one is on its way more is kept, or the copy would be for
         nothing. A log replica keeps more: a storage replica that should lead after the only one that has the rest
-        cannot get it from anywhere else, and must wait for that one."""
+        cannot get it from anywhere else, and must wait for that one.
+
+        At most `_TRIM_STEP` entries go; returns whether there are more, for another step soon."""
         acceptor = self.acceptor
         log = acceptor.log
         limit = min(slot, acceptor.emitted, acceptor.chosen)
@@ -274,7 +277,9 @@ class GroupReplica(ReplicaView):
                     break
                 excess -= len(entry.encoded)
                 keep_after = max(keep_after, entry.slot)
-        log.trim(Slot(keep_after))
+        step = Slot(min(keep_after, log.base.slot + _TRIM_STEP))
+        log.trim(step)
+        return step < keep_after
 
     # --- leader -------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from gramme.kernel.ids import NO_NODE, Ballot, GroupId, NodeId, Slot
 from gramme.kernel.record import Record
 from gramme.kernel.time import Instant, Stamp
@@ -140,6 +142,19 @@ class ReplicaView:
     def followers(self) -> tuple[PeerStatus, ...]:
         """What the leader knows of the others; empty elsewhere."""
         return () if self.leader is None else tuple(self._follower(peer) for peer in self.leader.peers)
+
+    @property
+    def has_followers(self) -> bool:
+        """Whether this replica leads others."""
+        return self.leader is not None and bool(self.leader.peers)
+
+    def followed_by_all(self, up: Container[NodeId]) -> bool:
+        """Whether every follower is on a node of `up`, and takes part. True where there are none."""
+        if self.leader is not None:
+            for peer in self.leader.peers:
+                if not peer.joined or peer.amnesiac or peer.node not in up:
+                    return False
+        return True
 
     def _follower(self, peer: Peer) -> PeerStatus:
         log = self.acceptor.log
