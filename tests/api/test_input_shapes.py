@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.api.caller import Caller
+
+from gramme.api.dynamodb.errors import ApiError
+from gramme.api.dynamodb.operations import OPERATIONS
+from gramme.api.dynamodb.shapes import InputShape
 
 _NULL_NAME = (
     "1 validation error detected: Value null at 'tableName' failed to satisfy constraint: Member must not be null"
@@ -189,3 +195,33 @@ def test_words_for_booleans_fractions_and_nulls_are_taken_as_the_service_takes_t
     caller.call("GetItem", {**key, "ConsistentRead": "FALSE"})
     consistent = [getattr(request, "consistent", None) for request in caller.backend.requests]
     assert consistent == [True, False]
+
+
+_VALUES = st.recursive(
+    st.sampled_from(["", "a", "ALL", "NONE", "TOTAL", "x" * 300, 0, 1, -1, 10**6, 10**12, 1.5, True, None]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["S", "Keys", "a"]), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@st.composite
+def _inputs(draw: st.DrawFn) -> tuple[InputShape, dict[str, Any]]:
+    """An operation's input of the right types, and perhaps against its constraints."""
+    shape = OPERATIONS[draw(st.sampled_from(sorted(OPERATIONS)))].shape
+    body: dict[str, Any] = {}
+    for member in draw(st.lists(st.sampled_from(shape.members), max_size=4)) if shape.members else ():
+        allowed = st.sampled_from(member.enum) if member.enum else st.nothing()
+        try:
+            body[member.name] = member.shape.check(draw(allowed | _VALUES))
+        except ApiError:
+            body[member.name] = None
+    return shape, body
+
+
+@given(_inputs())
+def test_what_is_let_through_at_a_glance_violates_nothing(given_: tuple[InputShape, dict[str, Any]]) -> None:
+    shape, body = given_
+    errors: list[str] = []
+    for member in shape.members:
+        member.constrain(body.get(member.name), member.name, errors)
+    assert shape._conforms(body) == (not errors)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gramme.kernel.errors import InvalidInput
 from gramme.tables.descriptor import KeySchema
 from gramme.tables.keys import encode_key
 from gramme.tables.schema import InvalidItem, check_item, check_item_size, check_key, item_key, request_key
@@ -81,3 +85,39 @@ def test_an_item_to_put_has_400_kb() -> None:
     check_item_size(400 * 1024)
     with pytest.raises(InvalidItem, match=r"^Item size has exceeded the maximum allowed size$"):
         check_item_size(400 * 1024 + 1)
+
+
+_TEXTS = st.sampled_from(
+    ["", "a", "\0", "\0\0b", "é", "\ud800", "x" * 1024, "x" * 1025, "x" * 2048, "\0" * 1024, "é" * 1025]
+)
+_KEY_VALUES = st.one_of(
+    st.one_of(_TEXTS, st.text(max_size=4)).map(lambda text: {"S": text}),
+    st.sampled_from(["0", "1", "-1", "2.5", "1" + "0" * 37]).map(lambda text: {"N": text}),
+    st.sampled_from([0, 1, 1024, 1025, 2048, 2049]).map(_binary),
+    st.binary(max_size=3).map(lambda raw: {"B": b64encode(raw).decode()}),
+)
+
+
+def _outcome(make: Callable[[], bytes]) -> bytes | str:
+    try:
+        return make()
+    except InvalidInput as error:
+        return str(error)
+
+
+@given(
+    hash_type=st.sampled_from("SNB"),
+    range_type=st.sampled_from([None, "S", "N", "B"]),
+    attributes=st.dictionaries(st.sampled_from(["pk", "sk", "other"]), _KEY_VALUES, max_size=3),
+)
+def test_a_key_is_encoded_as_if_it_had_been_checked_before(
+    hash_type: Any, range_type: Any, attributes: dict[str, Any]
+) -> None:
+    schema = KeySchema("pk", hash_type, None if range_type is None else "sk", range_type)
+
+    def slowly(check: Callable[[KeySchema, Any], None]) -> bytes:
+        check(schema, attributes)
+        return encode_key(schema, attributes["pk"], None if range_type is None else attributes["sk"])
+
+    assert _outcome(lambda: request_key(schema, attributes)) == _outcome(lambda: slowly(check_key))
+    assert _outcome(lambda: item_key(schema, attributes)) == _outcome(lambda: slowly(check_item))
