@@ -225,3 +225,15 @@ def test_what_is_let_through_at_a_glance_violates_nothing(given_: tuple[InputSha
     for member in shape.members:
         member.constrain(body.get(member.name), member.name, errors)
     assert shape._conforms(body) == (not errors)
+
+
+@given(_inputs(), st.dictionaries(st.sampled_from(["TableName", "Key", "Limit", "Unknown"]), _VALUES, max_size=2))
+def test_what_is_plain_needs_no_check(given_: tuple[InputShape, dict[str, Any]], wild: dict[str, Any]) -> None:
+    shape, body = given_
+    body = {"TableName": "abc", "Key": {}, "Item": {}, "RequestItems": {}, **body, **wild}
+    if shape.is_plain(body):
+        before = dict(body)
+        shape.check_types(body)
+        shape.check_constraints(body)
+        assert body == before
+        assert not any(body.get(member) is not None for member in shape.refused)

@@ -19,12 +19,12 @@ import uvloop
 from gramme.bench.in_process import OPERATIONS, Connection, embedded_node
 
 BUDGET: Final = {
-    "GetItem, strong": 130,
-    "GetItem, eventual": 130,
-    "Query of 10 items": 313,
-    "BatchGetItem of 25": 1649,
-    "PutItem": 440,
-    "UpdateItem": 575,
+    "GetItem, strong": 122,
+    "GetItem, eventual": 122,
+    "Query of 10 items": 289,
+    "BatchGetItem of 25": 1652,
+    "PutItem": 435,
+    "UpdateItem": 563,
 }
 """Calls a request, at most, with Python 3.11 (later ones make fewer). Those of reads are exact; a write's answer comes
 turns of the loop later, and what else happens in these differs by about a dozen calls."""

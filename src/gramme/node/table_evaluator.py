@@ -47,6 +47,7 @@ from gramme.tables.item import (
     encode_stored,
     item_json,
     json_and_size,
+    sizes_of,
     stored_size,
 )
 from gramme.tables.keys import key_of
@@ -306,12 +307,12 @@ def _page(request: ScanRange, get: Read, scan: Scan) -> Page:
     start, end = page_range(request)
     fetch, limit, max_bytes = request.fetch, request.limit, request.max_bytes
     for key, stored in scan(start, end, request.reverse):
-        size += stored_size(stored)
+        size += sizes_of(stored)[0]
         if fetch is not None:
             stored = _item_of(fetch, stored, get)
             fetched += -(-stored_size(stored) // READ_UNIT_BYTES)
         items.append(stored[HEADER_BYTES:])
-        if len(items) == limit or size + fetched * READ_UNIT_BYTES >= max_bytes:
+        if (limit is not None and len(items) == limit) or size + fetched * READ_UNIT_BYTES >= max_bytes:
             return Page(items, key[len(start) - len(request.start) :], size, fetched)
     return Page(items, None, size, fetched)
 

@@ -81,6 +81,10 @@ def json_and_size(stored: bytes) -> tuple[bytes, int]:
     return stored[HEADER_BYTES:], _SIZE.unpack_from(stored, _SIZE_AT)[0]
 
 
+sizes_of: Final = Struct(f">{_SIZE_AT}xI").unpack_from
+"""(`stored_size`,) of a stored value, without a function of Python: for loops over rows."""
+
+
 def stored_size(stored: bytes) -> int:
     """DynamoDB item size in bytes, out of the header."""
     size: int = _SIZE.unpack_from(stored, _SIZE_AT)[0]

@@ -146,15 +146,19 @@ class Call:
         """
         shape = self.shape
         try:
-            if not typed:
-                shape.check_types(self.body)
-            shape.check_constraints(self.body)
-            for member in shape.refused:
-                if self.body.get(member) is not None:
-                    self.refuse(member)
+            if not shape.is_plain(self.body):
+                self._check(shape, typed)
             begin(self)
         except Exception as error:  # noqa: BLE001 - the boundary of an operation: every error gets an answer
             self.raised(self._graver(error))
+
+    def _check(self, shape: InputShape, typed: bool) -> None:
+        if not typed:
+            shape.check_types(self.body)
+        shape.check_constraints(self.body)
+        for member in shape.refused:
+            if self.body.get(member) is not None:
+                self.refuse(member)
 
     def _graver(self, error: Exception) -> Exception:
         if isinstance(error, InvalidInput) or (isinstance(error, ApiError) and error.name == "ValidationException"):

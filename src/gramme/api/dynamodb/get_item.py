@@ -20,10 +20,13 @@ _RULES: Final = Rules(("ProjectionExpression",), ("AttributesToGet",))
 def start(call: Call) -> None:
     """Begin GetItem."""
     body = call.body
-    expressions = prepare(body, _RULES)
-    normalise_item(body["Key"])
-    expressions = with_projection(body, expressions)
-    call.parsed = None if expressions is None else expressions.parsed.projection
+    if _RULES.involved.isdisjoint(body):
+        normalise_item(body["Key"])
+    else:
+        expressions = prepare(body, _RULES)
+        normalise_item(body["Key"])
+        expressions = with_projection(body, expressions)
+        call.parsed = None if expressions is None else expressions.parsed.projection
     call.with_table(_located)
 
 

@@ -243,15 +243,16 @@ def _refuse_placeholder(member: str, key: str, pattern: re.Pattern[str]) -> NoRe
 
 
 def _check_used(names: dict[str, str] | None, values: dict[str, Any] | None, parsed: Expressions) -> None:
-    present = [
-        expression
-        for expression in (parsed.update, parsed.condition, parsed.key_condition, parsed.filter, parsed.projection)
-        if expression is not None
-    ]
+    of_names: list[frozenset[str]] = []
+    of_values: list[frozenset[str]] = []
+    for expression in (parsed.update, parsed.condition, parsed.key_condition, parsed.filter, parsed.projection):
+        if expression is not None:
+            of_names.append(expression.names)
+            of_values.append(expression.values)
     if names:
-        _refuse_unused("ExpressionAttributeNames", names, [expression.names for expression in present])
+        _refuse_unused("ExpressionAttributeNames", names, of_names)
     if values:
-        _refuse_unused("ExpressionAttributeValues", values, [expression.values for expression in present])
+        _refuse_unused("ExpressionAttributeValues", values, of_values)
 
 
 def _refuse_unused(member: str, placeholders: Iterable[str], used: list[frozenset[str]]) -> None:
