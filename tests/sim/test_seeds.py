@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from gramme.sim.configs import CONFIGS, config_of
 from gramme.sim.run import simulate
 
-UNMENDED = {
-    ("joins", 2): "the catalog's voters do not listen to a log replica on a node of which only it could tell them",
-}
-"""What is known and not mended yet; whoever mends it takes it out."""
-
-
-def _fixed(config: str, seed: int) -> Any:
-    known = UNMENDED.get((config, seed))
-    return pytest.param(config, seed, marks=[] if known is None else pytest.mark.xfail(reason=known, strict=True))
-
-
-FIXED = [_fixed(config, seed) for config in CONFIGS for seed in (1, 2)]
+FIXED = [(config, seed) for config in CONFIGS for seed in (1, 2)]
 
 REGRESSIONS: list[tuple[str, int, str]] = [
     ("tables", 700518, "a batch whose table was dropped half-way was taken for one of which nothing was applied"),
