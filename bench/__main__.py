@@ -51,14 +51,13 @@ def main() -> int:
     """Measure and write; see the module."""
     arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # so that what was started is stopped
-    wrk.find()  # before anything is measured, and before there is no network
-    names = arguments.only or _SUITES[arguments.suite]
+    names = [name for name in arguments.only or _SUITES[arguments.suite] if name != _NOTHING]
+    if names:
+        wrk.find()  # before anything is measured, and before there is no network
     if _PEERS in names:
         alone.begin_again()
     missed, failed = [], False
     for name in names:
-        if name == _NOTHING:
-            continue
         section = SECTIONS[name]
         try:
             taken = records.take(
