@@ -47,6 +47,17 @@ def test_an_older_table_changes_nothing() -> None:
     assert three.node(N0).members.table == newer
 
 
+def test_whoever_knows_of_a_newcomer_passes_it_on() -> None:
+    """Simulation `joins`, seed 2 at c9edb94: the catalog's leader was gone for good, the next one needed the votes of a
+    newcomer and of a node that had not heard of it, and only the catalog's leader told of newcomers."""
+    three = Three()
+    table = _table(three)
+    three.node(N2)._nodes_are(table)
+    assert three.node(N1).members.table is None
+    three.until(lambda: three.node(N1).members.table == table, "it is told by one that is not the catalog's leader")
+    assert three.node(N1).members.peers == (N0, N2, N3)
+
+
 def test_a_stranger_is_not_listened_to_until_the_catalog_names_it() -> None:
     three = Three()
     node = three.node(N0)

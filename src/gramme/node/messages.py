@@ -117,10 +117,12 @@ class GroupsDropped(_Wire, tag="GroupsDropped", frozen=True):
 
 
 class Reconcile(_Wire, tag="Reconcile", frozen=True):
-    """To a catalog replica: what should I host? `version` is the catalog version last reconciled with (-1: none)."""
+    """To a catalog replica: what should I host? `version` is the catalog version last reconciled with (-1: none),
+    `nodes` that of the table of nodes which the sender has (0: none)."""
 
     version: int
     groups: tuple[GroupId, ...]
+    nodes: int = 0
 
 
 class Reconciled(_Wire, tag="Reconciled", frozen=True):
@@ -135,6 +137,12 @@ class Reconciled(_Wire, tag="Reconciled", frozen=True):
     moved: tuple[Placed, ...] = ()
     catalog: Placed | None = None
     nodes: NodeTable | None = None
+
+
+class NodesKnown(_Wire, tag="NodesKnown", frozen=True):
+    """Answer to Reconcile of anybody who has a newer table of the nodes than the one who asks."""
+
+    table: NodeTable
 
 
 class SnapshotChunk(_Wire, tag="SnapshotChunk", frozen=True):
@@ -213,6 +221,7 @@ MESSAGES = (
     GroupsDropped,
     Reconcile,
     Reconciled,
+    NodesKnown,
     SnapshotChunk,
     SnapshotAck,
     Hello,

@@ -51,6 +51,7 @@ from gramme.node.messages import (
     LeadershipTaken,
     MakeAnew,
     Misdirected,
+    NodesKnown,
     Reconcile,
     Reconciled,
     SnapshotAck,
@@ -282,8 +283,9 @@ class Node:
         handlers[GroupsReady] = lambda _source, message: self.catalog.on_groups_ready(message)
         handlers[DropGroups] = lambda source, message: self.groups.drop(message.groups, source)
         handlers[GroupsDropped] = self.catalog.on_groups_dropped
-        handlers[Reconcile] = self.catalog.on_reconcile
+        handlers[Reconcile] = self._on_reconcile
         handlers[Reconciled] = self._on_reconciled
+        handlers[NodesKnown] = lambda _source, message: self._nodes_are(message.table)
         handlers[SnapshotChunk] = self.snapshots_in.on_chunk
         handlers[SnapshotAck] = self.snapshots_out.on_ack
         handlers[Hello] = lambda source, message: self.introductions.on_hello(source, message.boots[-1], message)
@@ -403,7 +405,9 @@ class Node:
         self._reconcile_soon = False
         if self.host.stopped:
             return
-        message = Reconcile(self._reconciled, (*self.groups.partitions, *self.groups.logs))
+        table = self.members.table
+        version = 0 if table is None else table.version
+        message = Reconcile(self._reconciled, (*self.groups.partitions, *self.groups.logs), version)
         unheard = self.host.now() - self._catalog_heard > _CATALOG_LOST_NS
         for node in self._peers_and_me() if unheard else self.catalog_members:
             self.host.send(node, message)
@@ -418,6 +422,14 @@ class Node:
         self._send_reconcile()
         period = _RECONCILE_NS if self.ready else _FIRST_RECONCILE_NS
         self.ports.scheduler.call_at(Instant(self.host.now() + period), self._reconcile_tick)
+
+    def _on_reconcile(self, source: NodeId, message: Reconcile) -> None:
+        """What to host only the catalog's leader says. Who is in the cluster anybody may tell, for what the catalog
+        said stays true: that leader may need the votes of a newcomer and of a node which has not heard of it."""
+        table = self.members.table
+        if table is not None and table.version > message.nodes:
+            self.host.send(source, NodesKnown(table))
+        self.catalog.on_reconcile(source, message)
 
     def _on_reconciled(self, source: NodeId, message: Reconciled) -> None:
         """The catalog's leader says what this node should host."""
