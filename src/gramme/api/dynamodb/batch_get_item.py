@@ -99,7 +99,7 @@ async def _run(call: Call, tables: dict[str, TableDescriptor]) -> None:
             continue
         for read, reply in zip(window, await _send(call, tables, window), strict=True):
             _take(call, batch, read, reply)
-            if isinstance(reply, Found) and budget.spent(reply.size):
+            if type(reply) is Found and budget.spent(reply.size):
                 await call.env.breathe()
     if batch.failure is not None and not batch.read:
         raise call.failure(*batch.failure)
