@@ -53,6 +53,8 @@ _FUNCTIONS: Final = {
     ("runtime/http_connection.py", "_emit_bytes"): "HTTP out",
     ("runtime/http_connection.py", "answered"): "HTTP out",
     ("runtime/http_connection.py", "respond"): "HTTP out",
+    ("tables/schema.py", "_encoded"): "key",
+    ("tables/schema.py", "request_key"): "key",
     ("api/dynamodb/call.py", "answer"): "encode",
     ("api/dynamodb/pages.py", "answer"): "encode",
     ("api/dynamodb/get_item.py", "_answered"): "encode",
@@ -198,19 +200,15 @@ _COLOURS: Final = ("#d9822b", "#c9622b", "#e0a04a", "#b8502b", "#e6b566")
 
 
 def flame(profiles: Sequence[Profile]) -> str:
-    """A flame graph as SVG: one column for each operation, wide as its time; hover over a box for its time."""
+    """Flame graphs as SVG, upside down, one operation below the other; hover over a box for its time."""
     boxes: list[str] = []
-    depth = 1
-    total_us = sum(profile.cpu_us for profile in profiles)
-    left = 0.0
+    row = 0
     for profile in profiles:
-        width = _WIDTH * profile.cpu_us / total_us
-        _box(boxes, left, 0, width, profile.operation, profile.cpu_us)
-        stacks = {tuple(map(_name, _shown(stack))): count for stack, count in profile.stacks.items()}
+        _box(boxes, 0, row, _WIDTH, profile.operation, profile.cpu_us)
+        stacks = [(tuple(map(_name, _shown(stack))), count) for stack, count in profile.stacks.items()]
         per_sample = profile.cpu_us / max(1, sum(profile.stacks.values()))
-        depth = max(depth, _draw(boxes, list(stacks.items()), left, 1, width / profile.cpu_us, per_sample))
-        left += width
-    height = depth * _ROW
+        row = _draw(boxes, stacks, 0, row + 1, _WIDTH / profile.cpu_us, per_sample) + 1
+    height = row * _ROW
     body = "\n".join(boxes)
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {height}' font-family='sans-serif' "
