@@ -11,7 +11,7 @@ from tests.paxos.mutants import CONFIGURATION_MUTANTS, keep_the_lease_across_a_c
 from tests.paxos.one import B1, B2, GROUP, N0, N1, N2, WALL, T, accept, chain, founder, grant, replica, sync
 
 from gramme.kernel.errors import Corruption, InvalidInput
-from gramme.kernel.ids import NO_COMMAND_ID, Ballot, Lsn, NodeId, Slot
+from gramme.kernel.ids import NO_COMMAND_ID, Ballot, Lsn, NodeId, Slot, make_ballot
 from gramme.kernel.time import SECOND, Instant, Stamp
 from gramme.paxos.campaign import PromiseDurable
 from gramme.paxos.configuration import (
@@ -35,6 +35,7 @@ from gramme.paxos.messages import (
     Prepare,
     Promise,
     Rebase,
+    Release,
 )
 from gramme.paxos.outputs import LostLeadership, Reconfigured
 from gramme.paxos.recovery import fold
@@ -269,6 +270,15 @@ def test_a_leader_without_a_vote_steps_down() -> None:
     assert any(isinstance(output, Reconfigured) for output in outputs)
     assert node.leader is None
     assert not any(isinstance(output, LostLeadership) for output in outputs), "it never served"
+    # Nobody who is bound to its node, which is well, asks for anything: it says so until it hears of another leader.
+    for _ in range(2):
+        deadline = node.next_deadline()
+        assert deadline is not None
+        again = [target for target, message in node.tick(deadline).sends if message == Release(GROUP, 1, ballot)]
+        assert again == [N0, N1, N3]
+    node.step(N1, Prepare(GROUP, 1, make_ballot(9, N1)), deadline)
+    deadline = node.next_deadline()
+    assert deadline is None or not node.tick(deadline).sends
 
 
 def candidate_of_a_log_where_node_2_was_made_anew() -> GroupReplica:

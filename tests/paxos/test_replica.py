@@ -8,7 +8,7 @@ from tests.paxos.one import B1, B2, B3, GROUP, N0, N1, N2, WALL, T, accept, chai
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import InvalidInput, Invariant, Stalled
-from gramme.kernel.ids import Ballot, CommandId, Lsn, Slot
+from gramme.kernel.ids import NO_NODE, Ballot, CommandId, Lsn, Slot
 from gramme.kernel.record import RecordKind
 from gramme.kernel.time import SECOND, Instant, Timestamp
 from gramme.paxos.configuration import encode_configuration, founding_of
@@ -25,6 +25,7 @@ from gramme.paxos.messages import (
     Nack,
     NewerConfiguration,
     Poll,
+    PollAnswer,
     Prepare,
     Promise,
     Release,
@@ -167,6 +168,34 @@ def test_an_acceptor_that_wrote_nothing_in_the_era_is_free() -> None:
     node.step(N0, accept(B1, chain(1)), T)
     grant(node, N0)
     assert node.step(N2, Prepare(GROUP, 0, B2), T).sends_durable
+
+
+def test_what_a_leader_sent_before_its_release_makes_nobody_wait_for_it() -> None:
+    """Simulation `rot-five`, seed 3000181 at c9edb94: an Accept that the Release overtook stopped the timer of the only
+    replica that could lead; bound to the node of the one that had resigned, which was well, it waited for ever."""
+    node = replica(N1)
+    leases = grant(node, N0)
+    node.step(N0, accept(B1, chain(1)), T)
+    assert leases.grant_left(N0, T) > 0
+    assert node.next_deadline() is None
+    node.step(N0, Release(GROUP, 0, B1), T)
+    node.step(N0, accept(B1, chain(2)), T)
+    assert node.next_deadline() is not None
+    assert node.known_leader == NO_NODE
+
+
+def test_a_candidate_passes_a_release_on() -> None:
+    """Whoever did not hear it would refuse for as long as the node of the former leader is well."""
+    node = replica(N1)
+    node.step(N0, accept(B1, chain(1)), T)
+    grant(node, N2)
+    node.step(N0, Release(GROUP, 0, B1), T)
+    deadline = node.next_deadline()
+    assert deadline is not None
+    attempts = {message.attempt for _, message in node.tick(deadline).sends if isinstance(message, Poll)}
+    effects = node.step(N2, PollAnswer(GROUP, 0, attempts.pop(), False, 0), deadline)
+    asked = [message for _, message in effects.sends_durable if isinstance(message, Prepare)]
+    assert [message.released for message in asked] == [B1, B1]
 
 
 def test_a_release_frees_an_acceptor() -> None:

@@ -320,6 +320,7 @@ class GroupReplica(ReplicaView):
         """The timer has run out: campaign unless this node is bound after all or cannot reach a quorum anyway."""
         self.timer.stop()
         if not self.acceptor.eligible:
+            self._repeat_release(now, out)
             return  # `_settle` winds the timer up again when it becomes eligible
         bound_ns = self.acceptor.bound_ns(self.me, now)
         up = sum(1 for node in self.members if node == self.me or self.leases.is_up(node, now))
@@ -334,6 +335,13 @@ class GroupReplica(ReplicaView):
             self.campaign.poll(now, out)
             if ballot_node(self.acceptor.promised) == self.me:
                 self._release(self.acceptor.promised, out)
+
+    def _repeat_release(self, now: Instant, out: Effects) -> None:
+        """An ex-leader that lost its vote will not campaign; until it hears of another leader it says again that the
+        others are free: bound to its node, which is well, they ask nobody, and a Release may be lost."""
+        if ballot_node(self.acceptor.promised) == self.me:
+            self._release(self.acceptor.promised, out)
+            self.timer.retry(0, now)
 
     def prepare(self, released: Ballot, now: Instant, out: Effects) -> None:
         """Phase 1 with a ballot above all that were seen."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.ids import NO_NODE, Ballot, NodeId, Slot, ballot_node
+from gramme.kernel.ids import NO_NODE, NodeId, Slot, ballot_node
 from gramme.kernel.time import Instant
 from gramme.paxos.configuration import decode_configuration, encode_configuration
 from gramme.paxos.messages import (
@@ -102,8 +102,11 @@ def on_learn(replica: GroupReplica, source: NodeId, message: Learn, now: Instant
 
 
 def _hear_leader(replica: GroupReplica, source: NodeId, chosen: Slot, now: Instant) -> None:
-    """A message of the promised ballot's holder came, saying that it has `chosen`."""
+    """A message of the promised ballot's holder came, saying that it has `chosen`. If its Release overtook it, nobody
+    leads: whoever waited for that one from now on, as its node is well, would wait for ever."""
     replica.freshness.told(chosen, replica.acceptor.emitted, now)
+    if replica.acceptor.released == replica.acceptor.promised:
+        return
     replica.known_leader = source
     replica.timer.succeed()
 
@@ -219,7 +222,8 @@ def _hears_leader_ns(replica: GroupReplica, source: NodeId, now: Instant) -> int
 def on_poll_answer(replica: GroupReplica, source: NodeId, message: PollAnswer, now: Instant, out: Effects) -> None:
     campaign = replica.campaign
     if campaign is not None and campaign.on_poll_answer(source, message, now):
-        replica.prepare(Ballot(0), now, out)
+        # Whoever has not heard the former leader's Release hears it from this candidate.
+        replica.prepare(replica.acceptor.released, now, out)
 
 
 def on_promise(replica: GroupReplica, source: NodeId, message: Promise, now: Instant, out: Effects) -> None:
