@@ -92,7 +92,7 @@ class Groups:
         self._damaged = damaged
         for lsn, record in records:
             group = record.group
-            if record.kind is RecordKind.DROP:
+            if record.kind == RecordKind.DROP:
                 self.dropped[group] = FOR_GOOD  # as earlier releases meant it, without a configuration
                 if record.body:
                     self.dropped[group] = record.configuration
@@ -101,12 +101,12 @@ class Groups:
                     self.dropped[group] = record.configuration
                 self.amnesiac.pop(group, None)
                 self._settled[group] = lsn
-            elif record.kind is RecordKind.CREATE:
+            elif record.kind == RecordKind.CREATE:
                 self.dropped.pop(group, None)
                 self._dropped_under.pop(group, None)
                 self.amnesiac.pop(group, None)
                 self._settled[group] = lsn
-            elif record.kind is RecordKind.AMNESIA:
+            elif record.kind == RecordKind.AMNESIA:
                 self.amnesiac[group] = record.body.decode()
         for group, state in sorted(fold(records).items()):
             self.dropped.pop(group, None)

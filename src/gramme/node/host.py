@@ -165,7 +165,7 @@ class Host:
         while waiting and waiting[0][0] <= durable:
             _, effects, owner = waiting.popleft()
             self._release(effects, owner)
-        if self._in_flight is None and not waiting:
+        if not waiting and self.log_job is None:
             self._arm_mark()
 
     def _release(self, effects: Effects, owner: Owner) -> None:

@@ -108,7 +108,7 @@ class Objects:
         """Replay this node's OBJECT records. `damaged`: some are missing, so what this node wrote may be too."""
         if not self._on:
             return
-        bodies = [(lsn, decode_entry(record.body)) for lsn, record in records if record.kind is RecordKind.OBJECT]
+        bodies = [(lsn, decode_entry(record.body)) for lsn, record in records if record.kind == RecordKind.OBJECT]
         entries = [entry for _, entry in bodies]
         # A block reserved since may have been numbered from, by writes that others have and no record here tells of.
         changes = [entry for entry in entries if not isinstance(entry, Configured)]

@@ -349,9 +349,9 @@ class PartitionReplica(GroupOwner):
             self._overlay[key] = (slot, value)
         for key in plan.deletes:
             self._overlay[key] = (slot, None)
-        if plan.kind is not CommandKind.MUTATIONS:
+        if plan.kind != CommandKind.MUTATIONS:
             self.evaluator.proposed(plan)
-            if plan.kind is CommandKind.PREPARE:
+            if plan.kind == CommandKind.PREPARE:
                 self._on_output(self, Holding())
         self._host.execute(effects, self)
         self._host.touch(self)
@@ -448,7 +448,7 @@ class PartitionReplica(GroupOwner):
                         self._totals = Totals(self._get(TOTALS_ROW))
                     self._totals.add(mutation.grown)
                     grew = True
-            elif entry.command.kind is CommandKind.CONFIG:
+            elif entry.command.kind == CommandKind.CONFIG:
                 batch.put(prefix + CONFIGURATION_ROW, entry.command.body)
         if grew and self._totals is not None:
             batch.put(prefix + TOTALS_ROW, self._totals.row())
@@ -469,10 +469,10 @@ class PartitionReplica(GroupOwner):
     def _mutation(self, entry: Entry) -> Mutation | None:
         """What `entry` does, None for a no-op. A leader still has it; a follower decodes."""
         kind = entry.command.kind
-        if kind is not CommandKind.MUTATIONS:
-            if kind is CommandKind.NOOP or kind is CommandKind.CONFIG:
+        if kind != CommandKind.MUTATIONS:
+            if kind == CommandKind.NOOP or kind == CommandKind.CONFIG:
                 return None
-            if kind is CommandKind.SEAL:
+            if kind == CommandKind.SEAL:
                 self._sealing = True
             elif kind not in WRITES:
                 raise Invariant(f"group {self.spec.group} slot {entry.slot}: command kind {kind} is of a later release")

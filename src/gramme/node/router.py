@@ -469,12 +469,13 @@ class Router:
                 self._attempt_failed(call)
             else:
                 self._attempt(call)
-        if self._calls and self._sweep_timer is None:
+        if self._calls:
             self._arm_sweep(now)
 
     def _arm_sweep(self, now: Instant) -> None:
-        period = _SWEEP_NS if len(self._calls) < _MANY_CALLS else _SLOW_SWEEP_NS
-        self._sweep_timer = self._host.ports.scheduler.call_at(Instant(now + period), self._sweep)
+        if self._sweep_timer is None:
+            period = _SWEEP_NS if len(self._calls) < _MANY_CALLS else _SLOW_SWEEP_NS
+            self._sweep_timer = self._host.ports.scheduler.call_at(Instant(now + period), self._sweep)
 
     def _expire(self, call: _Call) -> None:
         local = self._partitions.get(call.group)

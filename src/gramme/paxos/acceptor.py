@@ -239,7 +239,7 @@ class Acceptor:
         self._note_configuration(entry)
 
     def _note_configuration(self, entry: Entry) -> None:
-        if entry.command.kind is CommandKind.CONFIG:
+        if entry.command.kind == CommandKind.CONFIG:
             self.configurations.append((entry.slot, decode_configuration(entry.command.body)))
 
     def _cut_after(self, slot: Slot) -> None:

@@ -192,7 +192,7 @@ class Campaign:
         kept, suffix = self.adopted()
         later = [configuration for slot, configuration in acceptor.configurations if slot <= kept]
         later += [
-            decode_configuration(entry.command.body) for entry in suffix if entry.command.kind is CommandKind.CONFIG
+            decode_configuration(entry.command.body) for entry in suffix if entry.command.kind == CommandKind.CONFIG
         ]
         number = acceptor.number
         return [acceptor.configuration, *(each for each in later if each.number > number)]

@@ -375,10 +375,10 @@ class Leader:
 
     def must_step_down(self, now: Instant) -> bool:
         """Whether the lease has been gone for so long that somebody else should lead."""
-        if self.lapsed_at is None:
-            return False
-        self._watch_lease(now)
-        return self.lapsed_at is not None and now - self.lapsed_at >= self._patience_ns(now)
+        if self.lapsed_at is not None:
+            self._watch_lease(now)
+        lapsed_at = self.lapsed_at
+        return lapsed_at is not None and now - lapsed_at >= self._patience_ns(now)
 
     def _patience_ns(self, now: Instant) -> int:
         """Short where too few are heard at all: followers that hear this node all the same wait for it to release them

@@ -27,11 +27,11 @@ def fold(records: Iterable[tuple[Lsn, Record]]) -> dict[GroupId, GroupState]:
     dropped: dict[GroupId, int] = {}
     for _, record in records:
         group = record.group
-        if record.kind is RecordKind.CREATE:
+        if record.kind == RecordKind.CREATE:
             if record.configuration > dropped.get(group, -1):
                 dropped.pop(group, None)
                 groups[group] = _created(record)
-        elif record.kind is RecordKind.DROP:
+        elif record.kind == RecordKind.DROP:
             state = groups.get(group)
             if state is None or state.configuration.number <= record.configuration:
                 groups.pop(group, None)
@@ -47,7 +47,7 @@ def fold(records: Iterable[tuple[Lsn, Record]]) -> dict[GroupId, GroupState]:
 def _is_known(record: Record, dropped: dict[GroupId, int]) -> bool:
     """Whether `record` is of a replica that was not dropped; its CREATE may be in a deleted segment."""
     known = dropped.get(record.group)
-    if known is not None and record.kind is RecordKind.CHECKPOINT and record.configuration > known:
+    if known is not None and record.kind == RecordKind.CHECKPOINT and record.configuration > known:
         del dropped[record.group]
         known = None
     return known is None

@@ -6,6 +6,7 @@ ready soon. Names, flags and ports: DESIGN.md §6. Exit codes: 0 done, 1 failed 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -239,6 +240,7 @@ _DEV_OFFSETS = {"objects": 100, "admin": 200, "peer": 300}
 
 
 def _serve(load: Callable[[], Settings]) -> NoReturn:
+    gc.disable()  # until everything is imported and recovered: a tenth of a start, and none of it is garbage
     settings = load()
     from gramme.runtime.server import run
 

@@ -241,6 +241,7 @@ class NodeProcess:
         """Listen on the admin port at once, on the tables ports when the node can serve."""
         from gramme.runtime.endpoints import admin_handler, objects_handler, register_metrics, tables_handler
 
+        gc.enable()  # see `cli._serve`
         settings = self.settings
         register_metrics(self.metrics, self.node)
         admin = self._server(admin_handler(self))

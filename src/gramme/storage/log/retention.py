@@ -60,20 +60,20 @@ class Retention:
         """`record` went into the segment of `stats`. (Accepted entries of a group whose last INSTALL is understood
         only raise the group's slot; the log does that itself.)"""
         kind, group = record.kind, record.group
-        if kind is RecordKind.ACCEPT or kind is RecordKind.LEARN:
+        if kind == RecordKind.ACCEPT or kind == RecordKind.LEARN:
             self._resolve(group, Slot(record.slot - 1))
             _raise(stats.slots, group, record.slot)
-        elif kind is RecordKind.INSTALL:
+        elif kind == RecordKind.INSTALL:
             self._resolve(group, record.slot)
             self._note_install(stats, record)
-        elif kind is RecordKind.BASE:
+        elif kind == RecordKind.BASE:
             self._resolve(group, record.slot)
-        elif kind is RecordKind.OBJECT:
+        elif kind == RecordKind.OBJECT:
             stats.object_lsn = lsn
-        elif kind is RecordKind.DROP:
+        elif kind == RecordKind.DROP:
             self._dropped[group] = lsn
             self.open_installs.pop(group, None)
-        elif kind is RecordKind.CREATE and self._dropped.pop(group, None) is not None:
+        elif kind == RecordKind.CREATE and self._dropped.pop(group, None) is not None:
             self._forget(group)
 
     def _note_install(self, stats: SegmentStats, record: Record) -> None:

@@ -193,7 +193,7 @@ class SharedLog:
             self._index += 1
             self._next = lsn + 1
             self._unwritten_bytes += size
-            if kind is RecordKind.ACCEPT and group not in open_installs:
+            if kind == RecordKind.ACCEPT and group not in open_installs:
                 if slot > slots.get(group, 0):
                     slots[group] = slot
             else:
