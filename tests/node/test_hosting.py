@@ -83,6 +83,23 @@ def test_an_invitation_that_comes_twice_changes_nothing() -> None:
     assert guest.node.groups.partitions[_GROUP] is before
 
 
+def test_the_catalog_makes_no_replica_that_is_under_way() -> None:
+    """Simulation `index-crashes`, seed 5000576: a new group's leader invited a node whose CreateGroups was late. Made
+    by that one meanwhile, the replica acknowledged a slot, and then the invitation's empty one took its place."""
+    guest = _Guest()
+    node = guest.node
+    members = tuple(each for each in guest.five.cluster.nodes if each != guest.me)[:2]
+    spec = GroupSpec(_GROUP, "t", b"", b"", (*members, guest.me))
+    configuration = Configuration(0, tuple(map(Replica, spec.members)))
+    ballot = make_ballot(5, guest.leader)
+    node.hosting.on_invitation(guest.leader, HostReplica(spec, encode_configuration(configuration), ballot, _NO_BOOT))
+    assert node.hosting.is_making(_GROUP)
+    node._host_groups((spec,), guest.leader)
+    assert _GROUP not in node.groups.partitions
+    guest.five.run(SECOND)
+    assert node.groups.partitions[_GROUP].replica.ballot == ballot
+
+
 def _hard_of_hearing(five: Five, guest: NodeId) -> None:
     """`guest` is invited once, and what it says of the group in the half second after that is lost."""
     own = five.node(guest)

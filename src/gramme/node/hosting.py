@@ -86,6 +86,11 @@ class Hosting:
         else:
             self._clear(making)
 
+    def is_making(self, group: GroupId) -> bool:
+        """Whether a replica of `group` is under way here. Nobody else may make one meanwhile: it would vote, and then
+        be replaced by one that knows nothing of it."""
+        return group in self._making
+
     def durable(self, event: _Making) -> None:
         """The DROP of an earlier replica is durable."""
         self._clear(event)

@@ -540,7 +540,7 @@ class Node:
         """An empty node hosts nothing until it is sure of its memory: replicas are born with a promise, and a node that
         has lost its disk had gone beyond that."""
         if self.groups.partitions or self._has_its_disk():
-            self.groups.create(specs, source)
+            self.groups.create((spec for spec in specs if not self.hosting.is_making(spec.group)), source)
         else:
             self._reconciled = -1
 
