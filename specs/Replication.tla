@@ -387,9 +387,8 @@ Reconfigure(b, s) ==
 \* joining_state: a node that has no replica, or an amnesiac one, hosts the group as a learner, with the inviting leader's
 \* ballot as its promise.  If it had one before, the configuration must mean a newer one than could have spoken for it.  A
 \* log replica begins behind a slot that every other voter but one holds.
-Create(n, b, k) ==
-    LET c == LeaderConfig(b) IN
-    /\ Leads(b) /\ ~Live(n)
+CreateIn(n, b, k, c) ==
+    /\ ~Live(n)
     /\ \/ Plant("heal_in_place") /\ Names(c, n)
        \/ n \in c.x /\ (Names(Founding, n) \/ born[n].no > 0 => c.s[n] > Acts(n))
     /\ IF n \in c.l
@@ -406,6 +405,8 @@ Create(n, b, k) ==
     /\ acc' = [a \in Ballot |-> [acc[a] EXCEPT ![n] = 0]]
     /\ formerNo' = [formerNo EXCEPT ![n] = Acts(n)]
     /\ UNCHANGED <<roles, damages>>
+
+Create(n, b, k) == Leads(b) /\ CreateIn(n, b, k, LeaderConfig(b))
 
 -----------------------------------------------------------------------------
 (* Faults. *)

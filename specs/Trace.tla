@@ -24,7 +24,7 @@ B == E[3]
 K == E[4]
 X == E[5]
 
-TraceInit == Start(FirstEntry, <<>>, Node) /\ t \in 1..Len(Traces) /\ i = 1
+TraceInit == Start(FirstEntry, <<>>, Founders \cup Waiting) /\ t \in 1..Len(Traces) /\ i = 1
 
 LastOf(s) == IF s = <<>> THEN 0 ELSE s[Len(s)].b
 Seen == E[6] = <<promised'[N], logBallot'[N], Len(log'[N]), LastOf(log'[N])>>
@@ -63,6 +63,20 @@ Numbered ==
     IF Acts(N) = X THEN Still
     ELSE \E b \in Ballot : \E k \in ConfigSlots(blog[b], 1, count[b]) : blog[b][k].c.no = X /\ LearnConfig(N, b, k)
 
+\* The node has a new replica, by the invitation of B's leader under configuration X, which that knew to be chosen.
+Created ==
+    \E k \in ConfigSlots(blog[B], 1, count[B]) :
+        blog[B][k].c.no = X /\ Won(B) /\ CreateIn(N, B, 0, blog[B][k].c) /\ Seen
+
+\* The node drops its replica: configuration X does not name it, or the next one means a replica that is to be made anew.
+\* That one is chosen, so nobody counts on this one; until it is made there is none that takes part.
+Dropped ==
+    \/ ~Live(N) /\ Still
+    \/ Live(N) /\ \E b \in Ballot : \E k \in ConfigSlots(blog[b], 1, count[b]) :
+        LET c == blog[b][k].c IN
+        IF ~Names(c, N) THEN c.no = X /\ LearnConfig(N, b, k)
+        ELSE c.s[N] = X + 1 /\ X >= Acts(N) /\ Damage(N)
+
 \* The node reports slots up to K as chosen, of which X proposed the last: they are, and it durably has them.
 Reported ==
     /\ \E b \in Knowing(MaxBallot, K) : blog[b][K].b = X /\ Agree(log[N], blog[b], K)
@@ -82,7 +96,10 @@ Step ==
       [] E[1] = "count"    -> Counted_
       [] E[1] = "number"   -> Numbered
       [] E[1] = "report"   -> Reported
-      [] E[1] = "crash"    -> IF known[N] = born[N] THEN Still ELSE Crash(N)
+      [] E[1] = "crash"    -> IF ~Live(N) \/ known[N] = born[N] THEN Still ELSE Crash(N)
+      [] E[1] = "create"   -> Created
+      [] E[1] = "drop"     -> Dropped
+      [] E[1] = "damage"   -> IF Live(N) THEN Damage(N) ELSE Still
       [] E[1] = "restart"  -> Still /\ Seen
 
 TraceNext ==

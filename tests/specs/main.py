@@ -6,8 +6,10 @@ import argparse
 import sys
 
 from tests.specs import tlc
+from tests.specs.judging import Recorded, run
 from tests.specs.models import BY_HAND, HOLDS, PLANTED
-from tests.specs.storms import MUTANT_STORMS, STORMS, Storms, run
+from tests.specs.sims import MUTANT_SIMS, SIMS
+from tests.specs.storms import MUTANT_STORMS, STORMS
 
 _LINE = "{:<30} {:<30} {:>6} {:>11} {:>11} {:>8}"
 
@@ -22,7 +24,9 @@ def main() -> int:
         print("make spec needs Java 11 or newer", file=sys.stderr)
         return 1
     print(_LINE.format("model", "found", "depth", "generated", "distinct", "seconds"))
-    models: tuple[tlc.Model | Storms, ...] = (*HOLDS, *PLANTED, *STORMS, *MUTANT_STORMS)
+    models: tuple[tlc.Model | Recorded, ...] = (
+        *HOLDS, *PLANTED, *STORMS, *SIMS, *MUTANT_STORMS, *MUTANT_SIMS,
+    )  # fmt: skip
     if arguments.names:
         models = tuple(model for model in (*models, *BY_HAND) if model.name in arguments.names)
     wrong = [model.name for model in models if not _is_right(model, arguments.workers)]
@@ -31,8 +35,8 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _is_right(model: tlc.Model | Storms, workers: int) -> bool:
-    """Check one and print a line; whether it is as it must be. (For storms each event that was followed is a state.)"""
+def _is_right(model: tlc.Model | Recorded, workers: int) -> bool:
+    """Check one and print a line; whether it is as it must be. (Of what was recorded each event is a state.)"""
     outcome = tlc.check(model, workers) if isinstance(model, tlc.Model) else run(model)
     said = outcome.violated or ("nothing" if outcome.finished else "no end in time")
     counts = (outcome.depth, outcome.generated, outcome.distinct, f"{outcome.seconds:.0f}")

@@ -1,4 +1,4 @@
-"""What the production replicas of a world did, as events for `specs/Trace.tla`.
+"""What the production replicas of a group did, as events for `specs/Trace.tla`.
 
 Nothing in the replicas is hooked: the recorder looks at a replica after each of its steps, at the effects that the step
 returned, and at what a crash left of the disk. An event stands where its step was taken; if what the step wrote is lost
@@ -8,8 +8,9 @@ in a crash, the event is taken back, for a record that is lost is a step not tak
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import Ballot, NodeId, Slot, ballot_node
@@ -24,38 +25,53 @@ from gramme.paxos.state import unpack_base, unpack_install
 _NONE = Ballot(0)
 
 
+class _Found(NamedTuple):
+    """Promise, ballot of the log, its end, and whether it has no entry but is all in the rows."""
+
+    promised: Ballot
+    log_ballot: Ballot
+    last: Mark
+    empty: bool
+
+
 @dataclass(slots=True)
 class Event:
     """One event, as `specs/Trace.tla` has it: `more` is a value of TLA+. `record`: what it wrote; `found`: what a new
-    process found on its disk (promise, ballot of the log, its end); `behind`: the end of the log that is reported."""
+    process found on its disk; `behind`: the end of the log that is reported."""
 
     kind: str
-    node: NodeId
+    node: int
     ballot: Ballot = _NONE
     slot: int = 0
     more: str = "0"
     record: Record | None = None
-    found: tuple[Ballot, Ballot, Mark] | None = None
+    found: _Found | None = None
     behind: Mark = ORIGIN
     taken_back: bool = False
 
 
 @dataclass(slots=True)
 class _Watched:
-    """A node as it was after its last step. `pending`: events whose records a crash may still take, by LSN."""
+    """A node as it was after its last step. `pending`: events whose records a crash may still take, by LSN. `made`: the
+    LSN with which the replica was made, if this process made it."""
 
     replica: GroupReplica | None = None
     leads: Ballot = _NONE
     campaign: Campaign | None = None
     chosen: int = 0
     number: int = 0
+    made: int = 0
     pending: list[tuple[int, Event]] = field(default_factory=list)
 
 
 class Recorder:
-    """See the module. The owner of a world calls `stepped` before it carries effects out, `crashed` afterwards."""
+    """See the module. The owner of a world calls `stepped` before it carries effects out, `crashed` afterwards.
 
-    def __init__(self) -> None:
+    Nodes are numbered as they come, beginning with `nodes`: so the traces of different groups have the same founders.
+    """
+
+    def __init__(self, nodes: Iterable[NodeId]) -> None:
+        self.numbers: dict[NodeId, int] = {node: number for number, node in enumerate(nodes)}
         self.events: list[Event] = []
         self.proposed_in: dict[Mark, Ballot] = {}  # the ballot whose leader made the entry
         self.before: dict[Mark, Mark] = {}  # what it made it behind
@@ -68,7 +84,7 @@ class Recorder:
         `message`: what made it, if a message did."""
         watched = self._nodes[replica.me]
         if replica is not watched.replica:
-            self._begun(watched, replica)
+            watched = self._begun(watched, replica, any(record.kind is RecordKind.CREATE for record in effects.records))
         wins = replica.leader is not None and replica.leader.ballot != watched.leads
         carried = getattr(message, "configuration", 0)
         for record in effects.records:
@@ -86,6 +102,11 @@ class Recorder:
         watched.leads = _NONE if replica.leader is None else replica.leader.ballot
         watched.chosen = replica.acceptor.chosen
 
+    def dropped(self, node: NodeId, record: Record, lsn: int) -> None:
+        """`node` drops its replica with `record`, a DROP."""
+        watched = self._nodes[node]
+        watched.pending.append((lsn, self._note("drop", node, more=str(record.configuration))))
+
     def crashed(self, node: NodeId, kept: int) -> None:
         """A process has stopped; of its log, records up to the LSN `kept` are left."""
         watched = self._nodes[node]
@@ -97,25 +118,41 @@ class Recorder:
     # --- events -------------------------------------------------------------------------------------------------------
 
     def _note(self, kind: str, node: NodeId, ballot: Ballot = _NONE, slot: int = 0, more: str = "0") -> Event:
-        event = Event(kind, node, ballot, slot, more)
+        event = Event(kind, self._named(node), ballot, slot, more)
         self.events.append(event)
         return event
 
-    def _begun(self, watched: _Watched, replica: GroupReplica) -> None:
-        """The first step of a process, which starts from what was left."""
+    def _named(self, node: NodeId) -> int:
+        return self.numbers.setdefault(node, len(self.numbers))
+
+    def _set(self, nodes: Iterable[NodeId]) -> str:
+        return "{" + ", ".join(str(number) for number in sorted(map(self._named, nodes))) + "}"
+
+    def _shape(self, configuration: Configuration) -> str:
+        """A configuration as `Reconfigure` takes it."""
+        renewed = [replica.node for replica in configuration.replicas if replica.since == configuration.number]
+        learners = [replica.node for replica in configuration.replicas if not replica.votes]
+        sets = zip("vlxr", (configuration.voters, configuration.logs, learners, renewed), strict=True)
+        return "[" + ", ".join(f"{name} |-> {self._set(nodes)}" for name, nodes in sets) + "]"
+
+    def _begun(self, watched: _Watched, replica: GroupReplica, made: bool) -> _Watched:
+        """The first step of a replica, which was just `made`, or starts from what was left."""
         acceptor = replica.acceptor
-        if watched.replica is not None:
+        if replica.amnesiac:
+            self._note("damage", replica.me)
+        elif watched.replica is not None and not made:
             event = self._note("restart", replica.me)
-            event.found = (acceptor.promised, acceptor.log_ballot, acceptor.log.last)
-        watched.replica = replica
-        watched.chosen = acceptor.chosen
+            log = acceptor.log
+            event.found = _Found(acceptor.promised, acceptor.log_ballot, log.last, not log.entries)
+        begun = self._nodes[replica.me] = _Watched(replica, chosen=acceptor.chosen, pending=watched.pending)
+        return begun
 
     def _won(self, watched: _Watched, replica: GroupReplica, records: list[Record]) -> None:
         assert replica.leader is not None
         assert watched.campaign is not None
-        promisers = ", ".join(str(node) for node in sorted(watched.campaign.promises))
+        promisers = self._set(watched.campaign.promises)
         barrier = next(record.slot for record in records if record.kind is RecordKind.ACCEPT)
-        self._note("win", replica.me, replica.leader.ballot, barrier, f"{{{promisers}}}")
+        self._note("win", replica.me, replica.leader.ballot, barrier, promisers)
 
     def _proposed(self, replica: GroupReplica, entry: Entry, barrier: bool) -> None:
         assert replica.leader is not None
@@ -124,13 +161,17 @@ class Recorder:
         self.proposed_in.setdefault(entry.mark, ballot)
         self.before.setdefault(entry.mark, behind)
         if entry.command.kind is CommandKind.CONFIG:
-            self._note("configure", replica.me, ballot, entry.slot, _shape(decode_configuration(entry.command.body)))
+            shape = self._shape(decode_configuration(entry.command.body))
+            self._note("configure", replica.me, ballot, entry.slot, shape)
         elif not barrier:
             self._note("propose", replica.me, ballot, entry.slot)
 
     def _written(self, watched: _Watched, replica: GroupReplica, record: Record, lsn: int, carried: int) -> None:
         kind, slot, more = _KINDS.get(record.kind, ""), int(record.slot), "0"
-        if record.kind is RecordKind.PROMISE:
+        if record.kind is RecordKind.CREATE and record.configuration:
+            kind, more = "create", str(record.configuration)
+            watched.made, watched.number = lsn, record.configuration
+        elif record.kind is RecordKind.PROMISE:
             kind, more = ("campaign", "0") if ballot_node(record.ballot) == replica.me else ("promise", str(carried))
         elif record.kind is RecordKind.INSTALL:
             slot += sum(1 for _ in unpack_install(record.body))
@@ -156,9 +197,14 @@ class Recorder:
             self._note("count", replica.me, ballot, slot)
 
     def _numbered(self, watched: _Watched, replica: GroupReplica) -> None:
-        if replica.acceptor.number != watched.number:
-            watched.number = replica.acceptor.number
-            self._note("number", replica.me, more=str(watched.number))
+        """The replica acts in another configuration, unless it is amnesiac. If that does not name it, it is dropped at
+        once."""
+        acceptor = replica.acceptor
+        if replica.amnesiac or replica.me not in acceptor.configuration.nodes:
+            return
+        if acceptor.number != watched.number:
+            watched.number = acceptor.number
+            watched.pending.append((watched.made, self._note("number", replica.me, more=str(watched.number))))
 
     def _reported(self, replica: GroupReplica, effects: Effects) -> None:
         for output in effects.outputs:
@@ -175,18 +221,6 @@ _KINDS = {
 }
 
 
-def _shape(configuration: Configuration) -> str:
-    """A configuration as `Reconfigure` takes it."""
-    renewed = [replica.node for replica in configuration.replicas if replica.since == configuration.number]
-    learners = [replica.node for replica in configuration.replicas if not replica.votes]
-    sets = zip("vlxr", (configuration.voters, configuration.logs, learners, renewed), strict=True)
-    return "[" + ", ".join(f"{name} |-> {_set(nodes)}" for name, nodes in sets) + "]"
-
-
-def _set(values: Any) -> str:
-    return "{" + ", ".join(str(value) for value in sorted(values)) + "}"
-
-
 # --- as a module ------------------------------------------------------------------------------------------------------
 
 
@@ -197,6 +231,10 @@ class _Stored:
     promised: Ballot
     log_ballot: Ballot
     last: Mark = ORIGIN
+
+
+def _nothing() -> _Stored:
+    return _Stored(_NONE, _NONE)
 
 
 class Trace:
@@ -212,23 +250,43 @@ class Trace:
         ballots = {first: True} | {event.ballot: True for event in self.events if event.ballot}
         self.ranks = {ballot: rank for rank, ballot in enumerate(sorted(ballots), 1)}
         self._first = first
-        self._stored: dict[NodeId, _Stored] = {}
+        self._stored: defaultdict[int, _Stored] = defaultdict(_nothing)
 
     def sequence(self) -> str:
         """The events as a sequence of TLA+."""
         first = self._first
-        self._stored = {node: _Stored(first, first) for node in self.founded.nodes}
-        return "<<\n" + ",\n".join(self._line(event) for event in self.events) + "\n>>"
+        self._stored.clear()
+        self._stored.update((self._recorder.numbers[node], _Stored(first, first)) for node in self.founded.nodes)
+        return "<<\n" + ",\n".join(line for event in self.events for line in self._lines(event)) + "\n>>"
 
-    def _line(self, event: Event) -> str:
+    @property
+    def nodes(self) -> int:
+        """How many nodes there are."""
+        return len(self._recorder.numbers)
+
+    def numbers(self, nodes: Iterable[NodeId]) -> list[int]:
+        """These nodes as the events have them."""
+        return [self._recorder.numbers[node] for node in nodes]
+
+    def _lines(self, event: Event) -> Iterator[str]:
         stored = self._stored[event.node]
         more = event.more
         if event.record is not None:
             self._store(stored, event.kind, event.record)
         elif event.found is not None:
-            stored = _Stored(*event.found)
+            found = event.found
+            if found.empty and self._behind(stored.last, found.last.slot) != found.last:
+                # The rows of a snapshot were switched in, and the crash came before the replica was told of it.
+                stored.last = found.last
+                yield self._line(Event("base", event.node, slot=found.last.slot), "FALSE", stored)
+            stored = _Stored(found.promised, found.log_ballot, found.last)
         elif event.kind == "report":
             more = str(self._rank_of(event.behind))
+        elif event.kind == "drop":
+            self._stored[event.node] = _nothing()
+        yield self._line(event, more, stored)
+
+    def _line(self, event: Event, more: str, stored: _Stored) -> str:
         rank = self.ranks.get(event.ballot, 0)
         seen = (
             self.ranks.get(stored.promised, 0), self.ranks.get(stored.log_ballot, 0), stored.last.slot,
@@ -250,6 +308,8 @@ class Trace:
             stored.last = decode_entry(entries[-1]).mark if entries else self._behind(stored.last, record.slot)
         elif record.kind in (RecordKind.ACCEPT, RecordKind.LEARN):
             stored.last = decode_entry(record.body).mark
+        elif record.kind is RecordKind.CREATE:
+            stored.log_ballot, stored.last = _NONE, ORIGIN
         elif record.kind is RecordKind.BASE:
             base, _ = unpack_base(record)
             if self._behind(stored.last, base.slot) != base:

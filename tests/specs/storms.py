@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.paxos.mutants import CONFIGURATION_MUTANTS, MUTANTS
 from tests.paxos.world import HASTY, STORM, Node, Violation, World
-from tests.specs import tlc
+from tests.specs.judging import Recorded
 from tests.specs.recorder import Recorder, Trace
 
 from gramme.kernel.effects import Effects
@@ -20,18 +18,15 @@ from gramme.paxos.replica import GroupReplica
 
 
 @dataclass(frozen=True)
-class Storms:
-    """Worlds of three replicas and `logs` log replicas, with these seeds; `mutant`: with this fault planted."""
+class Storms(Recorded):
+    """Worlds of three replicas and `logs` log replicas."""
 
-    name: str
-    seeds: tuple[int, ...]
     logs: int = 0
-    mutant: str = ""
     length_ns: int = SECOND
 
-    def is_judged_well(self, outcome: tlc.Outcome) -> bool:
-        """Accepted if nothing is planted; refused, by an event that is no step, if something is."""
-        return outcome.violated == "deadlock" if self.mutant else outcome.finished and not outcome.violated
+    def traces(self, seed: int) -> list[Trace]:
+        """See Recorded."""
+        return [record(seed, self.logs, self.length_ns)]
 
 
 SHORT: Final = Storms("storms-short", (1, 2, 3, 4))
@@ -101,7 +96,7 @@ class RecordedWorld(World):
 
     def __init__(self, seed: int, logs: int) -> None:
         self.message: Any = None
-        self.recorder = Recorder()
+        self.recorder = Recorder(NodeId(n) for n in range(3 + logs))
         super().__init__(seed, 3, STORM, HASTY, logs)
 
     def make_node(self, me: NodeId) -> Node:
@@ -116,26 +111,3 @@ def record(seed: int, logs: int = 0, length_ns: int = SECOND) -> Trace:
     with suppress(Violation, Invariant):
         world.run(length_ns)
     return Trace(world.recorder, world.founded, make_ballot(1, NodeId(0)))
-
-
-def run(storms: Storms) -> tlc.Outcome:
-    """Record and judge."""
-    with {**MUTANTS, **CONFIGURATION_MUTANTS}[storms.mutant]() if storms.mutant else nullcontext():
-        return judge([record(seed, storms.logs, storms.length_ns) for seed in storms.seeds])
-
-
-def judge(traces: Sequence[Trace]) -> tlc.Outcome:
-    """Whether the traces, all of one kind of world, are behaviours of the specification. If so TLC finishes, with a
-    state for each event; an event that is none of its steps is a `deadlock`."""
-    founded = traces[0].founded
-    sets = {
-        "Node": founded.nodes,
-        "Founders": founded.voters,
-        "Waiting": [node for node in founded.nodes if node not in founded.voters],
-        "WaitingLogs": founded.logs,
-    }
-    constants = {name: "= {" + ", ".join(map(str, nodes)) + "}" for name, nodes in sets.items()}
-    constants["MaxBallot"] = f"= {max(len(trace.ranks) for trace in traces)}"
-    body = ",\n".join(trace.sequence() for trace in traces)
-    data = f"---- MODULE TraceData ----\nEXTENDS Naturals, Sequences\nTraces == <<\n{body}\n>>\n====\n"
-    return tlc.check(tlc.Model("traces", "Trace", "trace.cfg", constants), 1, {"TraceData": data})

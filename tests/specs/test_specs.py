@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 from tests.specs import tlc
+from tests.specs.judging import run
 from tests.specs.models import BY_HAND, PLANTED, SMALLEST
-from tests.specs.storms import SHORT, run
+from tests.specs.storms import SHORT
 
 needs_java = pytest.mark.skipif(tlc.java() is None, reason="TLC needs Java 11 or newer, and there is none on the PATH")
 
