@@ -45,8 +45,9 @@ class Refused(AssertionError):
 
 
 class _Asked(NamedTuple):
-    """A request: of which node, for a quorum of how many, when; `may_fail`: an increment that is
-    sent on to one node at most, so that it may be unknown what became of it, or a removal of what nobody near has."""
+    """A request: of which node, for a quorum of how many, when; `may_fail`: an increment that is sent on to one node
+    at most, so that it may be unknown what became of it, a removal of what nobody near has, or a read at a node that
+    has left the ring."""
 
     node: NodeId
     needed: int
@@ -93,11 +94,13 @@ class Shopper(ClientLoop):
     # --- reads --------------------------------------------------------------------------------------------------------
 
     def _read(self, bucket: str, key: str, node: NodeId) -> None:
-        asked = _Asked(node, (1, 1, 2, 3)[self._rng.randrange(4)], self._world.now_ns)
+        needed = (1, 1, 2, 3)[self._rng.randrange(4)]
+        asked = _Asked(node, needed, self._world.now_ns, may_fail=self._is_outside(node))
         self._history.reads += 1
 
         def answered(response: HttpResponse | None) -> None:
-            if response is not None and self._fits(response, asked, (200, 300, 304, 404)):
+            lonely = asked.may_fail or self._is_outside(node)
+            if response is not None and self._fits(response, asked._replace(may_fail=lonely), (200, 300, 304, 404)):
                 seen = self._what_was_read(bucket, key, response)
                 if seen is not None:
                     self._seen[bucket, key] = seen
@@ -110,6 +113,12 @@ class Shopper(ClientLoop):
         self._ask(
             node, HttpRequest("GET", _PATHS[bucket] + key, f"r={asked.needed}&{_TIMEOUT}", headers, b""), answered
         )
+
+    def _is_outside(self, node: NodeId) -> bool:
+        """Whether `node` has left the ring, as it knows it: it keeps nothing that it could answer a read with alone."""
+        production = self._cluster.machines[node].node
+        members = () if production is None else production.objects.config.ring.members
+        return bool(members) and all(place.node != node for place in members)
 
     def _what_was_read(self, bucket: str, key: str, response: HttpResponse) -> _Seen | None:
         body = response.whole_body()
