@@ -43,17 +43,20 @@ def _identifiers(three: Three, node: NodeId) -> list[tuple[int, Identifier]]:
     return found
 
 
-def damage(three: Three, node: NodeId, group: GroupId, kind: RecordKind, slot: Slot | None = None) -> Identifier:
-    """Turn a bit in the body of the first record of that kind (and slot), of a node that is down."""
+def damage(
+    three: Three, node: NodeId, group: GroupId, kind: RecordKind, slot: Slot | None = None, *, last: bool = False
+) -> Identifier:
+    """Turn a bit in the body of the first record of that kind (and slot), or the last, of a node that is down."""
     machine = three.cluster.machines[node]
     assert machine.process is None
-    segment, identifier = next(
+    found = [
         (segment, identifier)
         for segment, identifier in _identifiers(three, node)
         if (identifier.group, identifier.kind) == (group, kind)
         and identifier.body_bytes
         and slot in (None, identifier.slot)
-    )
+    ]
+    segment, identifier = found[-1 if last else 0]
     machine.log_disk.flip(segment, identifier.offset + IDENTIFIER_BYTES)
     machine.damaged = True
     return identifier

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.node.test_damage import damage
 from tests.node.test_self_healing import Five
 from tests.patched import patched
 
 from gramme.kernel.ids import BootId, GroupId, NodeId, make_ballot
+from gramme.kernel.record import RecordKind
 from gramme.kernel.time import SECOND
 from gramme.node.groups import Groups
 from gramme.node.messages import GroupSpec, HostReplica, MakeAnew
@@ -142,6 +144,22 @@ def test_after_a_drop_only_a_replica_of_a_newer_configuration_is_made() -> None:
     guest.five.start(guest.me)
     assert not guest.invite(7, 7), "a restart forgets what the dropped replica knew"
     assert guest.invite(8, 8)
+
+
+def test_a_lost_replica_is_not_made_anew_because_an_older_drop_is_written_again() -> None:
+    """Trace check of `rot`, seed 109: the DROP that a checkpoint repeated stood behind the damage that had taken the
+    later replica away, and so the node forgot that it may have forgotten."""
+    guest = _Guest()
+    assert guest.invite(3, 3)
+    guest.drop(3)
+    assert guest.invite(5, 5)
+    guest.five.crash(guest.me)
+    damage(guest.five, guest.me, _GROUP, RecordKind.CREATE, last=True)
+    for _ in range(3):
+        guest.five.start(guest.me)
+        assert not guest.invite(5, 5)
+        guest.five.run(5 * SECOND)  # a checkpoint is written
+        guest.five.crash(guest.me)
 
 
 def test_a_deleted_group_is_not_hosted_again() -> None:

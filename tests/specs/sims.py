@@ -121,7 +121,11 @@ SHORT: Final = Sims("sims-short", (1, 2), config="four", safety_ns=4 * SECOND)
 
 _CONFIGS: Final = ("default", "crashes", "blackouts", "losses", "four", "zones", "joins", "rot-five")
 
-SIMS: Final = tuple(Sims(f"sims-{config}", tuple(range(1, 11)), config=config) for config in _CONFIGS)
+SIMS: Final = (
+    *(Sims(f"sims-{config}", tuple(range(1, 11)), config=config) for config in _CONFIGS),
+    # A lost replica was made anew under the configuration that it had spoken under.
+    Sims("sims-rot-109", (109,), config="rot"),
+)
 """All must be accepted."""
 
 _MUTANTS: Final = {

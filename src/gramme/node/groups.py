@@ -116,6 +116,10 @@ class Groups:
             else:
                 self._note_damage(group, Slot(0))
                 self._lose(group, Corruption(f"group {group}: what it is was lost with its first record"))
+        for group, known in self.dropped.items():
+            damage = self._damage(group) if known != FOR_GOOD else []
+            if damage:  # a replica may have been made since; the next checkpoint repeats the DROP behind the damage
+                self.amnesiac.setdefault(group, str(damage[0]))
 
     def _recover_one(self, spec: GroupSpec, state: GroupState) -> None:
         mine = state.configuration.replica(self._settings.me)
@@ -477,7 +481,7 @@ class Groups:
         return [
             Record(RecordKind.AMNESIA, group, Slot(0), Ballot(0), 0, 0, reason.encode())
             for group, reason in self.amnesiac.items()
-            if group not in self.dropped
+            if self.dropped.get(group) != FOR_GOOD
         ]
 
     def housekeeping(self, durable: Callable[[GroupId], Slot]) -> None:
