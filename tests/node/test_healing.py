@@ -158,6 +158,32 @@ def test_a_copy_that_is_lost_on_its_way_is_begun_elsewhere() -> None:
     assert roles(again.configuration) == {0: "S", 1: "S", 2: "S", 3: "s", 4: "s"}
 
 
+def test_a_log_replica_on_a_node_that_leaves_is_nobodys_heir() -> None:
+    """Simulation (removals, seed 5004964): a damaged voter waited for ever for the log replica of a node that was
+    leaving, which gets no vote; and there was another node."""
+    waiting = THREE.next(join=Replica(N3, log=True))
+    leaving = situation(waiting, {N1: UP, N2: DAMAGED, N3: UP}, 4)._replace(leaving=frozenset((N3,)))
+    another = decide(leaving, SETTINGS)
+    assert another is not None
+    assert roles(another.configuration) == {0: "S", 1: "S", 2: "S", 3: "l", 4: "l"}
+    alone = decide(leaving._replace(places=[]), SETTINGS)
+    assert alone is not None
+    assert roles(alone.configuration) == {0: "S", 1: "S", 2: "s", 3: "l"}
+
+
+def test_a_log_replica_makes_no_room_while_another_copy_is_under_way() -> None:
+    """Simulation (removals, seed 5003586): two were to vote although a third had its copy within a second, and one of
+    the two had just lost its log: the group stood still for ever."""
+    leaving = frozenset((N1, N2))
+    held = Configuration(8, (Replica(N0), Replica(N1), Replica(N2, votes=False), Replica(N3, True, True, 4)))
+    with_copy = held.next(join=Replica(N4))
+    seen = {N1: UP, N2: SILENT, N3: UP, N4: COMING}
+    assert decide(situation(with_copy, seen)._replace(leaving=leaving), SETTINGS) is None
+    moved = decide(situation(with_copy, {**seen, N4: UP})._replace(leaving=leaving), SETTINGS)
+    assert moved is not None
+    assert roles(moved.configuration) == {0: "S", 1: "S", 2: "s", 4: "S"}
+
+
 # --- all rules together ---------------------------------------------------------------------------------------------
 
 

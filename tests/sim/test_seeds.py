@@ -32,6 +32,8 @@ REGRESSIONS: list[tuple[str, int, str]] = [
     ("four", 9, "a group of two voters, both up, counted as whole"),
     ("four", 28, "a dead voter held back the mark at which a log replica could have begun"),
     ("index-crashes", 5000576, "a replica made by the catalog was replaced by the empty one of an invitation"),
+    ("removals", 5003586, "a vote was given up for room, though a copy was under way, and then another was lost"),
+    ("removals", 5004964, "a damaged voter waited for a log replica on a node that was leaving"),
     ("joins", 1, "a node that heard of its own removal stumbled over its own gossip"),
     ("joins", 37, "a machine that burnt down while the rings were switched held up every change of the ring for ever"),
     ("stale", 1000318, "a late answer that changed nothing was believed although the write had been sent again"),

@@ -149,6 +149,11 @@ class _View:
         return [replica.node for replica in self.configuration.replicas if not replica.votes and replica.log == log]
 
     @property
+    def log_on_the_way(self) -> bool:
+        """Whether a log replica may yet get a vote. One whose node leaves never does."""
+        return any(not self.is_bad(node) and node not in self.now.leaving for node in self.muted(log=True))
+
+    @property
     def bad_voter(self) -> NodeId | None:
         """The voter whose vote should go elsewhere first."""
         return next((node for node in self.configuration.voters if node != self.now.me and self.is_bad(node)), None)
@@ -185,8 +190,7 @@ def _mute_damaged(view: _View) -> Step | None:
             continue
         replica = view.replica(node)
         heir = next((n for n in configuration.nodes if not view.replica(n).votes and view.is_ready(n)), None)
-        on_the_way = view.now.places or any(not view.is_bad(log) for log in view.muted(log=True))
-        if replica.votes and heir is None and on_the_way:
+        if replica.votes and heir is None and (view.now.places or view.log_on_the_way):
             continue
         promote = heir if replica.votes else None
         if replica.log:
@@ -240,8 +244,7 @@ def _add_log(view: _View) -> Step | None:
     """A voter is silent, or missing with nobody there to become one: have a log replica ready for its place."""
     out = view.bad_voter
     missing = view.short and not view.missing_storage and all(view.is_bad(node) for node in view.muted(log=False))
-    on_the_way = any(not view.is_bad(node) for node in view.muted(log=True))
-    if (out is None and not missing) or on_the_way:
+    if (out is None and not missing) or view.log_on_the_way:
         return None
     node = view.best_place(out)
     if node is None:
@@ -268,9 +271,10 @@ def _make_room(view: _View, why: str) -> Step | None:
     """Only the node of a log replica is left to take the rows, and a replica does not change its kind: it goes, and the
     node is free for the next step. Two vote for as long as the copy takes, and both are needed: with the log replica
     one of three could fail. But without this the group would stay without a third copy of its rows. Never while a node
-    that could take the rows is merely away."""
+    that could take the rows is merely away, nor while another copy is under way: that one gets the log's vote."""
     log = next((node for node in view.configuration.logs if not view.is_bad(node)), None)
-    if view.now.awaited:
+    under_way = any(not view.is_bad(node) and not view.is_gone(node) for node in view.muted(log=False))
+    if view.now.awaited or under_way:
         return None
     voters = [node for node in view.configuration.voters if node != log]
     if log is None or len(voters) < 2 or any(view.is_bad(node) for node in voters):
@@ -286,8 +290,8 @@ def _tidy(view: _View) -> Step | None:
         if node == view.now.me or view.replica(node).votes:
             continue
         replaced = not view.replica(node).log and view.is_gone(node) and not view.missing_storage
-        dead_log = view.replica(node).log and view.is_bad(node)
-        if settled or replaced or dead_log:
+        lost_log = view.replica(node).log and (view.is_bad(node) or node in view.now.leaving)
+        if settled or replaced or lost_log:
             return Step(view.configuration.next(remove=node), f"the replica on node {node} {reason}")
     return None
 
