@@ -108,6 +108,18 @@ def test_an_answer_that_changes_nothing_costs_no_slot_when_it_is_the_first_attem
     assert partition.replica.last_slot == before + 1
 
 
+def test_what_only_this_leader_remembers_is_written_down_before_it_answers_a_second_copy() -> None:
+    """Simulation `cuts`, seed 5006015: a delete found nothing, which its leader alone remembered. The client sent it
+    again and was told so from that memory; a third copy reached the next leader, and deleted what was written since."""
+    single = _Single()
+    assert single.submit(DeleteItem(single.key), _LATE) == Written(None, 0, 0)
+    single.submit(_item(single))
+    assert single.submit(DeleteItem(single.key), _LATE, repeated=True) == Written(None, 0, 0)
+    single.restart()
+    assert single.submit(DeleteItem(single.key), _LATE, repeated=True) == Written(None, 0, 0)
+    assert single.submit(GetItem(single.key, consistent=True)) == Found(b'{"pk":{"S":"a"}}', 3)
+
+
 def test_a_late_answer_to_the_first_copy_is_void_once_there_is_a_second() -> None:
     """Simulation `stale`, seed 1000318: a delete found nothing, the answer was held up, and the delete was sent again;
     the answer came, the client wrote the item, and the second copy reached the next leader and deleted it."""

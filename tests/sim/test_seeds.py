@@ -32,6 +32,7 @@ REGRESSIONS: list[tuple[str, int, str]] = [
     ("four", 9, "a group of two voters, both up, counted as whole"),
     ("four", 28, "a dead voter held back the mark at which a log replica could have begun"),
     ("index-crashes", 5000576, "a replica made by the catalog was replaced by the empty one of an invitation"),
+    ("cuts", 5006015, "a second copy was answered from what only that leader remembered, and a third one took effect"),
     ("removals", 5003586, "a vote was given up for room, though a copy was under way, and then another was lost"),
     ("removals", 5004964, "a damaged voter waited for a log replica on a node that was leaving"),
     ("joins", 1, "a node that heard of its own removal stumbled over its own gossip"),

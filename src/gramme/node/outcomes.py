@@ -8,7 +8,8 @@ make a replica forget early. Bounded by count; a full memory refuses new writes 
 The leader also remembers, for itself, what it answered to writes that changed nothing (a failed condition, a deletion
 of nothing). The same write may reach it twice, as when the router tried again while the leader was paused: judged anew,
 its second copy could take effect after its client was told that it had failed (found by simulation). That memory need
-not be replicated: a copy that waits in a leader's queue is read before it leads again.
+not be replicated: a copy that waits in a leader's queue is read before it leads again, and whoever sends a write again
+gets no answer that is not in the log (`partition`).
 """
 
 from __future__ import annotations
@@ -41,14 +42,13 @@ class Outcomes:
         """Whether another outcome could only be kept by forgetting one within its window."""
         return len(self) >= self._limit
 
-    def get(self, command_id: CommandId) -> bytes | None:
-        """The first answer to `command_id`, or None if it was not applied, nor answered here, lately."""
-        return (
-            self._young.get(command_id)
-            or self._old.get(command_id)
-            or self._young_answers.get(command_id)
-            or self._old_answers.get(command_id)
-        )
+    def applied(self, command_id: CommandId) -> bytes | None:
+        """The answer to `command_id`, or None if it was not applied lately. Every leader to come gives the same."""
+        return self._young.get(command_id) or self._old.get(command_id)
+
+    def answered(self, command_id: CommandId) -> bytes | None:
+        """What this leader has told, and nobody else knows, or None."""
+        return self._young_answers.get(command_id) or self._old_answers.get(command_id)
 
     def add(self, command_id: CommandId, reply: bytes) -> None:
         """Remember an applied command."""

@@ -289,13 +289,19 @@ class PartitionReplica(GroupOwner):
             on_reply(self._elsewhere())
 
     def _write(self, request: Any, command_id: CommandId, on_reply: OnReply, repeated: bool) -> None:
-        known = self.outcomes.get(command_id)
+        known = self.outcomes.applied(command_id)
+        told = self.outcomes.answered(command_id) if known is None else None
+        if known is None and not repeated:
+            known = told
         if known is not None:
             on_reply(decode_reply(known))
             return
         running = self._by_command.get(command_id)
         if running is not None:
-            running.waiters.append(on_reply)
+            if repeated and type(running) is _Held:
+                on_reply(self._elsewhere())  # it will be told in a moment, and then the log can have it
+            else:
+                running.waiters.append(on_reply)
             return
         now = self._host.now()
         if now < self._outcomes_known_at:
@@ -310,15 +316,18 @@ class PartitionReplica(GroupOwner):
         wall = self._clock.timestamp()
         try:
             context = Context(wall, self.replica.next_stamp(wall), self._last_slot)
-            plan = self.evaluator.write(request, self._newest, context)
+            if told is None:
+                plan = self.evaluator.write(request, self._newest, context)
+            else:
+                plan = Answer(decode_reply(told), ())
         except GrammeError:
             raise  # as in `_evaluate_read`
         except Exception as error:  # noqa: BLE001 - as in `_evaluate_read`
             on_reply(self._bug(request, error))
             return
         if repeated and type(plan) is Answer:
-            # The earlier attempt may arrive when the condition has come to hold, at a leader that never heard this
-            # answer, and be applied after the client was told that it was not. So the log remembers the answer.
+            # Another attempt may arrive when the condition has come to hold, at a leader that never heard this answer,
+            # and be applied after the client was told that it was not. So the log remembers the answer.
             plan = Change([], [], plan.reply)
         if type(plan) is Change:
             self._propose(plan, command_id, wall, now, on_reply)
