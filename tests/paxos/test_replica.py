@@ -184,6 +184,24 @@ def test_what_a_leader_sent_before_its_release_makes_nobody_wait_for_it() -> Non
     assert node.known_leader == NO_NODE
 
 
+def test_a_release_that_comes_during_a_poll_is_heard() -> None:
+    """Simulation `losses`, seed 5005914 at b8e8cc7: the poll came to nothing, and then the one that could lead waited
+    for the leader that it had heard of, and that had resigned, during it."""
+    node = replica(N1)
+    node.step(N0, accept(B1, chain(1)), T)
+    now = node.next_deadline()
+    assert now is not None
+    grant(node, N2, now)
+    assert [message for _, message in node.tick(now).sends if isinstance(message, Poll)]
+    grant(node, N0, now)
+    node.step(N0, Commit(GROUP, 0, B3, ORIGIN, Slot(0)), now)
+    node.step(N0, Release(GROUP, 0, B3), now)
+    for _ in range(3):
+        now = node.next_deadline()
+        assert now is not None, "it waits for nothing any more"
+        node.tick(now)
+
+
 def test_a_candidate_passes_a_release_on() -> None:
     """Whoever did not hear it would refuse for as long as the node of the former leader is well."""
     node = replica(N1)

@@ -145,9 +145,10 @@ def on_release(replica: GroupReplica, source: NodeId, message: Release, now: Ins
     acceptor = replica.acceptor
     fresh = message.ballot == acceptor.promised and acceptor.released != message.ballot
     acceptor.release(message.ballot)
-    if fresh and replica.leader is None and replica.campaign is None:
+    if fresh and replica.leader is None:
         replica.known_leader = NO_NODE
-        replica.timer.within(replica.settings.rank_delay_ns, now)
+        if replica.campaign is None:
+            replica.timer.within(replica.settings.rank_delay_ns, now)
 
 
 def on_hand_over(replica: GroupReplica, source: NodeId, message: HandOver, now: Instant, out: Effects) -> None:
