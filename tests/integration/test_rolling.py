@@ -138,14 +138,14 @@ def test_it_stops_where_a_node_is_not_ready_and_says_which(three: Cluster) -> No
 
 def test_a_node_that_does_not_come_back_ends_it(three: Cluster) -> None:
     three.wait_ready()
-    current = three.directory / "nodes" / "1" / "data" / "engine" / "CURRENT"
-    content = current.read_bytes()
-    current.write_bytes(b"MANIFEST-of-nothing\n")  # the running process has read it; the next one cannot start
+    written_by = three.directory / "nodes" / "1" / "data" / "format"
+    content = written_by.read_bytes()
+    written_by.write_bytes(b"999999\n")  # the running process has read it; the next one refuses a later release
     before = [node.pid for node in three.status().nodes]
     try:
         failed = _restart(three, "--rolling", "--json")
     finally:
-        current.write_bytes(content)
+        written_by.write_bytes(content)
     assert failed.returncode == 1
     report = json.loads(failed.stdout)
     assert [node["node"] for node in report["nodes"]] == [0]

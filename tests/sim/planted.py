@@ -96,7 +96,7 @@ def mark_applied_before_the_rows() -> AbstractContextManager[None]:
 
 def apply_a_resent_write_twice() -> AbstractContextManager[None]:
     """Nobody remembers which commands were applied."""
-    return patched(Outcomes, "get", lambda self, command_id: None)
+    return patched(Outcomes, "applied", lambda self, command_id: None)
 
 
 def apply_twice_after_a_crash() -> AbstractContextManager[None]:

@@ -241,10 +241,13 @@ _DEV_OFFSETS = {"objects": 100, "admin": 200, "peer": 300}
 
 def _serve(load: Callable[[], Settings]) -> NoReturn:
     gc.disable()  # until everything is imported and recovered: a tenth of a start, and none of it is garbage
-    settings = load()
-    from gramme.runtime.server import run
+    try:
+        settings = load()
+        from gramme.runtime.server import run
 
-    raise typer.Exit(run(settings))
+        raise typer.Exit(run(settings))
+    finally:
+        gc.enable()
 
 
 def _assignments(assignments: list[str] | None) -> dict[str, Any]:
