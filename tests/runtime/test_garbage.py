@@ -32,6 +32,7 @@ class _Loop:
 
 @pytest.fixture
 def loop() -> Iterator[_Loop]:
+    gc.enable()  # a node of another test may have ended in the middle of a pause
     yield _Loop()
     gc.enable()
 
