@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -85,6 +86,32 @@ def test_what_is_inserted_is_new_in_every_round() -> None:
     assert len(inserted) > 200
     assert len(set(inserted)) == len(inserted)
     assert all(int(key.removeprefix("user")) >= _RECORDS for key in inserted)
+
+
+@pytest.mark.parametrize("name", ["update", "a", "f"])
+def test_updates_change_what_is_stored(name: str) -> None:
+    """Also when the list starts again; only chance repeats one of 500 values."""
+    prepared = prepare(WORKLOADS[name], _requests(), 3, 2_000)
+    stored: dict[str, str] = {}
+    changes = [_set(stored, data) for _ in range(3) for data in _updates(prepared)]
+    assert len(changes) > 2_000
+    assert changes.count(False) < len(changes) / 50
+
+
+def _updates(prepared: Prepared) -> Iterator[bytes]:
+    for index in prepared.order:
+        request = prepared.requests[index]
+        data = prepared.requests[request.then].data if request.then >= 0 else request.data
+        if b"DynamoDB_20120810.UpdateItem" in data:
+            yield data
+
+
+def _set(stored: dict[str, str], data: bytes) -> bool:
+    """Whether the update changes `stored`, where it is carried out."""
+    body = _body(data)
+    field = str((body["Key"], body["UpdateExpression"]))
+    before, stored[field] = stored.get(field), str(body["ExpressionAttributeValues"])
+    return before != stored[field]
 
 
 def test_a_read_modify_write_reads_and_then_writes_the_same_item() -> None:

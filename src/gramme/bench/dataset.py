@@ -85,8 +85,8 @@ class TableRequests:
         return self._of("PutItem", {"Item": self.shape.item(number, variant)})
 
     def update(self, number: int, variant: int, *, conditional: bool = False) -> bytes:
-        """UpdateItem: SET of one field, the same one for the same variant."""
-        at = variant % self.shape.fields
+        """UpdateItem: SET of one field, of an item always the same: another variant is another value."""
+        at = number % self.shape.fields
         body: dict[str, Any] = {
             "Key": self.shape.key(number),
             "UpdateExpression": f"SET field{at} = :v",

@@ -25,7 +25,9 @@ Operation = Literal["read", "read-eventually", "put", "update", "insert", "scan"
 
 ZIPFIAN_CONSTANT: Final = 0.99
 _SCATTER_SEED: Final = 2010
-_VARIANTS: Final = 2  # so that a write stores something else than what is stored
+_VARIANTS: Final = 500
+"""Values that a write is drawn from. An update that changes nothing need not be logged, and is not here: so what an
+update sets has to differ from what is stored, also when the list starts again (`prepare`)."""
 _UNANSWERED: Final = 64
 """Reads of the latest keep so far behind the newest insert: what is still under way may not be there."""
 
@@ -100,14 +102,19 @@ def prepare(
     distribution: Distribution | None = None,
     first_insert: int = 0,
 ) -> Prepared:
-    """`count` operations. Raises ValueError for one that the endpoint does not have: objects know reads and puts."""
-    draw = keys(distribution or workload.distribution, requests.shape.records, seed)
-    rng = Random(f"operations-{seed}")
+    """`count` operations. Raises ValueError for one that the endpoint does not have: objects know reads and puts.
+
+    The second half has the operations of the first again with other values (and other inserts), so that an item which
+    is written once in the list is written with another value the next time.
+    """
     operations, shares = list(workload.shares), list(itertools.accumulate(workload.shares.values()))
     encoder = _Encoder(workload, requests, first_insert)
-    for _ in range(count):
-        operation = operations[bisect.bisect_left(shares, rng.random() * shares[-1])]
-        encoder.add(operation, draw(first_insert + encoder.inserted), rng)
+    for half in range(2):
+        draw = keys(distribution or workload.distribution, requests.shape.records, seed)
+        rng = Random(f"operations-{seed}")
+        for _ in range((count + half) // 2):
+            operation = operations[bisect.bisect_left(shares, rng.random() * shares[-1])]
+            encoder.add(operation, draw(first_insert + encoder.inserted), half * _VARIANTS, rng)
     return encoder.preparation.prepared()
 
 
@@ -121,12 +128,12 @@ class _Encoder:
         self._requests = requests
         self._first_insert = first_insert
 
-    def add(self, operation: Operation, number: int, rng: Random) -> None:
-        """One operation on item `number`."""
-        self.preparation.send(self._request(operation, number, rng))
+    def add(self, operation: Operation, number: int, variants: int, rng: Random) -> None:
+        """One operation on item `number`; what it writes is one of the `_VARIANTS` behind `variants`."""
+        self.preparation.send(self._request(operation, number, variants, rng))
 
-    def _request(self, operation: Operation, number: int, rng: Random) -> int:
-        add, to, variant = self.preparation.add, self._requests, rng.randrange(1, 1 + _VARIANTS)
+    def _request(self, operation: Operation, number: int, variants: int, rng: Random) -> int:
+        add, to, variant = self.preparation.add, self._requests, variants + rng.randrange(1, 1 + _VARIANTS)
         if operation == "read":
             return add("read", number, lambda: to.read(number))
         if operation == "put" or (operation == "update" and isinstance(to, ObjectRequests)):
