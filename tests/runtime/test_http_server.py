@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import select
+import socket
 import zlib
 from collections.abc import Iterator
 from functools import partial
@@ -265,3 +267,30 @@ def _wait(thread: ServerThread, holds: object) -> None:
         if thread.call(holds):
             return
     raise AssertionError("it never came true")
+
+
+def test_answers_of_one_turn_leave_together_and_before_a_drain() -> None:
+    """Nothing is written until the turn is over; what is answered is not lost if the server closes in that turn."""
+    held: list[Respond] = []
+    thread = ServerThread(lambda _, respond: held.append(respond))
+    clients = [thread.connect() for _ in range(5)]
+    for client in clients:
+        client.send(post(b"x"))
+    while thread.call(lambda: len(held)) < len(clients):
+        pass
+
+    def answer_all() -> list[socket.socket]:
+        for respond in held:
+            respond(HttpResponse(200, [], b"answer"))
+        return select.select([client.sock for client in clients], [], [], 0)[0]
+
+    async def answer_and_drain() -> list[socket.socket]:
+        written = answer_all()
+        await thread.server.drain()
+        return written
+
+    assert thread.run(answer_and_drain()) == []
+    assert [client.read().body for client in clients] == [b"answer"] * len(clients)
+    assert all(client.ended() for client in clients)
+    thread.stop()
+    assert thread.errors == []

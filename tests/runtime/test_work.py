@@ -19,9 +19,9 @@ import uvloop
 from gramme.bench.in_process import OPERATIONS, Connection, embedded_node
 
 BUDGET: Final = {
-    "GetItem, strong": 122,
-    "GetItem, eventual": 122,
-    "Query of 10 items": 289,
+    "GetItem, strong": 133,
+    "GetItem, eventual": 133,
+    "Query of 10 items": 300,
     "BatchGetItem of 25": 1652,
     "PutItem": 435,
     "UpdateItem": 563,

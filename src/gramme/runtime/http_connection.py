@@ -3,7 +3,9 @@
 Owns the parser and the queues of a connection. Rules: a response leaves only after those of all earlier requests; at
 most `max_pipelined` requests are with the handler at once, and while there are more, or the peer does not read its
 answers, the connection is not read; a request past a limit gets an answer that says so, then the connection closes.
-Everything runs in callbacks, no task is made. Source: RFC 9112 §9 (persistence, pipelining), RFC 9110 §10.1.1 (Expect).
+Answers are handed to the transport at the end of the loop's turn, with those of all other connections
+(`ConnectionOwner.flush_soon`). Everything runs in callbacks, no task is made. Source: RFC 9112 §9 (persistence,
+pipelining), RFC 9110 §10.1.1 (Expect).
 """
 
 from __future__ import annotations
@@ -68,6 +70,9 @@ class ConnectionOwner(Protocol):
 
     def failed(self, error: Exception) -> None:
         """Log a bug."""
+
+    def flush_soon(self, connection: HttpConnection) -> None:
+        """Call `connection.flush` once this turn of the loop has been worked off."""
 
 
 class _Exchange(HttpRequest):
@@ -189,6 +194,7 @@ class HttpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The peer sends no more; it may still want its answers (half-close)."""
         self._ended = True
+        self.flush()
         return self._busy()
 
     def pause_writing(self) -> None:
@@ -214,8 +220,8 @@ class HttpConnection(asyncio.Protocol):
         self._feeding = True
         self._feed(data)
         self._feeding = False
-        if self._output:
-            self._flush()
+        if self._output or self._finished:
+            self._server.flush_soon(self)
         if self._waiting:
             self._advance()
 
@@ -405,7 +411,7 @@ class HttpConnection(asyncio.Protocol):
         while exchanges and (response := exchanges[0].response) is not None and self._stream is None:
             self._emit(exchanges.popleft(), response)
         if not self._feeding:
-            self._flush()
+            self._server.flush_soon(self)
             if self._paused or self._waiting:
                 self._advance()
 
@@ -420,11 +426,11 @@ class HttpConnection(asyncio.Protocol):
             self._lingers = response.close
             self._exchanges.clear()
         parts = encode_response(response, self._server.date, exchange.accept_encoding, line, exchange.head_only)
-        if len(parts) == 1 and self._feeding and not self._output_size:  # nearly always
+        if len(parts) == 1 and not self._output_size:  # nearly always
             self._output_size = len(parts[0])
             self._output = parts
         else:
-            self._emit_bytes(parts)
+            self._collect(parts)
 
     def _begin_stream(self, exchange: _Exchange, response: StreamedResponse) -> None:
         """Send a body as it is made: in chunks, or, to a peer of HTTP/1.0, up to the end of the connection."""
@@ -451,7 +457,7 @@ class HttpConnection(asyncio.Protocol):
             self._finished = self._refused = True
             self._exchanges.clear()
             if not self._feeding:
-                self._flush()
+                self.flush()
         else:
             self._emit_ready()
 
@@ -462,13 +468,19 @@ class HttpConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _emit_bytes(self, parts: list[bytes]) -> None:
+        self._collect(parts)
+        if not self._feeding:
+            self.flush()
+
+    def _collect(self, parts: list[bytes]) -> None:
         self._output += parts
         for part in parts:
             self._output_size += len(part)
-        if self._output_size > _FLUSH_BYTES or not self._feeding:
-            self._flush()
+        if self._output_size > _FLUSH_BYTES:
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Hand what is answered to the transport, and close after the last answer."""
         transport = self._transport
         if transport is None:
             return
@@ -519,7 +531,7 @@ class HttpConnection(asyncio.Protocol):
                 break
         self._feeding = False
         if self._output or self._finished:
-            self._flush()
+            self._server.flush_soon(self)
         if self._waiting or self._write_paused or (self._input and not self._refused):
             self._throttle()
         else:
@@ -547,6 +559,7 @@ class HttpConnection(asyncio.Protocol):
     def drain(self) -> None:
         """Close now if idle, else after the answers that are due (they say `Connection: close`)."""
         self._ended = True
+        self.flush()
         if not self._busy() and not self._begun and self._transport is not None:
             self._transport.close()
 
