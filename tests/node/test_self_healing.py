@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,14 @@ from tests.node.three import N0, SCHEMA, STRONG, Three
 from gramme.kernel.ids import CATALOG_GROUP, GroupId, NodeId
 from gramme.kernel.record import RecordKind
 from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.node.node_table import NodesAre
 from gramme.node.partition import PartitionReplica
 from gramme.paxos.configuration import Configuration
+from gramme.sim.cluster import SimCluster
+from gramme.sim.configs import CONFIGS
+from gramme.sim.network import QUIET
+from gramme.sim.world import World
+from gramme.tables.catalog import CreateTable
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.keys import encode_key
 from gramme.tables.requests import Found, GetItem, PutItem, Written
@@ -27,8 +34,6 @@ class Five(Three):
         self.group = self.table.partitions[0].group
 
     def create_anywhere(self) -> TableDescriptor:
-        from gramme.tables.catalog import CreateTable
-
         self.catalog(CreateTable("Carts", SCHEMA, (("pk", "S"),), "PROVISIONED", 1, 1))
         table: TableDescriptor = self.look_up(N0, "Carts")
         return table
@@ -347,3 +352,41 @@ def test_a_crash_at_any_moment_of_being_made_anew_leaves_a_node_that_is_invited_
         three.until_roles("SSS", group)
         three.until(lambda: three.replica(hurt, group).applied == three.leading(group).applied, "it has it all")  # type: ignore[union-attr]  # noqa: B023
         assert three.has("before")
+
+
+class Unheard(Five):
+    """Five founders, of which nodes 1 and 3 are about to hear each other: node 1 may host replicas, node 3 may not yet."""
+
+    def __init__(self) -> None:
+        self.world = World(1)
+        options = {"nodes": 5, "network": QUIET, "disk_stall": 0.0, "flush_interval_ns": 200 * MILLISECOND}
+        self.cluster = SimCluster(self.world, replace(CONFIGS["quiet"], **options))
+        self.cluster.cut(NodeId(3), NodeId(1))
+        for node in self.cluster.nodes:
+            self.cluster.start(node)
+        self.until(lambda: self.leader(CATALOG_GROUP) is not None, "somebody leads the catalog")
+
+    def make_for(self, *nodes: int) -> GroupId:
+        """Tables, until there is one with a group on these nodes."""
+        for number in range(20):
+            self.catalog(CreateTable(f"Carts{number}", SCHEMA, (("pk", "S"),), "PROVISIONED", 1, 1))
+            (partition,) = self.look_up(N0, f"Carts{number}").partitions
+            if {*nodes} <= {*partition.replicas}:
+                return GroupId(partition.group)
+        raise AssertionError(f"no group on {nodes}")
+
+
+def test_a_founder_that_has_hosted_nothing_begins_once_a_dead_one_is_sent_away() -> None:
+    """It may be one that lost its disk, and the dead one may be who knows. What needs both stands still (rot-five, seed
+    6005546) until an administrator sends the dead one away: what moves to the empty one then makes it a host."""
+    five = Unheard()
+    group = five.make_for(1, 3)
+    five.cluster.lose_machine(NodeId(1))
+    five.run(5 * SECOND)
+    assert five.leader(group) is None
+    assert five.node(NodeId(3)).may_be_emptied()
+    answers: list[Any] = []
+    five.node(N0).administration.set_state(NodeId(1), "leaving", answers.append)
+    five.until(lambda: five.leader(group) is not None, "node 3 has its replica")
+    assert isinstance(answers[0], NodesAre)
+    five.until_moved(NodeId(1), group)

@@ -13,11 +13,12 @@ from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.objects.messages import Coordinate, Get, Got, Put, Stored
 from gramme.objects.quorums import ReadQuorum, WriteQuorum
+from gramme.objects.ring_change import AllKnow, RingChange
 from gramme.objects.ring_phases import advanced, step_of
 from gramme.objects.state import Name, decode_state
 from gramme.objects.store import Section
 from gramme.objects.transfer import Transfers
-from gramme.objects.transfer_messages import Deliver
+from gramme.objects.transfer_messages import Deliver, Progress, RingReport
 from gramme.objects.versions import Value, Versions
 
 _W1, _W2 = WriteQuorum(3, 1, dw=1), WriteQuorum(3, 2, dw=2)
@@ -315,3 +316,18 @@ def _lost_by_a_straggler() -> list[int]:
     cluster.swallowed = lambda _target, _message: False
     _finish(cluster)
     return _missing(cluster, range(30))
+
+
+def test_a_node_outside_the_ring_that_hears_none_of_its_members_proposes_nothing(filled: Cluster) -> None:
+    """Simulation (removals, seed 6003166): it looked for who does among those that it hears, and there was nobody."""
+    filled.crash(2)
+    filled.change_ring(0, 1, 2)
+    filled.run(20 * SECOND)
+    outsider = RingChange(NodeId(9), lambda: [NodeId(0)], lambda: filled.config, lambda _: False)
+    outsider.transfers = filled.machines[4].transfers
+    step = step_of(filled.config)
+    report = RingReport(filled.config.version, step.ring, step.other, True, Progress())
+    outputs = [outsider.step(NodeId(n), report, Instant(0)).outputs for n in range(3)]
+    assert step.filling
+    assert not outsider.missing()
+    assert outputs == [[], [], [AllKnow()]]

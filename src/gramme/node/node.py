@@ -172,7 +172,7 @@ class Node:
             self._role_changed, self._group_output, self._reconcile_now,
             self._group_dropped,
         )  # fmt: skip
-        self.hosting = Hosting(self.host, self.me, self.boot, self.groups, self._may_be_emptied)
+        self.hosting = Hosting(self.host, self.me, self.boot, self.groups, self.may_be_emptied)
         self.catalog = CatalogService(
             self.host, settings, lambda: self.groups.partitions.get(CATALOG_GROUP), self._send
         )
@@ -532,7 +532,7 @@ class Node:
         elif self.groups.hosts(group) and place.number > self.groups.last_known(group):
             self.groups.removed(group, place.number)
 
-    def _may_be_emptied(self) -> bool:
+    def may_be_emptied(self) -> bool:
         """Whether nothing is left of any replica, and this node cannot prove that it has not lost its disk."""
         return self.groups.empty and not self._has_its_disk()
 

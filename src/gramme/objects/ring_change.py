@@ -108,7 +108,8 @@ class RingChange:
             out.outputs.append(AllKnow())
         if not step.other or self.missing():
             return
-        proposer = next(node for node in self._needed() if node == self._me or self._reachable(node))
+        # Nobody, where this node is not one that has to know and hears none of those: they see to it themselves.
+        proposer = next((node for node in self._needed() if node == self._me or self._reachable(node)), None)
         if proposer == self._me:
             out.outputs.append(Advance(step))
 

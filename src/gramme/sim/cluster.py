@@ -402,6 +402,12 @@ class SimCluster:
         there = [m for m in self.machines if not m.beyond_repair and not m.removed]
         return [m for m in there if healing or not m.damaged]
 
+    def awaits_the_dead(self) -> bool:
+        """Whether a founder that has hosted nothing yet may not begin before one that burnt down is sent away, which
+        takes an administrator (decision 0001): groups that need it stand still until then."""
+        burnt = any(machine.beyond_repair and not machine.removed for machine in self.machines)
+        return burnt and any(m.node is not None and m.node.may_be_emptied() for m in self.sound_machines)
+
     def all_ready(self) -> bool:
         """Whether every node runs and says that it is ready."""
         return all(machine.node is not None and not reason for machine, reason in self._reasons())

@@ -95,11 +95,12 @@ class _Run(Phases):
         self._found()
         self._under_faults(self._start_clients)
         self._come_to_rest()
-        self._check_progress()
-        self._check_transactions()
-        self._check_convergence()
-        self._check_indexes()
-        self._check_streams()
+        if not self.cluster.awaits_the_dead():
+            self._check_progress()
+            self._check_transactions()
+            self._check_convergence()
+            self._check_indexes()
+            self._check_streams()
         self._check_history()
 
     def _found(self) -> None:
