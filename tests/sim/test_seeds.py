@@ -35,7 +35,7 @@ REGRESSIONS: list[tuple[str, int, str]] = [
     ("cuts", 5006015, "a second copy was answered from what only that leader remembered, and a third one took effect"),
     ("removals", 5003586, "a vote was given up for room, though a copy was under way, and then another was lost"),
     ("removals", 5004964, "a damaged voter waited for a log replica on a node that was leaving"),
-    ("removals", 6003166, "a node outside the ring that heard none of its members stumbled over who proposes the next step"),
+    ("removals", 6003166, "a node outside the ring that heard none of its members stumbled over who is to propose"),
     ("joins", 1, "a node that heard of its own removal stumbled over its own gossip"),
     ("joins", 37, "a machine that burnt down while the rings were switched held up every change of the ring for ever"),
     ("stale", 1000318, "a late answer that changed nothing was believed although the write had been sent again"),
