@@ -355,7 +355,7 @@ def test_a_crash_at_any_moment_of_being_made_anew_leaves_a_node_that_is_invited_
 
 
 class Unheard(Five):
-    """Five founders, of which nodes 1 and 3 are about to hear each other: node 1 may host replicas, node 3 may not yet."""
+    """Five founders; nodes 1 and 3 are about to hear each other: node 1 may host replicas, node 3 may not yet."""
 
     def __init__(self) -> None:
         self.world = World(1)
