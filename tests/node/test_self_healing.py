@@ -359,7 +359,12 @@ class Unheard(Five):
 
     def __init__(self) -> None:
         self.world = World(1)
-        options = {"nodes": 5, "network": QUIET, "disk_stall": 0.0, "flush_interval_ns": 200 * MILLISECOND}
+        options: dict[str, Any] = {
+            "nodes": 5,
+            "network": QUIET,
+            "disk_stall": 0.0,
+            "flush_interval_ns": 200 * MILLISECOND,
+        }
         self.cluster = SimCluster(self.world, replace(CONFIGS["quiet"], **options))
         self.cluster.cut(NodeId(3), NodeId(1))
         for node in self.cluster.nodes:
