@@ -172,16 +172,7 @@ class Router:
                 on_reply(reply)
                 return
         call = self._new_call(place.group, place.replicas, request, command_id, deadline, on_reply, repeated)
-        if call is None:
-            return
-        partition, now = self._partitions.get(place.group), self._now()
-        if partition is not None and partition.leading and now < deadline:
-            # What `_attempt` comes to when the leader is here: the path of every write of an embedded node.
-            call.attempt, call.target, call.outstanding = 1, self._settings.me, True
-            partition.submit(request, call.command_id, partial(self._answered, call, 1), repeated)
-            if call.outstanding and call.attempt == 1 and not call.done:
-                self._arm(call, min(Instant(now + _ATTEMPT_NS), deadline))
-        else:
+        if call is not None:
             self._attempt(call)
 
     def read_changes(
