@@ -247,8 +247,7 @@ class Healer:
                 continue
             self._invite_at[group, node] = Instant(now + _INVITE_NS)
             boot, _ = self._asked_anew.get((group, node), (BootId(b""), 0))
-            body = encode_configuration(replica.configuration)
-            self._host.send(node, HostReplica(partition.spec, body, replica.ballot, boot))
+            self._tell_configuration(partition, node, boot)
 
     def on_make_anew(self, source: NodeId, message: MakeAnew) -> None:
         """A node can have no replica under what is proposed by now. Of the same process it is news only if what was
@@ -262,7 +261,7 @@ class Healer:
         mine = newest.replica(source)
         if mine is None:
             self._release(partition, source, message.boot)
-        elif known is None or known[0] != message.boot or (mine is not None and known[1] < mine.since <= message.known):
+        elif known is None or known[0] != message.boot or known[1] < mine.since <= message.known:
             self._asked_anew[message.group, source] = (message.boot, newest.number)
 
     def _release(self, partition: PartitionReplica, node: NodeId, boot: BootId) -> None:
@@ -270,8 +269,13 @@ class Healer:
         replica that was there before its process `boot` can have known more."""
         replica = partition.replica
         if replica.pending is None and replica.holds_lease(self._host.now()):
-            body = encode_configuration(replica.configuration)
-            self._host.send(node, HostReplica(partition.spec, body, replica.ballot, boot))
+            self._tell_configuration(partition, node, boot)
+
+    def _tell_configuration(self, partition: PartitionReplica, node: NodeId, boot: BootId) -> None:
+        """To `node`, whose process `boot` may have said that it has forgotten."""
+        replica = partition.replica
+        body = encode_configuration(replica.configuration)
+        self._host.send(node, HostReplica(partition.spec, body, replica.ballot, boot))
 
     # --- reporting ----------------------------------------------------------------------------------------------------
 
