@@ -7,7 +7,6 @@ ports: a message, a durable job, a timer, a request. Source: DESIGN.md §3 and �
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, Final
 
 from gramme.kernel.effects import Effects
@@ -18,10 +17,9 @@ from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.membership.gossip import Gossip
 from gramme.membership.messages import MESSAGES as MEMBERSHIP_MESSAGES
 from gramme.node.administration import Administration
-from gramme.node.catalog import CatalogEvaluator, all_tables, choose_members
+from gramme.node.catalog import CatalogEvaluator, choose_members
 from gramme.node.catalog_commands import Placed
 from gramme.node.catalog_service import CatalogService
-from gramme.node.catalog_streams import all_streams
 from gramme.node.driver import Driver
 from gramme.node.evaluator import Evaluator
 from gramme.node.expiry import Expiry
@@ -64,13 +62,12 @@ from gramme.node.partition import Holding, PartitionReplica, Recorded
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.router import Router
 from gramme.node.snapshots import SnapshotReceiver, SnapshotSender
+from gramme.node.status import status_of
 from gramme.node.table_evaluator import TableEvaluator
-from gramme.node.totals import TOTALS_ROW, decode_totals, rows_and_bytes
 from gramme.node.transactions.ledger import LedgerEvaluator
 from gramme.paxos.lease import LeaseTable
 from gramme.paxos.messages import GROUP_MESSAGES, LEASE_MESSAGES
 from gramme.paxos.outputs import LeaderHint, LeaseLapsed, LeaseRegained, NeedSnapshot, PeerBack, PeerLost
-from gramme.paxos.replica import GroupStatus
 from gramme.paxos.settings import PaxosSettings
 from gramme.paxos.state import unpack_install
 from gramme.storage.log.recovery import Recovery, recover
@@ -82,7 +79,6 @@ _FIRST_RECONCILE_NS: Final = 100 * MILLISECOND
 _CATALOG_LOST_NS: Final = 5 * SECOND
 _SPACE_CHECK_NS: Final = SECOND
 _DOUBT_NS: Final = 300 * MILLISECOND
-STATUS_VERSION: Final = 1
 _REMOVED: Final = "node {} was removed from the cluster for good; a new node is added by `gramme cluster add`"
 
 
@@ -97,10 +93,12 @@ class Node:
         self.ready = False
         self.refusal = ""
         self.draining = False
-        self._reconciled = -1
+        self.catalog_version = -1
+        """What this node hosts is what the catalog said when it had this version; -1: it is to say so anew."""
         self._reconcile_soon = False
         self._catalog_heard = Instant(0)
-        self._low_space = False
+        self.low_space = False
+        """The log's disk is below its reserve."""
         self._settled = False
         self._refusals: dict[str, None] = {}  # one for each peer: a reason names it
         self._saying_birth = False
@@ -179,7 +177,7 @@ class Node:
         self.gossip = Gossip(self.me, self.boot, self._gossiping(), ports.rng)
         self.router = Router(
             self.host, settings, self.members, self.groups.partitions, self.catalog_members, self.catalog.submit,
-            self._alive, self.groups.elsewhere,
+            self.alive, self.groups.elsewhere,
         )  # fmt: skip
         self.feeders = Feeders(self.host, self._send, settings.stream_retention_ns)
         self.expiry = Expiry(self.host, settings)
@@ -190,7 +188,7 @@ class Node:
         self.snapshots_in = SnapshotReceiver(self.host, self.groups.partitions.get, self.groups.fresh_extents)
         self.healer = Healer(self.host, settings, self.members, self.groups, self.leases, self._ask_catalog)
         self.objects = Objects(
-            self.host, settings, self.members, self.cluster, self._alive, self._ask_catalog,
+            self.host, settings, self.members, self.cluster, self.alive, self._ask_catalog,
             lambda: {record.node: record.info.objects_address for record in self.gossip.view()},
         )  # fmt: skip
         self.flusher = Flusher(self.host, settings, self.groups, lambda: self.objects.replaying)
@@ -326,7 +324,7 @@ class Node:
         self.leadership.role_changed(partition)
         if partition.leading:
             self.router.hint(group, self.me)
-            partition.refusing = self._low_space
+            partition.refusing = self.low_space
             if partition.doubts_outcomes(self.host.now()):
                 # Not at once: where all doubt, leadership would go round and round.
                 when = Instant(self.host.now() + _DOUBT_NS)
@@ -378,7 +376,8 @@ class Node:
         """A command of one of this node's machines to the catalog's leader."""
         self._send(Partition(CATALOG_GROUP, b"", b"", self.catalog_members), request, deadline, on_reply)
 
-    def _alive(self, node: NodeId) -> bool:
+    def alive(self, node: NodeId) -> bool:
+        """Whether `node` is heard; this one always is."""
         return node == self.me or self.leases.is_up(node, self.host.now())
 
     def _refused(self, reason: str) -> None:
@@ -407,7 +406,7 @@ class Node:
             return
         table = self.members.table
         version = 0 if table is None else table.version
-        message = Reconcile(self._reconciled, (*self.groups.partitions, *self.groups.logs), version)
+        message = Reconcile(self.catalog_version, (*self.groups.partitions, *self.groups.logs), version)
         unheard = self.host.now() - self._catalog_heard > _CATALOG_LOST_NS
         for node in self._peers_and_me() if unheard else self.catalog_members:
             self.host.send(node, message)
@@ -441,10 +440,10 @@ class Node:
         if message.nodes is not None:
             self._nodes_are(message.nodes)
         self._say_birth()
-        if message.version == self._reconciled:
+        if message.version == self.catalog_version:
             self.router.catalog_heard()
             return
-        self._reconciled = message.version
+        self.catalog_version = message.version
         if message.objects:
             self.objects.configure(message.objects)
         self.router.forget_tables()  # so that no cached descriptor is much older than the catalog
@@ -528,7 +527,7 @@ class Node:
         if self.groups.may_have_forgotten(group):
             for node in place.members:
                 self.host.send(node, MakeAnew(group, self.boot, self.groups.last_known(group)))
-            self._reconciled = -1  # until it is answered
+            self.catalog_version = -1  # until it is answered
         elif self.groups.hosts(group) and place.number > self.groups.last_known(group):
             self.groups.removed(group, place.number)
 
@@ -542,15 +541,16 @@ class Node:
         if self.groups.partitions or self._has_its_disk():
             self.groups.create((spec for spec in specs if not self.hosting.is_making(spec.group)), source)
         else:
-            self._reconciled = -1
+            self.catalog_version = -1
+        """What this node hosts is what the catalog said when it had this version; -1: it is to say so anew."""
 
     def _space_tick(self) -> None:
         """Below the reserve this node leads nothing and refuses writes; trimming goes on (REPLICATION.md §5)."""
         if self.host.stopped:
             return
         low = self.ports.log_disk.free_bytes() < self.settings.free_space_reserve_bytes
-        if low != self._low_space:
-            self._low_space = self.objects.low_space = low
+        if low != self.low_space:
+            self.low_space = self.objects.low_space = low
             self.ports.log_event("free space", {"below_reserve": low})
             for partition in self.groups.partitions.values():
                 partition.refusing = low
@@ -599,81 +599,8 @@ class Node:
         return ""
 
     def status(self) -> dict[str, Any]:
-        """What `/cluster` shows (schema version `STATUS_VERSION`; see docs/design/node.md)."""
-        now = self.host.now()
-        return {
-            "version": STATUS_VERSION,
-            "cluster": self.cluster.hex(),
-            "node": self.me,
-            "boot": self.boot.hex(),
-            "ready": not self.unready(),
-            "draining": self.draining,
-            "refusal": self.refusal,
-            "low_space": self._low_space,
-            "catalog_version": self._reconciled,
-            "log": {
-                "last_lsn": self.log.last_lsn,
-                "durable_lsn": self.log.durable_lsn,
-                "segments": len(self.log.segment_stats()),
-                "fsyncs": self.host.fsyncs,
-            },
-            "nodes": [
-                {
-                    "node": m.node, "name": m.name, "host": m.host, "zone": m.zone, "address": m.address,
-                    "alive": self._alive(m.node), "state": self.members.state(m.node),
-                }
-                for m in self.members.all
-            ],
-            "tables": self._table_status(),
-            "amnesiac_groups": {str(group): reason for group, reason in self.groups.amnesiac.items()},
-            "groups": [
-                *(self._group_status(partition, now) for partition in self.groups.partitions.values()),
-                *(_log_status(log) for log in self.groups.logs.values()),
-            ],
-            "requests_waiting": self.router.waiting,
-            "retries": self.router.retries,
-            "transactions": {
-                "coordinating": self.router.transactions.coordinating,
-                "recovered": self.router.transactions.recovery.recovered,
-            },
-            "objects": self.objects.status(),
-            "stale_reads": self.router.stale_reads,
-            "snapshots": {"sent": self.snapshots_out.sent, "installed": self.snapshots_in.installed},
-        }  # fmt: skip
-
-    def _table_status(self) -> list[dict[str, Any]]:
-        """The tables as this node's copy of the catalog has them; none where it hosts no copy."""
-        catalog = self.groups.partitions.get(CATALOG_GROUP)
-        if catalog is None:
-            return []
-        tables = [{"name": t.name, "table_id": t.table_id, "status": t.status} for t in all_tables(catalog.scan)]
-        known = {table["table_id"] for table in tables}
-        deleted = {s.table_id: s.table for s in all_streams(catalog.scan) if s.table_id not in known}
-        return tables + [{"name": name, "table_id": id_, "status": "DELETED"} for id_, name in deleted.items()]
-
-    def _group_status(self, partition: PartitionReplica, now: Instant) -> dict[str, Any]:
-        return {
-            "group": partition.spec.group,
-            "table_id": partition.spec.table_id,
-            "start": partition.spec.start.hex(),
-            "end": partition.spec.end.hex(),
-            "leading": partition.leading,
-            "lease": partition.leading and partition.replica.holds_lease(now),
-            "kind": "storage",
-            "engine_durable_slot": self.flusher.durable_slot(partition.spec.group),
-            **_plain(partition.replica.status()),
-            "applied_slot": partition.applied.slot,
-            **self._health(partition),
-        }
-
-    def _health(self, partition: PartitionReplica) -> dict[str, Any]:
-        """How a group that is led here is, how large, and how far copies of its rows are."""
-        if not partition.leading:
-            return {}
-        health, reason = self.healer.health(partition)
-        rows, size = rows_and_bytes(decode_totals(partition.get(TOTALS_ROW)))
-        copies = self.snapshots_out.progress(partition.spec.group)
-        return {"health": health, "reason": reason, "rows": rows, "bytes": size, "copies": copies}
+        """What `/cluster` shows; see `gramme.node.status`."""
+        return status_of(self)
 
 
 class _Neighbourhood:
@@ -683,7 +610,7 @@ class _Neighbourhood:
         self._node = node
 
     def alive(self, node: NodeId) -> bool:
-        return self._node._alive(node)
+        return self._node.alive(node)
 
     def leads(self, node: NodeId) -> int:
         record = self._node.gossip.record(node)
@@ -694,7 +621,7 @@ class _Neighbourhood:
 
     def fit(self) -> bool:
         node = self._node
-        return not (node._low_space or node.me in node.members.leaving or node.unready())
+        return not (node.low_space or node.me in node.members.leaving or node.unready())
 
 
 def _nothing() -> None:
@@ -703,20 +630,6 @@ def _nothing() -> None:
 
 def _evaluator(spec: GroupSpec) -> Evaluator:
     return LedgerEvaluator() if spec.ledger else TableEvaluator(spec.schema)
-
-
-def _log_status(log: LogReplica) -> dict[str, Any]:
-    """A log replica has no rows: what is applied is what it noted as chosen."""
-    spec = log.spec
-    place = {"group": spec.group, "table_id": spec.table_id, "start": spec.start.hex(), "end": spec.end.hex()}
-    return {**place, "kind": "log", "leading": False, "lease": False, **_plain(log.replica.status())}
-
-
-def _plain(status: GroupStatus) -> dict[str, Any]:
-    """A group's status as JSON can carry it."""
-    plain = asdict(status)
-    plain["role"] = status.role.value
-    return plain
 
 
 def _install_end(record: Record) -> Slot:
