@@ -61,8 +61,11 @@ format: setup
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
+# Empty means that what is compiled is kept: the tests start hundreds of processes, and each would compile all anew.
+test: export PYTHONDONTWRITEBYTECODE =
+# tests/conftest.py puts the files in order.
 test: check
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 up: setup
 	$(BIN)/gramme cluster up --nodes $(NODES) --port $(PORT) --detach

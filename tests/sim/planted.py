@@ -184,46 +184,47 @@ def resend_under_a_new_name() -> AbstractContextManager[None]:
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """A fault, the configuration to look for it in, and the seeds within which it must be found."""
+    """A fault, the configuration to look for it in, the seeds within which it must be found, and which to ask first."""
 
     plant: Plant
     config: str
     seeds: range
+    first: int
 
 
-def _own(plant: Plant, config: str, seeds: int = 60) -> tuple[str, Planted]:
-    return plant.__name__, Planted(plant, config, range(1, seeds + 1))
+def _own(plant: Plant, config: str, first: int = 1) -> tuple[str, Planted]:
+    return plant.__name__, Planted(plant, config, range(1, 61), first)
 
 
 PLANTED: dict[str, Planted] = dict(
     (
         _own(acknowledge_before_fsync, "blackouts"),
-        _own(forget_promises_at_restart, "stale"),
-        _own(lose_an_engine_flush, "laggards"),
+        _own(forget_promises_at_restart, "stale", first=11),
+        _own(lose_an_engine_flush, "laggards", first=2),
         _own(mark_applied_before_the_rows, "crashes"),
         _own(apply_a_resent_write_twice, "default"),
-        _own(apply_twice_after_a_crash, "crashes"),
+        _own(apply_twice_after_a_crash, "crashes", first=6),
         _own(answer_from_an_unchosen_write, "blackouts"),
         _own(read_between_chosen_and_applied, "lags"),
         _own(cut_a_synced_tail, "rot"),
-        _own(delete_an_idle_groups_promise, "laggards"),
-        _own(delete_segments_at_once, "crashes"),
+        _own(delete_an_idle_groups_promise, "laggards", first=5),
+        _own(delete_segments_at_once, "crashes", first=3),
         _own(say_dropped_without_dropping, "tables"),
         _own(resend_under_a_new_name, "default"),
-        _own(mutants.adopt_per_slot, "coups"),
-        _own(mutants.adopt_the_longest, "coups"),
+        _own(mutants.adopt_per_slot, "coups", first=37),
+        _own(mutants.adopt_the_longest, "coups", first=14),
         _own(mutants.install_half_a_suffix, "coups"),
-        _own(mutants.acknowledge_before_durable, "blackouts"),
-        _own(mutants.count_own_before_durable, "blackouts"),
-        _own(mutants.forget_a_promise, "stale"),
-        _own(mutants.accept_below_the_promise, "stale"),
-        _own(mutants.prepare_before_durable, "blackouts"),
+        _own(mutants.acknowledge_before_durable, "blackouts", first=16),
+        _own(mutants.count_own_before_durable, "blackouts", first=10),
+        _own(mutants.forget_a_promise, "stale", first=5),
+        _own(mutants.accept_below_the_promise, "stale", first=10),
+        _own(mutants.prepare_before_durable, "blackouts", first=6),
         _own(mutants.vote_after_amnesia, "rot"),
         _own(mutants.serve_before_the_barrier, "readers"),
-        _own(mutants.skip_the_old_lease, "readers"),
+        _own(mutants.skip_the_old_lease, "readers", first=3),
         _own(mutants.read_after_the_lease, "readers"),
         _own(mutants.forget_grants_at_restart, "readers"),
-        _own(mutants.believe_any_prefix, "default"),
+        _own(mutants.believe_any_prefix, "default", first=2),
         _own(mutants.let_log_replicas_lead, "losses"),
         _own(transactions.answer_before_the_commit_is_applied, "bank-steps"),
         _own(transactions.commit_before_the_decision_is_durable, "bank-steps"),

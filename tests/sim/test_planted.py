@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from tests.patched import stumbled
+from tests.sim.hunting import find
 from tests.sim.planted import PLANTED
 
 from gramme.sim.configs import CONFIGS
-from gramme.sim.run import simulate
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_is_found_and_nothing_without_it(name: str) -> None:
     planted = PLANTED[name]
-    config = CONFIGS[planted.config]
-    for seed in planted.seeds:
-        with planted.plant():
-            found = simulate(seed, config).violation
-        if found:
-            break
-    else:
-        pytest.fail(f"{name} was not found by {planted.config} within {len(planted.seeds)} seeds")
-    assert not stumbled(found), found
-    sound = simulate(seed, config)
-    assert sound.violation == "", sound.replay
+    find(planted.plant, CONFIGS[planted.config], planted.seeds, planted.first)
 
 
 def test_the_list_holds_what_the_rules_of_the_durable_path_ask_for() -> None:
