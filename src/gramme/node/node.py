@@ -56,12 +56,13 @@ from gramme.node.messages import (
     SnapshotChunk,
     WhoAreYou,
 )
-from gramme.node.node_table import NodeBorn, NodesAre, NodeTable
+from gramme.node.node_table import NodeTable
 from gramme.node.objects import Objects
 from gramme.node.partition import Holding, PartitionReplica, Recorded
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.router import Router
 from gramme.node.snapshots import SnapshotReceiver, SnapshotSender
+from gramme.node.standing import Standing, removed_for_good
 from gramme.node.status import status_of
 from gramme.node.table_evaluator import TableEvaluator
 from gramme.node.transactions.ledger import LedgerEvaluator
@@ -79,7 +80,6 @@ _FIRST_RECONCILE_NS: Final = 100 * MILLISECOND
 _CATALOG_LOST_NS: Final = 5 * SECOND
 _SPACE_CHECK_NS: Final = SECOND
 _DOUBT_NS: Final = 300 * MILLISECOND
-_REMOVED: Final = "node {} was removed from the cluster for good; a new node is added by `gramme cluster add`"
 
 
 class Node:
@@ -101,7 +101,6 @@ class Node:
         """The log's disk is below its reserve."""
         self._settled = False
         self._refusals: dict[str, None] = {}  # one for each peer: a reason names it
-        self._saying_birth = False
         self.on_members: Callable[[], None] = _nothing
         """Called when nodes have joined or left: the transport follows `members`."""
         self._handlers: dict[type, Callable[[NodeId, Any], None]] = {}
@@ -121,7 +120,7 @@ class Node:
         self.memory.recover(records)
         self.members = Members(self.settings, self.memory.nodes)
         if self.me in self.members.removed:
-            raise Incompatible(_REMOVED.format(self.me))
+            raise Incompatible(removed_for_good(self.me))
         self._refuse_damage(recovery)
         if not self.memory.founded and recovery is not None and (records or recovery.damaged):
             raise Corruption("the log holds records but not the one that says whose they are: it is damaged")
@@ -184,6 +183,9 @@ class Node:
         self.introductions = Introductions(
             self.host, self.memory, self.boot, self.members.peers, self._known, self._renew_with, self._refused
         )
+        self.standing = Standing(
+            self.host, settings, self.memory, self.members, self.introductions, self._ask_catalog, self._nodes_are
+        )
         self.snapshots_out = SnapshotSender(self.host, settings.snapshot_bytes_per_s)
         self.snapshots_in = SnapshotReceiver(self.host, self.groups.partitions.get, self.groups.fresh_extents)
         self.healer = Healer(self.host, settings, self.members, self.groups, self.leases, self._ask_catalog)
@@ -241,19 +243,8 @@ class Node:
         boot of it does not, so a founder that lost its disk never comes back as new (REPLICATION.md §8)."""
         if self.me not in self.catalog_members or self.refusal or self.groups.has_hosted(CATALOG_GROUP):
             return
-        if self._has_its_disk():
+        if self.standing.has_its_disk():
             self.groups.found_catalog(self.catalog_members)
-
-    def _has_its_disk(self) -> bool:
-        """Whether this node cannot be one that has lost its disk. A founder is heard by every other founder, who would
-        refuse it; one that has joined since has the birth that the catalog heard first (`gramme.node.node_table`)."""
-        if self.settings.is_founder:
-            heard = (*self.introductions.known_to, self.me)
-            return all(
-                founder.node in heard or founder.node in self.members.removed for founder in self.settings.members
-            )
-        mine = self.members.entry(self.me)
-        return mine is not None and bool(mine.birth) and mine.birth == self.memory.birth
 
     def output(self, output: Any) -> None:
         """The node itself has no outputs."""
@@ -439,7 +430,7 @@ class Node:
             self._catalog_moved(message.catalog)
         if message.nodes is not None:
             self._nodes_are(message.nodes)
-        self._say_birth()
+        self.standing.say_birth()
         if message.version == self.catalog_version:
             self.router.catalog_heard()
             return
@@ -469,38 +460,15 @@ class Node:
         if self.introductions.started:
             self._lease_driver.carry_out(self.leases.set_peers(self.members.peers, self.host.now()))
         self.on_members()
-        self._check_membership()
+        self._check_standing()
 
-    def _check_membership(self) -> None:
+    def _check_standing(self) -> None:
         """Stop if this node is none of the cluster's, or is not the one that joined."""
-        mine = self.members.entry(self.me)
-        reason = ""
-        if mine is not None and mine.state == "removed":
-            reason = _REMOVED.format(self.me)
-        elif mine is not None and mine.birth and mine.birth != self.memory.birth:
-            reason = (
-                f"the data directory of node {self.me} is not the one that it joined with. Remove the node with "
-                f"`gramme cluster remove {self.me}` and add another with `gramme cluster add`"
-            )
+        reason = self.standing.refusal()
         if reason:
             self.refusal = reason
             self.ready = False
             self.ports.fatal(reason)
-
-    def _say_birth(self) -> None:
-        """A node that has joined tells the catalog of which directory it is, as soon as that is durable."""
-        mine = self.members.entry(self.me)
-        if mine is None or mine.birth or self.settings.is_founder or self._saying_birth:
-            return
-        if self.introductions.started:
-            self._saying_birth = True
-            deadline = Instant(self.host.now() + _RECONCILE_NS)
-            self._ask_catalog(NodeBorn(self.me, self.memory.birth), deadline, self._birth_said)
-
-    def _birth_said(self, reply: Any) -> None:
-        self._saying_birth = False
-        if isinstance(reply, NodesAre):
-            self._nodes_are(reply.table)
 
     def _gossiping(self) -> tuple[Member, ...]:
         """Those to gossip with at first; a node that was removed talks to itself until it hears of that."""
@@ -533,12 +501,12 @@ class Node:
 
     def may_be_emptied(self) -> bool:
         """Whether nothing is left of any replica, and this node cannot prove that it has not lost its disk."""
-        return self.groups.empty and not self._has_its_disk()
+        return self.groups.empty and not self.standing.has_its_disk()
 
     def _host_groups(self, specs: tuple[GroupSpec, ...], source: NodeId) -> None:
         """An empty node hosts nothing until it is sure of its memory: replicas are born with a promise, and a node that
         has lost its disk had gone beyond that."""
-        if self.groups.partitions or self._has_its_disk():
+        if self.groups.partitions or self.standing.has_its_disk():
             self.groups.create((spec for spec in specs if not self.hosting.is_making(spec.group)), source)
         else:
             self.catalog_version = -1
