@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
+from tests.bench.scripted import scripted
 
 from gramme.bench import generator
 from gramme.bench.endpoint_load import checked
@@ -19,32 +20,20 @@ _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 _ONE = Prepared([Request("read", _REQUEST)], [0])
 
 
-@contextmanager
-def _server(answer: Callable[[int, bytes], tuple[bytes, bool]]) -> Iterator[int]:
+def _server(answer: Callable[[int, bytes], tuple[bytes, bool]]) -> AbstractContextManager[int]:
     """Answers the nth request of each connection with `answer(n, request)`, and closes after it if that says so."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
 
-        def serve(connection: socket.socket) -> None:
-            with connection:
-                number = 0
-                while data := connection.recv(65_536):
-                    reply, close = answer(number, data)
-                    number += 1
-                    connection.sendall(reply)
-                    if close:
-                        return
-
-        def accept() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
+    def serve(connection: socket.socket) -> None:
+        with connection:
+            number = 0
+            while data := connection.recv(65_536):
+                reply, close = answer(number, data)
+                number += 1
+                connection.sendall(reply)
+                if close:
                     return
-                threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
-        threading.Thread(target=accept, daemon=True).start()
-        yield listening.getsockname()[1]
-        listening.shutdown(socket.SHUT_RDWR)
+    return scripted(serve)
 
 
 def _run(port: int, prepared: Prepared = _ONE, **plan: object) -> Found:

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+
+from tests.bench.scripted import scripted
 
 from gramme.bench import load
 from gramme.bench.gossip import measured
 from gramme.bench.latency import percentiles
 from gramme.bench.load import Plan
 from gramme.testing import server
-
-
-@contextmanager
-def _scripted(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server whose every connection is handled by `serve`; yields its port."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def accept() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
-                threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield listening.getsockname()[1]
-        listening.shutdown(socket.SHUT_RDWR)
 
 
 def _answer(connection: socket.socket) -> None:
@@ -58,7 +40,7 @@ def test_a_request_waits_for_a_connection_in_its_own_time() -> None:
                 pause.wait(0.05)
                 connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
-    with _scripted(slow) as port:
+    with scripted(slow) as port:
         found = load.run(Plan(ports=[port], kind="ping", per_s=60, seconds=1, connections=1))
     answered = [due + took / 1e3 for due, took in zip(found.due_s, found.took_ms, strict=True)]
     assert len(found.due_s) * 0.05 <= max(answered)
@@ -70,7 +52,7 @@ def test_what_a_dying_node_leaves_is_asked_for_elsewhere() -> None:
         with connection:
             connection.recv(1)
 
-    with _scripted(die) as dead, _scripted(_answer) as alive:
+    with scripted(die) as dead, scripted(_answer) as alive:
         found = load.run(Plan(ports=[dead, alive], kind="ping", per_s=100, seconds=1, connections=2))
     assert min(found.took_ms) > 0
     assert found.retried > 0
@@ -82,7 +64,7 @@ def test_without_a_good_answer_in_time_a_request_has_failed() -> None:
             while connection.recv(65_536):
                 connection.sendall(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
 
-    with _scripted(refuse) as port:
+    with scripted(refuse) as port:
         found = load.run(Plan(ports=[port], kind="ping", per_s=20, seconds=0.5, patience_s=0.2))
     assert set(found.took_ms) == {-1.0}
 
