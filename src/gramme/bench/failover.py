@@ -11,17 +11,17 @@ import http.client
 import itertools
 import json
 import statistics
-import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from gramme.bench import markdown
 from gramme.bench.bars import Dots, Panel, draw
-from gramme.bench.errors import CannotMeasure
+from gramme.bench.outages import Clients, longest_gap_s, wait_until
 from gramme.bench.records import Progress, Record, Run, Section
 from gramme.testing import Cluster, cluster
 
@@ -31,6 +31,7 @@ STOPS_A_ROUND: Final = 2
 _TABLE: Final = "failover"
 _CALM_S: Final = 1.0
 _LIMIT_S: Final = 30.0
+_POLL_S: Final = 0.01
 
 
 class Gaps(msgspec.Struct, frozen=True):
@@ -87,31 +88,16 @@ def _leads_elsewhere(three: Cluster, before: int) -> bool:
 
 
 def _wait(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _LIMIT_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise CannotMeasure(f"not within {_LIMIT_S:.0f} s: {what}")
-        time.sleep(0.01)
+    wait_until(condition, what, _LIMIT_S, _POLL_S)
 
 
-class _Writers:
+class _Writers(Clients):
     """Threads that write as fast as they are answered, and note when."""
 
     def __init__(self, port: int) -> None:
+        super().__init__(partial(self._work, number) for number in range(CLIENTS))
         self._port = port
-        self._stop = threading.Event()
         self._answered: list[float] = []
-        self._threads = [threading.Thread(target=self._work, args=(i,), daemon=True) for i in range(CLIENTS)]
-
-    def __enter__(self) -> _Writers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(timeout=10)
 
     def answers_since(self, since: float) -> int:
         """How many writes were acknowledged after `since`."""
@@ -119,8 +105,7 @@ class _Writers:
 
     def longest_gap(self, start: float, end: float) -> float:
         """The longest time between two acknowledged writes of the interval."""
-        times = sorted(at for at in self._answered if start <= at <= end)
-        return max(after - before for before, after in itertools.pairwise([start, *times, end]))
+        return longest_gap_s(list(self._answered), start, end)
 
     def _work(self, writer: int) -> None:
         connection = self._connect()
@@ -131,7 +116,7 @@ class _Writers:
                 "Content-Type": "application/x-amz-json-1.0",
                 "amz-sdk-invocation-id": str(uuid.uuid4()),
             }
-            while not self._stop.is_set():
+            while not self.over.is_set():
                 try:
                     connection.request("POST", "/", body, headers)
                     answer = connection.getresponse()

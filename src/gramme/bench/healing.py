@@ -9,10 +9,9 @@ Source: Elhemali et al., ATC 2022, §3: seconds for a log replica, minutes for a
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -21,6 +20,7 @@ import msgspec
 
 from gramme.bench import loading, markdown
 from gramme.bench.dataset import Shape, TableRequests
+from gramme.bench.outages import Clients, wait_until
 from gramme.bench.records import Progress, Record, Run, Section
 from gramme.runtime.cluster import LocalCluster
 from gramme.runtime.cluster_status import PartitionStatus
@@ -83,7 +83,7 @@ def healed(megabytes: int, kills: int, directory: Path | None, progress: Progres
             for _ in range(kills):
                 victim = _lose_one(five, writers, found, progress)
                 five.start(victim)
-                _await(lambda: _all_healthy(five))
+                wait_until(lambda: _all_healthy(five), "every group is healthy", _LIMIT_S, _POLL_S)
     return found
 
 
@@ -110,9 +110,9 @@ def _lose_one(five: Cluster, writers: _Writers, found: Healed, progress: Progres
     progress(f"killing node {victim}")
     killed = time.monotonic()
     five.kill(victim)
-    voted = _await(lambda: _log_votes(five, victim))
+    voted = wait_until(lambda: _log_votes(five, victim), "a log replica votes", _LIMIT_S, _POLL_S)
     progress(f"a log replica votes after {voted - killed:.1f} s")
-    whole = _await(lambda: _whole_without(five, victim), memory.look)
+    whole = wait_until(lambda: _whole_without(five, victim), "there are three copies", _LIMIT_S, _POLL_S, memory.look)
     progress(f"three copies after {whole - killed:.1f} s, memory grew by {memory.grown_mb:.0f} MB")
     time.sleep(_QUIET_S)
     ended = time.monotonic()
@@ -148,28 +148,17 @@ class _Memory:
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-class _Writers:
+class _Writers(Clients):
     """Threads that write small items, each the next when the last is acknowledged."""
 
     def __init__(self, client: Any) -> None:
+        super().__init__(partial(self._write, number) for number in range(_WRITERS))
         self.acknowledged: list[float] = []
         self._client = client
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(_WRITERS)]
-
-    def __enter__(self) -> _Writers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
     def _write(self, number: int) -> None:
         count = 0
-        while not self._over.is_set():
+        while not self.over.is_set():
             count += 1
             self._client.put_item(TableName=_TABLE, Item={"pk": {"S": f"writer {number}"}, "n": {"N": str(count)}})
             self.acknowledged.append(time.monotonic())
@@ -202,20 +191,6 @@ def _all_healthy(five: Cluster) -> bool:
     """Every group, and no node has a replica that its group has not."""
     partitions = [p for table in five.status().tables for p in table.partitions]
     return all(p.health == "healthy" and {r.node for r in p.replicas} == set(p.members) for p in partitions)
-
-
-def _nothing() -> None:
-    pass
-
-
-def _await(condition: Callable[[], bool], meanwhile: Callable[[], None] = _nothing) -> float:
-    deadline = time.monotonic() + _LIMIT_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise RuntimeError("the group does not heal")
-        meanwhile()
-        time.sleep(_POLL_S)
-    return time.monotonic()
 
 
 def table(sizes: list[Healed]) -> str:

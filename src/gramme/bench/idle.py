@@ -13,7 +13,7 @@ import msgspec
 
 from gramme.bench import loading, markdown, usage
 from gramme.bench.dataset import Shape, TableRequests
-from gramme.bench.errors import CannotMeasure
+from gramme.bench.outages import wait_until
 from gramme.bench.records import Record, Run, Section
 from gramme.testing import Cluster, cluster, server
 
@@ -79,11 +79,11 @@ def _make(three: Cluster) -> None:
     for number in range(_TABLES):
         requests = TableRequests(three.endpoint_url, f"idle-{number}", Shape())
         loading.create(three.endpoint_url, requests.definition({"ProvisionedThroughput": units}))
-    deadline = time.monotonic() + _LIMIT_S
-    while not all(partition.leader is not None for table in three.status().tables for partition in table.partitions):
-        if time.monotonic() > deadline:
-            raise CannotMeasure(f"not all of {GROUPS} groups have a leader after {_LIMIT_S:.0f} s")
-        time.sleep(1)
+    wait_until(lambda: _all_led(three), f"all of {GROUPS} groups have a leader", _LIMIT_S, 1)
+
+
+def _all_led(three: Cluster) -> bool:
+    return all(partition.leader is not None for table in three.status().tables for partition in table.partitions)
 
 
 def _told(taken: Record[Idle]) -> str:

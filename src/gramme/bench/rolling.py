@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from gramme.bench import markdown
+from gramme.bench.outages import Clients, longest_gap_s
 from gramme.bench.records import Record, Run, Section
 from gramme.runtime.cluster import LocalCluster
 from gramme.runtime.rolling import RestartedNode, restart_rolling
@@ -88,30 +89,19 @@ def _restarts(three: Cluster) -> Iterator[_Restart]:
         began = time.monotonic()
 
 
-class _Load:
+class _Load(Clients):
     """The threads, each with a default client of its own."""
 
     def __init__(self, three: Cluster) -> None:
         self.errors: list[str] = []
         self._answered: dict[str, list[float]] = {table: [] for table in TABLES}
         self._transactions = 0
-        self._stop = threading.Event()
         writers = [
-            threading.Thread(target=self._repeat, args=(three.client(), self._write, table, f"w{number}"))
+            partial(self._repeat, three.client(), self._write, table, f"w{number}")
             for table in TABLES
             for number in range(_WRITERS)
         ]
-        self._threads = [*writers, threading.Thread(target=self._repeat, args=(three.client(), self._transact, "", ""))]
-
-    def __enter__(self) -> _Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(timeout=30)
+        super().__init__((*writers, partial(self._repeat, three.client(), self._transact, "", "")))
 
     @property
     def requests(self) -> int:
@@ -120,13 +110,11 @@ class _Load:
 
     def pause_ms(self, table: str, since: float) -> float:
         """The longest time between two acknowledged writes to `table` since then."""
-        times = [since, *(at for at in list(self._answered[table]) if at >= since), time.monotonic()]
-        times.sort()
-        return 1e3 * max(after - before for before, after in itertools.pairwise(times))
+        return 1e3 * longest_gap_s(list(self._answered[table]), since, time.monotonic())
 
     def _repeat(self, client: Any, act: Callable[[Any, str, str, int], None], table: str, key: str) -> None:
         for number in itertools.count():
-            if self._stop.is_set():
+            if self.over.is_set():
                 return
             try:
                 act(client, table, key, number)

@@ -9,14 +9,15 @@ answers of a client around the kill. Source: issue 6, "Zone loss" (row F1).
 from __future__ import annotations
 
 import itertools
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from gramme.bench import loading, markdown
+from gramme.bench.outages import Clients, longest_gap_s, wait_until
 from gramme.bench.records import Progress, Record, Run, Section
 from gramme.client.endpoint import Endpoint
 from gramme.kernel.errors import GrammeError
@@ -35,6 +36,7 @@ _AT_REST: Final = {"pk": {"S": "at rest"}}
 _PACE_S: Final = 0.02
 _CALM_S: Final = 2.0
 _LIMIT_S: Final = 120.0
+_POLL_S: Final = 0.05
 
 
 class ZoneLoss(msgspec.Struct, frozen=True):
@@ -82,7 +84,7 @@ def _lose(six: Cluster, clients: _Clients, zone: int, found: ZoneLoss, progress:
     led = {table: six.leaders(table)[0] in nodes for table in _TABLES}
     at = time.monotonic()
     six.kill(*nodes)
-    _await(lambda: _led_elsewhere(six, nodes), "every partition has a leader")
+    wait_until(lambda: _led_elsewhere(six, nodes), "every partition has a leader", _LIMIT_S, _POLL_S)
     time.sleep(_CALM_S)
     for table in _TABLES:
         write_ms, strong_ms, eventual_ms = (clients.pause_ms(table, kind, at) for kind in _KINDS)
@@ -99,8 +101,8 @@ def _lose(six: Cluster, clients: _Clients, zone: int, found: ZoneLoss, progress:
         six.start(node, wait=False)
     six.wait_ready()
     ready = time.monotonic()
-    _await(lambda: _whole(six.status()), "every partition is whole")
-    found.whole_s.append(time.monotonic() - ready)
+    whole = wait_until(lambda: _whole(six.status()), "every partition is whole", _LIMIT_S, _POLL_S)
+    found.whole_s.append(whole - ready)
 
 
 def _partitions(status: ClusterStatus) -> list[PartitionStatus]:
@@ -122,15 +124,7 @@ def _whole(status: ClusterStatus) -> bool:
     )
 
 
-def _await(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _LIMIT_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"not within {_LIMIT_S:.0f} s: {what}")
-        time.sleep(0.05)
-
-
-class _Clients:
+class _Clients(Clients):
     """A thread for each table and kind of request."""
 
     def __init__(self, url: str) -> None:
@@ -139,18 +133,7 @@ class _Clients:
         self._answered: dict[tuple[str, str], list[float]] = {
             client: [] for client in itertools.product(_TABLES, _KINDS)
         }
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._repeat, args=client) for client in self._answered]
-
-    def __enter__(self) -> _Clients:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(partial(self._repeat, *client) for client in self._answered)
 
     @property
     def requests(self) -> int:
@@ -159,8 +142,7 @@ class _Clients:
 
     def pause_ms(self, table: str, kind: str, since: float) -> float:
         """The longest time between two answers from then until now."""
-        times = [since, *(at for at in list(self._answered[table, kind]) if at >= since), time.monotonic()]
-        return 1e3 * max(after - before for before, after in itertools.pairwise(times))
+        return 1e3 * longest_gap_s(list(self._answered[table, kind]), since, time.monotonic())
 
     def _repeat(self, table: str, kind: str) -> None:
         for operation, body in _bodies(table, kind):
@@ -169,7 +151,7 @@ class _Clients:
                 self._answered[table, kind].append(time.monotonic())
             except GrammeError as error:
                 self.errors.append(f"{kind} of {table}: {error}")
-            if self._over.wait(_PACE_S):
+            if self.over.wait(_PACE_S):
                 return
 
 
