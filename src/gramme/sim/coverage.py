@@ -139,7 +139,7 @@ def _promise(node: Node, message: paxos.Promise) -> str:
 
 
 def _accepted(node: Node, message: paxos.Accepted) -> str:
-    return "a log replica acknowledges" if node.groups.logs and message.group in node.groups.logs else ""
+    return "a log replica acknowledges" if message.group in node.groups.logs else ""
 
 
 def _nack(_node: Node, message: paxos.Nack) -> str:

@@ -175,6 +175,7 @@ class Nemesis:
         self._cluster = cluster
         self._rng = world.randomness("nemesis")
         self._over = False
+        self._hands = self._by_kind()
         self._victim = cluster.nodes[world.seed % len(cluster.nodes)]  # the one node whose disks lose what they had
         for fault in plan:
             world.after(max(0, fault.at_ns - world.now_ns), partial(self._begin, fault))
@@ -189,81 +190,49 @@ class Nemesis:
         fault = replace(fault, node=self._there(fault.node), peer=self._there(fault.peer))
         self._world.note(str(fault))
         self._cluster.coverage.note(f"fault: {fault.kind}")
-        match fault.kind:
-            case FaultKind.CRASH:
-                self._crash((fault.node,), fault.length_ns, power=False)
-            case FaultKind.POWER:
-                self._crash((fault.node,), fault.length_ns, power=True)
-            case FaultKind.CRASH_ALL:
-                self._crash(self._cluster.nodes, fault.length_ns, power=self._rng.random() < 0.5)
-            case FaultKind.BLACKOUT:
-                self._crash(self._cluster.nodes, fault.length_ns, power=True)
-            case FaultKind.PAUSE:
-                self._cluster.pause(fault.node)
-                self._later(fault.length_ns, lambda: self._cluster.resume(fault.node))
-            case FaultKind.CUT_NODE:
-                for peer in self._cluster.nodes:
-                    self._cut(fault.node, peer, fault.length_ns)
-                    self._cut(peer, fault.node, fault.length_ns)
-            case FaultKind.CUT_WAY:
-                self._cut(fault.node, fault.peer, fault.length_ns)
-            case FaultKind.MUTE:
-                for peer in self._cluster.nodes:
-                    self._cut(fault.node, peer, fault.length_ns)
-            case FaultKind.DEAF:
-                for peer in self._cluster.nodes:
-                    self._cut(peer, fault.node, fault.length_ns)
-            case FaultKind.FLAP:
-                self._flap(fault.node, fault.peer, self._world.now_ns + 4 * fault.length_ns, fault.length_ns)
-            case FaultKind.BAD_LINK:
-                self._spoil(fault.node, fault.peer, 3 * fault.length_ns)
-            case FaultKind.SLOW_NODE:
-                self._slow(fault.node, fault.length_ns)
-            case FaultKind.COUP:
-                self._coup(fault.length_ns)
-            case FaultKind.STALE:
-                self._stale(fault.length_ns)
-            case FaultKind.LAG:
-                self._lag(fault.length_ns)
-            case FaultKind.ORPHAN:
-                self._orphan(fault.length_ns)
-            case FaultKind.SLOW_DISK:
-                self._for_a_while(self._cluster.slow_disk, fault)
-            case FaultKind.HANG_DISK:
-                self._for_a_while(self._cluster.hang_disk, fault)
-            case FaultKind.FAIL_DISK:
-                self._cluster.fail_disk(fault.node)
-                self._later(fault.length_ns, lambda: self._cluster.start(fault.node))
-            case FaultKind.FULL_DISK:
-                self._for_a_while(self._cluster.fill_disk, fault)
-            case FaultKind.ROT:
-                self._rot(fault.length_ns)
-            case FaultKind.LOSE_ROWS:
-                self._crash((self._victim,), fault.length_ns, power=True)
-                self._cluster.lose_rows(self._victim)
-            case FaultKind.BURN:
-                self._isolate(self._victim, True)
-                self._later(fault.length_ns, lambda: self._cluster.lose_machine(self._victim))
-            case FaultKind.LOSE_MACHINE:
-                self._cluster.lose_machine(self._victim)
-            case FaultKind.REPLACE:
-                self._cluster.lose_machine(self._victim)
-                self._later(fault.length_ns, self._cluster.add_node)
-            case FaultKind.ADD_NODE:
-                self._cluster.add_node()
-            case FaultKind.REMOVE_NODE:
-                self._cluster.remove_node(fault.node)
-            case FaultKind.ZONE:
-                self._crash(self._cluster.zone_of(fault.node), fault.length_ns, power=True)
-            case FaultKind.STALL_ENGINE:
-                self._for_a_while(self._cluster.stall_engine, fault)
-            case FaultKind.WALL_STEP:
-                self._cluster.step_wall(fault.node, self._rng.randrange(-20 * SECOND, 20 * SECOND))
-            case FaultKind.DRAIN:
-                self._cluster.drain(fault.node)
-                self._later(fault.length_ns, lambda: self._cluster.start(fault.node))
-            case FaultKind.STEP:
-                self._step(fault.node, fault.length_ns)
+        self._hands[fault.kind](fault)
+
+    def _by_kind(self) -> dict[FaultKind, Callable[[Fault], None]]:
+        """The hand that carries out each kind of fault."""
+        cluster = self._cluster
+        return {
+            FaultKind.CRASH: lambda fault: self._crash((fault.node,), fault.length_ns, power=False),
+            FaultKind.POWER: lambda fault: self._crash((fault.node,), fault.length_ns, power=True),
+            FaultKind.CRASH_ALL: lambda fault: self._crash(
+                cluster.nodes, fault.length_ns, power=self._rng.random() < 0.5
+            ),
+            FaultKind.BLACKOUT: lambda fault: self._crash(cluster.nodes, fault.length_ns, power=True),
+            FaultKind.PAUSE: self._pause,
+            FaultKind.CUT_NODE: lambda fault: self._cut_off(fault, speaks=False, hears=False),
+            FaultKind.CUT_WAY: lambda fault: self._cut(fault.node, fault.peer, fault.length_ns),
+            FaultKind.MUTE: lambda fault: self._cut_off(fault, speaks=False, hears=True),
+            FaultKind.DEAF: lambda fault: self._cut_off(fault, speaks=True, hears=False),
+            FaultKind.FLAP: self._flap,
+            FaultKind.BAD_LINK: lambda fault: self._spoil(fault.node, fault.peer, 3 * fault.length_ns),
+            FaultKind.SLOW_NODE: lambda fault: self._slow(fault.node, fault.length_ns),
+            FaultKind.COUP: lambda fault: self._coup(fault.length_ns),
+            FaultKind.STALE: lambda fault: self._stale(fault.length_ns),
+            FaultKind.LAG: lambda fault: self._lag(fault.length_ns),
+            FaultKind.ORPHAN: lambda fault: self._orphan(fault.length_ns),
+            FaultKind.SLOW_DISK: partial(self._for_a_while, cluster.slow_disk),
+            FaultKind.HANG_DISK: partial(self._for_a_while, cluster.hang_disk),
+            FaultKind.FAIL_DISK: partial(self._until_started, cluster.fail_disk),
+            FaultKind.FULL_DISK: partial(self._for_a_while, cluster.fill_disk),
+            FaultKind.ROT: lambda fault: self._rot(fault.length_ns),
+            FaultKind.LOSE_ROWS: self._lose_rows,
+            FaultKind.BURN: self._burn,
+            FaultKind.LOSE_MACHINE: lambda _fault: cluster.lose_machine(self._victim),
+            FaultKind.REPLACE: self._replace,
+            FaultKind.ADD_NODE: lambda _fault: cluster.add_node(),
+            FaultKind.REMOVE_NODE: lambda fault: cluster.remove_node(fault.node),
+            FaultKind.ZONE: lambda fault: self._crash(cluster.zone_of(fault.node), fault.length_ns, power=True),
+            FaultKind.STALL_ENGINE: partial(self._for_a_while, cluster.stall_engine),
+            FaultKind.WALL_STEP: lambda fault: cluster.step_wall(
+                fault.node, self._rng.randrange(-20 * SECOND, 20 * SECOND)
+            ),
+            FaultKind.DRAIN: partial(self._until_started, cluster.drain),
+            FaultKind.STEP: lambda fault: self._step(fault.node, fault.length_ns),
+        }
 
     def _there(self, node: NodeId) -> NodeId:
         """`node`, or one that is there where that has not joined yet, or has left."""
@@ -274,6 +243,27 @@ class Nemesis:
         """Something is on at the fault's node for as long as the fault lasts."""
         switch(fault.node, True)
         self._later(fault.length_ns, lambda: switch(fault.node, False))
+
+    def _until_started(self, end: Callable[[NodeId], None], fault: Fault) -> None:
+        """The fault's node ends, one way or the other, and is started when the fault is over."""
+        end(fault.node)
+        self._later(fault.length_ns, lambda: self._cluster.start(fault.node))
+
+    def _pause(self, fault: Fault) -> None:
+        self._cluster.pause(fault.node)
+        self._later(fault.length_ns, lambda: self._cluster.resume(fault.node))
+
+    def _lose_rows(self, fault: Fault) -> None:
+        self._crash((self._victim,), fault.length_ns, power=True)
+        self._cluster.lose_rows(self._victim)
+
+    def _burn(self, fault: Fault) -> None:
+        self._isolate(self._victim, True)
+        self._later(fault.length_ns, lambda: self._cluster.lose_machine(self._victim))
+
+    def _replace(self, fault: Fault) -> None:
+        self._cluster.lose_machine(self._victim)
+        self._later(fault.length_ns, self._cluster.add_node)
 
     def _step(self, node: NodeId, down_ns: int) -> None:
         """See `FaultKind.STEP`: any message of a coordinator, a recoverer, or a leader that serves them may be the last
@@ -438,8 +428,10 @@ class Nemesis:
                     else:
                         self._cluster.heal(source, target)
 
-    def _flap(self, node: NodeId, peer: NodeId, until_ns: int, length_ns: int) -> None:
+    def _flap(self, fault: Fault) -> None:
         """See `FaultKind.FLAP`; half the links that flap do so one way only."""
+        node, peer, length_ns = fault.node, fault.peer, fault.length_ns
+        until_ns = self._world.now_ns + 4 * length_ns
         both = self._rng.random() < 0.5
 
         def down() -> None:
@@ -466,6 +458,14 @@ class Nemesis:
             if peer != node:
                 self._cluster.slow_link(node, peer, extra_ns)
                 self._later(length_ns, partial(self._cluster.slow_link, node, peer, 0))
+
+    def _cut_off(self, fault: Fault, *, speaks: bool, hears: bool) -> None:
+        """Nobody hears the fault's node, unless it `speaks`; it hears nobody, unless it `hears`."""
+        for peer in self._cluster.nodes:
+            if not speaks:
+                self._cut(fault.node, peer, fault.length_ns)
+            if not hears:
+                self._cut(peer, fault.node, fault.length_ns)
 
     def _cut(self, source: NodeId, target: NodeId, length_ns: int) -> None:
         if source != target:
