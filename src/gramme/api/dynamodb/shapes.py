@@ -9,6 +9,7 @@ Sources: the DynamoDB service model (botocore), and the service's own texts as r
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,20 +24,20 @@ _TRUE: Final = ("TRUE", "1", "YES")
 _FALSE: Final = ("FALSE", "0", "NO")
 
 
-class Shape:
+class Shape(ABC):
     """The JSON type of a member. Values of the Python type `exact` are taken as they are."""
 
     exact: type | None = None
 
+    @abstractmethod
     def check(self, value: Any) -> Any:
         """The value, converted where the service converts. Raises ApiError (SerializationException)."""
-        raise NotImplementedError
 
     def show(self, value: Any) -> str:
         """The value as the service's messages print it."""
         return str(value)
 
-    def constrain(self, value: Any, path: str, errors: list[str]) -> None:
+    def constrain(self, value: Any, path: str, errors: list[str]) -> None:  # noqa: B027 - most have nothing inside
         """Append what is wrong inside `value`."""
 
 
