@@ -11,7 +11,7 @@ from gramme.node.driver import Driver
 from gramme.node.host import Host
 from gramme.objects.config import ObjectConfig
 from gramme.objects.coordinator import Answered
-from gramme.objects.listing import Listing, NamesAt
+from gramme.objects.listing import Listing, NamesAt, Page
 from gramme.objects.messages import Listed
 from gramme.objects.store import ObjectStore, Section
 
@@ -67,7 +67,7 @@ class ObjectNames:
         bucket: bytes | None,
         at: NamesAt,
         deadline: Instant,
-        on_page: Callable[[tuple[list[bytes], NamesAt | None] | None], None],
+        on_page: Callable[[Page | None], None],
     ) -> None:
         """See `api.objects.backend.ObjectBackend`."""
         section = self._section_from(at.section)

@@ -33,6 +33,10 @@ class NamesAt(NamedTuple):
     after: bytes = b""
 
 
+Page = tuple[list[bytes], NamesAt | None]
+"""Some of the names, in no order, and where to go on (None: that was all). May be empty."""
+
+
 class _Walk:
     __slots__ = ("bucket", "deadline", "names", "paged", "type", "waiting")
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import Instant
 from gramme.objects.config import BucketSettings, ObjectConfig
-from gramme.objects.listing import NamesAt
+from gramme.objects.listing import NamesAt, Page
 from gramme.objects.messages import Outcome, Request
 from gramme.objects.state import Name
 
@@ -24,7 +24,7 @@ class NamesBackend(Protocol):
         self, type_: bytes, bucket: bytes | None, deadline: Instant, on_names: Callable[[list[bytes] | None], None]
     ) -> None:
         """The keys of a bucket, or the buckets of a type (`bucket` None), in order, each once; None if a part of the
-        ring cannot be reached. Walks through everything that is stored: for maintenance, not for applications."""
+        ring cannot be reached."""
 
     def page(
         self,
@@ -32,10 +32,10 @@ class NamesBackend(Protocol):
         bucket: bytes | None,
         at: NamesAt,
         deadline: Instant,
-        on_page: Callable[[tuple[list[bytes], NamesAt | None] | None], None],
+        on_page: Callable[[Page | None], None],
     ) -> None:
-        """Some of `names`, in no order, and where to go on (None: that was all); None as there. Many pages are empty. A
-        name may come twice, if a bucket's n has changed, or buckets are listed."""
+        """The page at `at`; None as there. Many pages are empty. A name may come twice, if a bucket's n has changed, or
+        buckets are listed."""
 
 
 class ConfigurationBackend(Protocol):

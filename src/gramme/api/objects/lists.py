@@ -21,13 +21,12 @@ from gramme.api.objects.props import Props
 from gramme.kernel.errors import InvalidInput
 from gramme.kernel.ports import Clock
 from gramme.kernel.time import MILLISECOND, Instant
-from gramme.objects.listing import NamesAt
+from gramme.objects.listing import NamesAt, Page
 
 ATTEMPTS: Final = 3
 """A page that one node does not give is asked of another: it is known by then that the first one is gone."""
 
 _encode: Final = msgspec.json.Encoder().encode
-_Page = tuple[list[bytes], NamesAt | None]
 
 
 class Lists:
@@ -107,7 +106,7 @@ class _Names:
             self._name.type, bucket, self._at, deadline, lambda page: self._got(page, on_piece, attempts)
         )
 
-    def _got(self, page: _Page | None, on_piece: Callable[[bytes | None], None], attempts: int) -> None:
+    def _got(self, page: Page | None, on_piece: Callable[[bytes | None], None], attempts: int) -> None:
         if page is None:
             if attempts > 1:
                 self._ask(on_piece, attempts - 1)
