@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, BootId, GroupId, NodeId
-from gramme.node.catalog_nodes import changed, decode_nodes, encode_nodes, founders, load_of, places, plan_removal
+from gramme.node.catalog_nodes import changed, decode_nodes, encode_nodes, founders, places, plan_removal
 from gramme.node.messages import GroupSpec
 from gramme.node.node_table import AddNode, NodeBorn, NodesAre, NodeTable, SetNodeState
 from gramme.node.ports import Member
+from gramme.placement.zones import count_load
 
 N0, N1, N2, N3, N4 = (NodeId(n) for n in range(5))
 NOBODY: frozenset[NodeId] = frozenset()
@@ -121,7 +122,8 @@ def spec(group: int, *nodes: NodeId) -> GroupSpec:
 def test_a_leaving_node_gets_nothing_new_and_load_counts_every_replica() -> None:
     leaving = after(FOUR, SetNodeState(N1, "leaving")).table
     assert [place.node for place in places(leaving)] == [N0, N2, N3]
-    assert load_of([spec(16, N0, N1, N2), spec(17, N0, N1, N3)]) == {N0: 200, N1: 200, N2: 100, N3: 100}
+    held = [spec(16, N0, N1, N2), spec(17, N0, N1, N3)]
+    assert count_load(each.nodes for each in held) == {N0: 200, N1: 200, N2: 100, N3: 100}
 
 
 def test_the_plan_names_where_each_replica_goes_and_spreads_them() -> None:

@@ -70,8 +70,8 @@ def test_replicas_and_leaders_spread_evenly(zones: tuple[int, ...]) -> None:
 def test_many_tables_of_one_partition_spread_their_leaders() -> None:
     nodes = nodes_of(1, 1, 1)
     placed: list[tuple[NodeId, ...]] = []
-    for _ in range(9):
-        placed += place_partitions(nodes, 3, count_load(placed), 1)
+    for table in range(9):
+        placed += place_partitions(nodes, 3, count_load(placed), 1, table)
     assert sorted(replicas[0] for replicas in placed) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 

@@ -45,7 +45,7 @@ from gramme.node.ports import Member
 from gramme.objects.config import FOUNDED_VERSION, decode_config
 from gramme.objects.ring_phases import target
 from gramme.placement.tables import cut, partition_count
-from gramme.placement.zones import NodePlace, choose_replicas, place_partitions
+from gramme.placement.zones import choose_replicas, count_load, place_partitions
 from gramme.storage.engine.rows import Space
 from gramme.tables.catalog import (
     CreateTable,
@@ -97,7 +97,7 @@ _unpack_counters = msgspec.msgpack.Decoder(Counters).decode
 
 def choose_members(members: tuple[Member, ...], rotation: int) -> tuple[NodeId, ...]:
     """Replicas of a new group: three hosts in three zones where there are that many (row C2); the first one leads."""
-    places = [NodePlace(node=m.node, host=m.host, zone=m.zone) for m in members]
+    places = [member.place for member in members]
     return choose_replicas(places, REPLICATION_FACTOR, {}, rotation)
 
 
@@ -219,7 +219,7 @@ class CatalogEvaluator:
         if nodes is None or self._scan is None:
             chosen = [choose_members(self._members, first + n) for n in range(len(cuts))]
         else:  # nodes that have joined have less to do than others
-            load = catalog_nodes.load_of(all_groups(self._scan))
+            load = count_load(spec.nodes for spec in all_groups(self._scan))
             chosen = place_partitions(catalog_nodes.places(nodes), REPLICATION_FACTOR, load, len(cuts), first)
         return tuple(
             Partition(GroupId(first + n), start, end, replicas)
@@ -354,7 +354,7 @@ class CatalogEvaluator:
     def _named(self, read: Read) -> frozenset[NodeId]:
         """The nodes that a group or the objects' ring names, this group's own apart: its leader looks itself."""
         assert self._scan is not None, "a leader's evaluator was reset"
-        named = {node for spec in all_groups(self._scan) for node in (*spec.members, *spec.others)}
+        named = {node for spec in all_groups(self._scan) for node in spec.nodes}
         stored = objects_row(read)
         if not stored:
             return frozenset(named | {member.node for member in self._members})

@@ -26,7 +26,7 @@ from gramme.node.node_table import (
     SetNodeState,
 )
 from gramme.node.ports import Member
-from gramme.placement.zones import FOLLOWER_LOAD, NodePlace, choose_addition
+from gramme.placement.zones import FOLLOWER_LOAD, NodePlace, choose_addition, count_load
 from gramme.storage.engine.rows import Space
 
 NODES: Final = bytes((Space.CATALOG,)) + b"m"
@@ -57,15 +57,6 @@ def _entry(member: Member) -> NodeEntry:
 def places(table: NodeTable) -> list[NodePlace]:
     """Where new replicas may go."""
     return [NodePlace(entry.node, entry.host, entry.zone) for entry in table.nodes if entry.state == "active"]
-
-
-def load_of(groups: Iterable[GroupSpec]) -> dict[NodeId, int]:
-    """How many replicas each node has, all counted alike: who leads is not known here."""
-    load: dict[NodeId, int] = {}
-    for spec in groups:
-        for node in (*spec.members, *spec.others):
-            load[node] = load.get(node, 0) + FOLLOWER_LOAD
-    return load
 
 
 def changed(table: NodeTable, request: NodeWrite, version: int, replicas: int, named: frozenset[NodeId]) -> NodesAre:
@@ -145,11 +136,11 @@ def plan_removal(
     if entry is None or entry.state == "removed":
         return RemovalPlan(node, (), f"there is no node {node}")
     specs = list(groups)
-    load = load_of(specs)
+    load = count_load(spec.nodes for spec in specs)
     places_left = {place.node: place for place in places(table) if place.node != node}
     moves: list[Move] = []
     for spec in specs:
-        holders = (*spec.members, *spec.others)
+        holders = spec.nodes
         if node not in holders:
             continue
         free = [place for place in places_left.values() if place.node not in holders]

@@ -27,7 +27,7 @@ from gramme.paxos.configuration import Configuration, encode_configuration
 from gramme.paxos.lease import LeaseView
 from gramme.paxos.replica import NotLeader
 from gramme.paxos.status import PeerStatus
-from gramme.placement.zones import FOLLOWER_LOAD, NodePlace
+from gramme.placement.zones import FOLLOWER_LOAD, count_load
 
 _TICK_NS: Final = 500 * MILLISECOND
 _INVITE_NS: Final = SECOND
@@ -141,7 +141,7 @@ class Healer:
             for node in configuration.nodes
             if node != self._settings.me
         }
-        places = [NodePlace(m.node, m.host, m.zone) for m in self._members.all]
+        places = [member.place for member in self._members.all]
         free = [
             place
             for place in places
@@ -191,10 +191,7 @@ class Healer:
 
     def _count_load(self) -> None:
         """As far as this node knows: from the groups that it has a replica of."""
-        self._load = {}
-        for hosted in self._groups.hosted():
-            for node in hosted.replica.configuration.nodes:
-                self._load[node] = self._load.get(node, 0) + FOLLOWER_LOAD
+        self._load = count_load(hosted.replica.configuration.nodes for hosted in self._groups.hosted())
 
     def _copies(self, partition: PartitionReplica) -> int:
         """How many replicas of a group are being filled with rows."""

@@ -30,7 +30,7 @@ class Members:
     def take(self, table: NodeTable) -> None:
         """What the catalog says."""
         self.table = table
-        self.all = tuple(_member(entry) for entry in table.nodes if entry.state != "removed")
+        self.all = tuple(member_of(entry) for entry in table.nodes if entry.state != "removed")
         self.leaving = frozenset(table.in_state("leaving"))
         self.removed = frozenset(table.in_state("removed"))
         self.going = self.leaving | self.removed
@@ -49,5 +49,6 @@ class Members:
         return "active" if entry is None else entry.state
 
 
-def _member(entry: NodeEntry) -> Member:
+def member_of(entry: NodeEntry) -> Member:
+    """The node of that row."""
     return Member(entry.node, entry.name, entry.host, entry.zone, entry.address, entry.peer_address)

@@ -69,6 +69,11 @@ class GroupSpec(_Wire, frozen=True):
     others: tuple[NodeId, ...] = ()
     moved_at: int = 0
 
+    @property
+    def nodes(self) -> tuple[NodeId, ...]:
+        """All nodes that have a replica, as the catalog knows."""
+        return (*self.members, *self.others)
+
 
 class CreateGroups(_Wire, tag="CreateGroups", frozen=True):
     """From the catalog's leader to a member: host these. Idempotent: a group that exists, or was dropped, stays so."""

@@ -54,7 +54,6 @@ from gramme.objects.replica import (
 from gramme.objects.state import Name
 from gramme.objects.store import Keeping, ObjectStore, Section
 from gramme.placement.ring import founded
-from gramme.placement.zones import NodePlace
 from gramme.storage.log.recovery import Damage
 
 _DOUBT_NS: Final = 3 * SECOND
@@ -89,9 +88,7 @@ class Objects:
         self.addresses = addresses
         self._reachable = reachable
         self._doubted: dict[NodeId, Instant] = {}  # links lost, until when that counts
-        self.configuration = ObjectConfiguration(
-            host, ObjectConfig(FOUNDED_VERSION, founded(places_of(settings))), catalog, self._configured
-        )
+        self.configuration = ObjectConfiguration(host, _founding(settings), catalog, self._configured)
         self.ready = False
         self._booted = self._whole = False
         self._owed: deque[ObjectEntry] = deque()  # records of the log that the rows may lack
@@ -389,10 +386,10 @@ def _shared(me: NodeId, config: ObjectConfig) -> dict[NodeId, list[Section]]:
     return shared
 
 
+def _founding(settings: NodeSettings) -> ObjectConfig:
+    """What every founder works out for itself."""
+    return ObjectConfig(FOUNDED_VERSION, founded([member.place for member in settings.members]))
+
+
 def _nothing() -> None:
     """Nobody waits for the stop."""
-
-
-def places_of(settings: NodeSettings) -> list[NodePlace]:
-    """Where the founders stand."""
-    return [NodePlace(member.node, member.host, member.zone) for member in settings.members]

@@ -13,6 +13,7 @@ from gramme.kernel.ids import BootId, ClusterId, NodeId
 from gramme.kernel.ports import Clock, LogDisk, Randomness, Scheduler, Transport
 from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.node.healing import HealingSettings
+from gramme.placement.zones import NodePlace
 from gramme.storage.engine.contract import Engine
 from gramme.tables.streams import RETENTION_S
 
@@ -42,6 +43,11 @@ class Member:
     zone: str
     address: str = "127.0.0.1"
     peer_address: str = ""
+
+    @property
+    def place(self) -> NodePlace:
+        """Where it stands."""
+        return NodePlace(self.node, self.host, self.zone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Final
 
 from gramme.kernel.ids import NodeId
 
 LEADER_LOAD: Final = 101
 FOLLOWER_LOAD: Final = 100
-"""Weights of a replica in `count_load`. A leader counts a little more, so that among nodes with as many replicas the
+"""Weights of a replica, for `add_load`. A leader counts a little more, so that among nodes with as many replicas the
 one that leads fewest comes first; were it to count double, replicas would gather where there are few leaders."""
 
 
@@ -83,12 +83,9 @@ def _order(nodes: Sequence[NodePlace], load: Mapping[NodeId, int], rotation: int
     return sorted(by_number[turn:] + by_number[:turn], key=lambda place: load.get(place.node, 0) / place.weight)
 
 
-def count_load(partitions: Iterable[Sequence[NodeId]]) -> dict[NodeId, int]:
-    """Load of every node that holds a replica of `partitions`, each given as its replicas, leader first."""
-    load: dict[NodeId, int] = {}
-    for replicas in partitions:
-        add_load(load, replicas)
-    return load
+def count_load(groups: Iterable[Iterable[NodeId]]) -> dict[NodeId, int]:
+    """Load of every node that has a replica of one of `groups`, all counted alike: who leads is not known here."""
+    return {node: FOLLOWER_LOAD * held for node, held in Counter(chain.from_iterable(groups)).items()}
 
 
 def add_load(load: dict[NodeId, int], replicas: Sequence[NodeId]) -> None:
