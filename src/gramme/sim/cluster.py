@@ -70,6 +70,11 @@ class Machine:
     def __post_init__(self) -> None:
         self.engine = self.new_engine()
 
+    @property
+    def burnt(self) -> bool:
+        """Gone for good, and still one of the cluster's: an administrator should remove it."""
+        return self.beyond_repair and not self.removed
+
 
 class SimCluster:
     """All machines of one run."""
@@ -405,7 +410,7 @@ class SimCluster:
     def awaits_the_dead(self) -> bool:
         """Whether a founder that has hosted nothing yet may not begin before one that burnt down is sent away, which
         takes an administrator (decision 0001): groups that need it stand still until then."""
-        burnt = any(machine.beyond_repair and not machine.removed for machine in self.machines)
+        burnt = any(machine.burnt for machine in self.machines)
         return burnt and any(m.node is not None and m.node.may_be_emptied() for m in self.sound_machines)
 
     def all_ready(self) -> bool:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 from gramme.kernel.errors import GrammeError, InvalidInput
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.node.members import member_of
 from gramme.node.node import Node
 from gramme.node.node_table import AddNode, NodeEntry, NodesAre, NodeTable
-from gramme.node.ports import Member
 from gramme.objects.ring_phases import step_of, target
 from gramme.objects.ring_plan import RingPlan
 from gramme.sim.client_loop import ClientLoop
@@ -103,7 +103,7 @@ class MachineKeeper(ClientLoop):
         """The first thing that is left to do, asked of `node`."""
         self._see(node.administration.table)
         for machine in self._cluster.machines:
-            if machine.beyond_repair and not machine.removed and machine.id not in self._asked:
+            if machine.burnt and machine.id not in self._asked:
                 self._bury(machine.id, node)
         if self._wanted:
             self._add(node, done)
@@ -139,7 +139,7 @@ class MachineKeeper(ClientLoop):
                 self._wanted -= 1
                 self.added += 1
                 known = [entry for entry in answer.table.nodes if not entry.founder and entry.state != "removed"]
-                self._cluster.join(NodeId(answer.node), tuple(map(_member, known)))
+                self._cluster.join(NodeId(answer.node), tuple(map(member_of, known)))
             done()
 
         node.administration.add(request, added)
@@ -199,7 +199,3 @@ class MachineKeeper(ClientLoop):
 def zone_name(number: int) -> str:
     """The zone of the node of that number, whenever it came."""
     return f"zone{number % ZONES}"
-
-
-def _member(entry: NodeEntry) -> Member:
-    return Member(entry.node, entry.name, entry.host, entry.zone, entry.address, entry.peer_address)

@@ -17,7 +17,7 @@ def unhealed(cluster: SimCluster) -> str | None:
     groups are not to heal, nothing is asked.
     """
     machines = cluster.sound_machines
-    gone = any(machine.beyond_repair and not machine.removed for machine in cluster.machines)
+    gone = any(machine.burnt for machine in cluster.machines)
     if not cluster.config.healing or len(machines) < _REPLICAS:
         return None
     waits = gone and cluster.config.replace_after_ns > cluster.world.now_ns
