@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gramme.kernel.ids import GroupId, NodeId
-from gramme.node.node_table import NodesAre, NodeWrite, PlanRemoval, RemovalPlan
+from gramme.node.node_table import NodeAnswer, NodeWrite, PlanRemoval
 from gramme.tables.catalog import (
     CreateTable,
     DeleteTable,
@@ -114,6 +114,5 @@ CatalogAnswer = (
     | Refused
     | ObjectsSet
     | ReplicasSet
-    | NodesAre
-    | RemovalPlan
+    | NodeAnswer
 )

@@ -471,7 +471,7 @@ class Node:
             self.ports.fatal(reason)
 
     def _gossiping(self) -> tuple[Member, ...]:
-        """Those to gossip with at first; a node that was removed talks to itself until it hears of that."""
+        """Those to gossip with at first, this node among them: the table that it has may be of before it joined."""
         own = [member for member in (*self.settings.members, *self.settings.joined) if member.node == self.me]
         known = {member.node for member in self.members.all}
         return (*self.members.all, *(member for member in own if member.node not in known))

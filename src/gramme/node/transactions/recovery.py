@@ -186,11 +186,6 @@ class Recovery:
         for place in places:
             self._desk.finish(place, tx, commit, deadline, finished)
 
-    @property
-    def driving(self) -> int:
-        """Transactions that this node recovers now."""
-        return len(self._driving)
-
 
 class _Sweep:
     """Looks through the rows of one ledger partition that this node leads."""
