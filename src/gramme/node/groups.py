@@ -21,7 +21,7 @@ from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.node.evaluator import Evaluator
 from gramme.node.extents import FreshExtents, first_extent, forget_group, read_extent
-from gramme.node.host import Host
+from gramme.node.host import Host, RecordOwner
 from gramme.node.log_replica import LogReplica
 from gramme.node.messages import GroupsDropped, GroupSpec, GroupsReady, MakeAnew
 from gramme.node.partition import PartitionReplica, read_applied, read_configuration
@@ -47,7 +47,7 @@ _encode_spec = msgspec.msgpack.Encoder().encode
 _decode_spec = msgspec.msgpack.Decoder(GroupSpec).decode
 
 
-class Groups:
+class Groups(RecordOwner):
     """See the module. `evaluator_of` gives the data model of a group, `on_role` hears of leadership changes."""
 
     def __init__(
@@ -461,13 +461,6 @@ class Groups:
 
     def durable(self, event: Any) -> None:
         """Drops wait for nothing but their answers."""
-
-    def output(self, output: Any) -> None:
-        """Drops have no outputs."""
-
-    def end_turn(self, now: Instant) -> Effects | None:
-        """Nothing is batched here."""
-        return None
 
     def checkpoint(self) -> list[Record]:
         """State of every group, and the drops that old segments may still contradict, for a new segment."""

@@ -35,6 +35,17 @@ class Owner(Protocol):
         """What was held back to be batched in this turn; called once for an owner that was `touch`ed."""
 
 
+class RecordOwner:
+    """An `Owner` that only waits for its records: it has no outputs, and holds nothing back in a turn."""
+
+    def output(self, output: Any) -> None:
+        """There are none."""
+
+    def end_turn(self, now: Instant) -> Effects | None:
+        """There is nothing."""
+        return None
+
+
 class Host:
     """Carries effects out. Not re-entrant by construction: ports never call back from inside a call."""
 

@@ -17,7 +17,7 @@ away how much it knew, newer than the moment at which this very process told the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import Stalled
@@ -25,7 +25,7 @@ from gramme.kernel.ids import BootId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, Instant
 from gramme.node.extents import forget_group, map_extent
 from gramme.node.groups import Groups
-from gramme.node.host import Host
+from gramme.node.host import Host, RecordOwner
 from gramme.node.messages import HostReplica, MakeAnew
 from gramme.paxos.configuration import Configuration, Replica, decode_configuration
 from gramme.storage.engine.contract import Batch
@@ -44,7 +44,7 @@ class _Making:
         self.mine = mine
 
 
-class Hosting:
+class Hosting(RecordOwner):
     """See the module. Works on `groups`, which has the replicas."""
 
     def __init__(
@@ -94,13 +94,6 @@ class Hosting:
     def durable(self, event: _Making) -> None:
         """The DROP of an earlier replica is durable."""
         self._clear(event)
-
-    def output(self, output: Any) -> None:
-        """Nothing here has outputs."""
-
-    def end_turn(self, now: Instant) -> Effects | None:
-        """Nothing is batched here."""
-        return None
 
     def _clear(self, making: _Making) -> None:
         if making.mine.log:

@@ -14,14 +14,14 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.ids import BootId, Lsn, NodeId
 from gramme.kernel.time import MILLISECOND, Instant
 from gramme.membership import identity
-from gramme.node.host import Host
+from gramme.node.host import Host, RecordOwner
 from gramme.node.memory import NodeMemory, PeerBoot
 from gramme.node.messages import Hello, HelloAck, WhoAreYou
 
 _HELLO_RETRY_NS: Final = 200 * MILLISECOND
 
 
-class Introductions:
+class Introductions(RecordOwner):
     """Hellos sent and received. `on_known(peer)` is called when a peer listens to this node, `on_accepted(peer)` when
     this node listens to a peer, `on_refused(reason)` when one will not have it."""
 
@@ -128,13 +128,6 @@ class Introductions:
         self._accepted[source] = boot
         self._host.send(source, HelloAck(boot))
         self._on_accepted(source)
-
-    def output(self, output: Any) -> None:
-        """Introductions have no outputs."""
-
-    def end_turn(self, now: Instant) -> Effects | None:
-        """Nothing is batched here."""
-        return None
 
     def on_hello_ack(self, source: NodeId, message: HelloAck) -> None:
         """A peer listens to us, or says why not."""

@@ -27,7 +27,7 @@ from gramme.node.feeders import Feeders
 from gramme.node.flushing import Flusher
 from gramme.node.groups import Groups
 from gramme.node.healer import Healer
-from gramme.node.host import Host
+from gramme.node.host import Host, RecordOwner
 from gramme.node.hosting import Hosting
 from gramme.node.introductions import Introductions
 from gramme.node.leadership import Leadership
@@ -82,7 +82,7 @@ _SPACE_CHECK_NS: Final = SECOND
 _DOUBT_NS: Final = 300 * MILLISECOND
 
 
-class Node:
+class Node(RecordOwner):
     """One node of a cluster. `ready` is true once it knows what it should host, `refusal` says why it never will."""
 
     def __init__(self, settings: NodeSettings, ports: Ports) -> None:
@@ -245,13 +245,6 @@ class Node:
             return
         if self.standing.has_its_disk():
             self.groups.found_catalog(self.catalog_members)
-
-    def output(self, output: Any) -> None:
-        """The node itself has no outputs."""
-
-    def end_turn(self, now: Instant) -> Effects | None:
-        """Nothing of the node itself is batched."""
-        return None
 
     def _checkpoint(self) -> list[Record]:
         return [self.memory.checkpoint(), *self.groups.checkpoint(), *self.objects.checkpoint()]

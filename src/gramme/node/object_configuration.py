@@ -14,13 +14,13 @@ from gramme.kernel.errors import GrammeError, InvalidInput, Stalled
 from gramme.kernel.record import Record
 from gramme.kernel.time import Instant
 from gramme.node.catalog_commands import ObjectsSet, SetObjects
-from gramme.node.host import Host
+from gramme.node.host import Host, RecordOwner
 from gramme.objects.config import BucketSettings, ObjectConfig, decode_config, encode_config, with_bucket, with_type
 from gramme.objects.replica import Configured, object_record
 from gramme.objects.state import Name
 
 
-class ObjectConfiguration:
+class ObjectConfiguration(RecordOwner):
     """See the module. `founding` is in effect until another one is; `catalog` asks the catalog; `on_effect` is called
     when one has taken effect."""
 
@@ -116,13 +116,6 @@ class ObjectConfiguration:
             done()
         else:
             self._settling.append((self._heard.version, done))
-
-    def output(self, output: Any) -> None:
-        """See `host.Owner`: there are none."""
-
-    def end_turn(self, now: Instant) -> Effects | None:
-        """Nothing is batched."""
-        return None
 
 
 def _as_text(on_done: Callable[[str | None], None]) -> Callable[[GrammeError | None], None]:
