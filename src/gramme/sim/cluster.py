@@ -17,12 +17,14 @@ from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import Handler, HttpRequest, HttpResponse
 from gramme.api.objects.service import ObjectsApi
 from gramme.kernel.errors import Corruption, Incompatible
-from gramme.kernel.ids import BootId, ClusterId, NodeId, ballot_node
+from gramme.kernel.ids import BootId, ClusterId, GroupId, NodeId, ballot_node
 from gramme.kernel.time import MICROSECOND, MILLISECOND, SECOND
 from gramme.node.healing import HealingSettings
 from gramme.node.node import Node
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.wire import decode_frame, encode_frame
+from gramme.paxos.acceptor import Acceptor
+from gramme.paxos.configuration import Configuration
 from gramme.sim.configs import SimConfig
 from gramme.sim.coverage import Coverage
 from gramme.sim.damage import rot
@@ -352,6 +354,31 @@ class SimCluster:
         machine.engine = machine.new_engine()
         machine.damaged = True
 
+    def bears_the_loss_of(self, node: NodeId) -> bool:
+        """Whether every group keeps a majority of voters whose machines are there, one of which may lead: in the newest
+        configuration that anybody has, and in what is to follow it."""
+        gone = {node, *(machine.id for machine in self.machines if machine.beyond_repair)}
+        known: dict[GroupId, dict[int, Configuration]] = {}
+        chosen: dict[GroupId, int] = {}
+        for group, acceptor in self._acceptors():
+            numbers = known.setdefault(group, {})
+            for configuration in (acceptor.configuration, *(held for _, held in acceptor.configurations)):
+                numbers[configuration.number] = configuration
+            chosen[group] = max(chosen.get(group, 0), acceptor.configuration.number)
+        return all(
+            2 * len(gone.intersection(held.voters)) < len(held.voters) and not gone.issuperset(held.eligible)
+            for group, numbers in known.items()
+            for number, held in numbers.items()
+            if number >= chosen[group]
+        )
+
+    def _acceptors(self) -> Iterator[tuple[GroupId, Acceptor]]:
+        for machine in self.machines:
+            if machine.node is not None:
+                groups = machine.node.groups
+                for group, hosted in (*groups.partitions.items(), *groups.logs.items()):
+                    yield group, hosted.replica.acceptor
+
     def lose_machine(self, node: NodeId) -> None:
         """It burns down: no process will ever run on it again, and nobody asks anything of it."""
         self.machines[node].beyond_repair = True
@@ -515,6 +542,8 @@ class SimCluster:
         """A node stops itself. It has a right to when its disk is damaged or it was removed, and then it never comes
         back."""
         machine = self.machines[node]
+        if machine.process is None:
+            return  # it has said so before, of the same frame
         members = getattr(machine.node, "members", None)  # none if it did not even get to know them
         if members is not None and node in members.removed and self.keeper.wants_away(node):
             self._leave(machine)

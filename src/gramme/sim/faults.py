@@ -77,6 +77,8 @@ class Fault:
         return f"{at:.3f} s: {self.kind} node {self.node} peer {self.peer} for {length:.3f} s"
 
 
+_RETRY_NS: Final = 100 * MILLISECOND
+
 MEMBERSHIP: Final = frozenset((FaultKind.REPLACE, FaultKind.ADD_NODE, FaultKind.REMOVE_NODE))
 """What an administrator does about the cluster's machines."""
 
@@ -133,6 +135,8 @@ class Cluster(Protocol):
     def rot(self, node: NodeId, tail: bool) -> None: ...
 
     def lose_rows(self, node: NodeId) -> None: ...
+
+    def bears_the_loss_of(self, node: NodeId) -> bool: ...
 
     def lose_machine(self, node: NodeId) -> None: ...
 
@@ -221,7 +225,7 @@ class Nemesis:
             FaultKind.ROT: lambda fault: self._rot(fault.length_ns),
             FaultKind.LOSE_ROWS: self._lose_rows,
             FaultKind.BURN: self._burn,
-            FaultKind.LOSE_MACHINE: lambda _fault: cluster.lose_machine(self._victim),
+            FaultKind.LOSE_MACHINE: lambda _fault: self._lose(),
             FaultKind.REPLACE: self._replace,
             FaultKind.ADD_NODE: lambda _fault: cluster.add_node(),
             FaultKind.REMOVE_NODE: lambda fault: cluster.remove_node(fault.node),
@@ -259,10 +263,19 @@ class Nemesis:
 
     def _burn(self, fault: Fault) -> None:
         self._isolate(self._victim, True)
-        self._later(fault.length_ns, lambda: self._cluster.lose_machine(self._victim))
+        self._later(fault.length_ns, self._lose)
+
+    def _lose(self) -> None:
+        """The victim burns down, once every group can do without it: where there is no node to spare a group has two
+        voters for as long as its third copy is made (docs/design/reconfiguration.md), and no healing mends the loss of
+        one of two."""
+        if self._cluster.bears_the_loss_of(self._victim):
+            self._cluster.lose_machine(self._victim)
+        else:
+            self._later(_RETRY_NS, self._lose)
 
     def _replace(self, fault: Fault) -> None:
-        self._cluster.lose_machine(self._victim)
+        self._lose()
         self._later(fault.length_ns, self._cluster.add_node)
 
     def _step(self, node: NodeId, down_ns: int) -> None:
