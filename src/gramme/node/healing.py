@@ -235,9 +235,9 @@ def _let_log_vote(view: _View) -> Step | None:
         if view.replica(out).log:
             return Step(view.configuration.next(promote=log, remove=out), view.complaint(out))
         return Step(view.configuration.next(promote=log, mute=out), view.complaint(out))
-    return (
-        Step(view.configuration.next(promote=log), f"the log replica on node {log} has the log") if view.short else None
-    )
+    if view.short:
+        return Step(view.configuration.next(promote=log), f"the log replica on node {log} has the log")
+    return None
 
 
 def _add_log(view: _View) -> Step | None:

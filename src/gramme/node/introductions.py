@@ -46,7 +46,6 @@ class Introductions(RecordOwner):
         self._known_to: dict[NodeId, None] = {}
         self._armed = False
         self._started = False
-        self.refusals: dict[NodeId, str] = {}
 
     def set_peers(self, peers: tuple[NodeId, ...]) -> None:
         """Somebody joined or left: only these are listened to, and are told who this node is."""
@@ -111,11 +110,9 @@ class Introductions(RecordOwner):
         claim = identity.Hello(source, self._memory.cluster, message.boots, Lsn(durable_lsn))
         verdict = identity.check(remembered, claim)
         if isinstance(verdict, identity.Refuse):
-            self.refusals[source] = verdict.reason
             self._host.ports.log_event("peer refused", {"node": source, "reason": verdict.reason})
             self._host.send(source, HelloAck(boot, verdict.reason))
             return
-        self.refusals.pop(source, None)
         record = self._memory.remember(PeerBoot(source, boot, durable_lsn))
         effects = Effects(records=[record], durable_events=[(source, boot)])
         self._host.execute(effects, self)

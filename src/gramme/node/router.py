@@ -19,7 +19,7 @@ from gramme.node.host import Host
 from gramme.node.members import Members
 from gramme.node.messages import Forward, Forwarded, Misdirected
 from gramme.node.partition import Elsewhere, PartitionReplica
-from gramme.node.ports import Member, NodeSettings
+from gramme.node.ports import NodeSettings
 from gramme.node.transactions.service import Transactions
 from gramme.tables.catalog import CatalogReply, CatalogRequest, DeleteTable, DescribeTable, TableReply
 from gramme.tables.descriptor import Partition, TableDescriptor
@@ -95,7 +95,6 @@ class Router:
     ) -> None:
         """`elsewhere` tells of a group that has no rows here whether it is known, and whom to ask."""
         self._host = host
-        self._now = host.ports.clock.instant
         self._settings = settings
         self._members = members
         self._partitions = partitions
@@ -149,7 +148,7 @@ class Router:
         partition = self._partitions.get(place.group)
         if partition is None:
             return None
-        now = self._now()
+        now = self._host.now()
         if partition.serves_reads(now) or (not request.consistent and partition.current(request, now)):
             return partition.read_now(request)
         return None
@@ -214,8 +213,7 @@ class Router:
 
     def addresses(self, zone: str | None) -> list[str]:
         """See `Backend`."""
-        members: list[Member] = [m for m in self._members.all if zone is None or m.zone == zone]
-        return [m.address for m in members if m.node == self._settings.me or self._alive(m.node)]
+        return [m.address for m in self._members.all if (zone is None or m.zone == zone) and self._alive(m.node)]
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
