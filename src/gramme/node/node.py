@@ -503,7 +503,6 @@ class Node(RecordOwner):
             self.groups.create((spec for spec in specs if not self.hosting.is_making(spec.group)), source)
         else:
             self.catalog_version = -1
-        """What this node hosts is what the catalog said when it had this version; -1: it is to say so anew."""
 
     def _space_tick(self) -> None:
         """Below the reserve this node leads nothing and refuses writes; trimming goes on (REPLICATION.md §5)."""
