@@ -106,7 +106,7 @@ BUSY = replace(CONFIGS["indexes"], faults={}, clients=8, think_ns=4 * MILLISECON
 FAULTS: list[tuple[Plant, SimConfig, int]] = [
     (take_any_batch, CRASHES, 8),
     (delete_records_too_early, CRASHES, 6),
-    (backfill_old_rows, BUSY, 0),
+    (backfill_old_rows, BUSY, 5),
     (forget_the_greeting, CRASHES, 0),
     (count_only_new_items, CRASHES, 0),
 ]
