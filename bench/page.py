@@ -28,6 +28,7 @@ ORDER: Final = (
     "etcd",
     "ycsb",
     "flat",
+    "fleet",
     "growth",
     "hot",
     "idle",

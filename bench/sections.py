@@ -8,7 +8,7 @@ from bench import etcd, peer_runs
 from gramme.bench import sections
 from gramme.bench.records import Section
 
-SPEED: Final = ("peers", "etcd", "ycsb", "flat", "growth", "hot", "idle")
+SPEED: Final = ("peers", "etcd", "ycsb", "flat", "fleet", "growth", "hot", "idle")
 """Issue 7: `--suite speed`."""
 
 SECTIONS: Final[dict[str, Section]] = {

@@ -8,6 +8,7 @@ from gramme.bench import (
     elections,
     failover,
     flat,
+    fleet,
     growth,
     healing,
     hot,
@@ -27,6 +28,7 @@ SECTIONS: Final[dict[str, Section]] = {
     for section in (
         ycsb_runs.SECTION,
         flat.SECTION,
+        fleet.SECTION,
         growth.SECTION,
         hot.SECTION,
         idle.SECTION,

@@ -25,7 +25,7 @@ def family(pid: int) -> list[int]:
 
 def cpu_s(pids: Sequence[int]) -> float:
     """Seconds of processor time, user and system, that these families have used."""
-    return sum(_cpu_s(one) for pid in pids for one in family(pid))
+    return sum(own_cpu_s(one) for pid in pids for one in family(pid))
 
 
 def resident_mb(pid: int) -> float:
@@ -49,7 +49,8 @@ def await_quiet(pids: Sequence[int], limit_s: float) -> bool:
     return True
 
 
-def _cpu_s(pid: int) -> float:
+def own_cpu_s(pid: int) -> float:
+    """Seconds of processor time of this process alone, all its threads together."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK_S
 

@@ -29,6 +29,7 @@ from gramme.sim.configs import SimConfig
 from gramme.sim.coverage import Coverage
 from gramme.sim.damage import rot
 from gramme.sim.disk import SimLogDisk
+from gramme.sim.loop import ANSWER
 from gramme.sim.machine_keeper import ZONES, MachineKeeper, zone_name
 from gramme.sim.network import Network, SimTransport
 from gramme.sim.tripwires import Tripwires
@@ -81,9 +82,15 @@ class Machine:
 class SimCluster:
     """All machines of one run."""
 
-    def __init__(self, world: World, config: SimConfig) -> None:
+    def __init__(
+        self,
+        world: World,
+        config: SimConfig,
+        new_process: Callable[[World, NodeId, int, MachineClock], Process] = Process,
+    ) -> None:
         self.world = world
         self.config = config
+        self._new_process = new_process
         self.nodes: tuple[NodeId, ...] = tuple(NodeId(n) for n in range(config.nodes))
         self.network = Network(world, config.network, self._deliver)
         self._rng = world.randomness("cluster")
@@ -114,8 +121,9 @@ class SimCluster:
             self.world.after(disk_rng.randrange(longest_ns), callback, machine.process)
 
         log_disk = SimLogDisk(
-            disk_rng, later, partial(self._disk_failed, node), free=_FREE_BYTES, least_ns=config.disk_delay_ns
-        )
+            disk_rng, later, partial(self._disk_failed, node), free=_FREE_BYTES, least_ns=config.disk_delay_ns,
+            times_ns=config.log_job_ns,
+        )  # fmt: skip
         machine = Machine(
             node, self._members, joined, clock, log_disk, lambda: MemoryEngine(engine_later, crashable=True)
         )
@@ -137,7 +145,7 @@ class SimCluster:
     def _start(self, machine: Machine) -> None:
         node = machine.id
         machine.incarnations += 1
-        process = machine.process = Process(self.world, node, machine.incarnations, machine.clock)
+        process = machine.process = self._new_process(self.world, node, machine.incarnations, machine.clock)
         rng = self.world.randomness("node", node, machine.incarnations)
         boot = BootId(rng.randbytes(16))
         machine.log_disk.reopen()
@@ -148,7 +156,7 @@ class SimCluster:
             transport=SimTransport(
                 self.network, process, lambda messages: encode_frame(boot, messages), partial(self._sends, machine)
             ),
-            log_disk=machine.log_disk,
+            log_disk=process.disk(machine.log_disk),
             engine=machine.engine,
             log_event=partial(self._log_event, node),
             fatal=partial(self._fatal, node),
@@ -464,14 +472,14 @@ class SimCluster:
         machine = self.machines[target]
         process, node = machine.process, machine.node
         if process is not None and node is not None:
-            process.post(lambda: self._receive(machine, node, source, frame))
+            process.post(lambda: self._receive(machine, process, node, source, frame))
 
-    def _receive(self, machine: Machine, node: Node, source: NodeId, frame: bytes) -> None:
+    def _receive(self, machine: Machine, process: Process, node: Node, source: NodeId, frame: bytes) -> None:
         if source in node.members.removed:
             self._refuse(machine.id, source)
         else:
             boot, messages = decode_frame(frame)
-            node.on_messages(source, boot, messages)
+            process.hear(messages, lambda part: node.on_messages(source, boot, part))
 
     def _refuse(self, node: NodeId, source: NodeId) -> None:
         """A removed node calls: it hears so in the greeting, and its process ends (`runtime.server`)."""
@@ -524,9 +532,9 @@ class SimCluster:
 
         def respond(response: HttpResponse) -> None:
             assert machine.open_requests.pop(number, None) is on_response, "a request was answered twice"
-            self._respond_later(on_response, response)
+            process.emit(lambda: self._respond_later(on_response, response), ANSWER)
 
-        process.post(lambda: handle(request, respond))
+        process.serve(request, lambda: handle(request, respond))
 
     def _respond_later(self, on_response: Callable[[HttpResponse | None], None], response: HttpResponse | None) -> None:
         self.world.after(self._hop_ns(), lambda: on_response(response))

@@ -30,6 +30,7 @@ class SimConfig:
     network: NetworkProfile = NORMAL
     disk_delay_ns: int = 300 * MICROSECOND
     disk_stall: float = 0.01  # probability that a job takes up to 100 times as long
+    log_job_ns: tuple[int, ...] = ()  # how long jobs of the log took somewhere; each takes one of these times then
     skew: bool = True
     segment_bytes: int = 32 << 10
     flush_bytes: int = 64 << 10

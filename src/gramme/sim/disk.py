@@ -10,7 +10,7 @@ section 2).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from gramme.kernel.ports import Randomness, SegmentWrite
@@ -29,10 +29,10 @@ class _Job(NamedTuple):
 class SimLogDisk:
     """`LogDisk` of one simulated node. It outlives the node's processes: `crash` ends one, `reopen` begins the next.
 
-    `schedule(delay_ns, callback)` runs a callback in virtual time. One fsync takes `least_ns` to four times that; jobs
-    that wait meanwhile share the next one, as with the real writer. `on_failure(reason)` is called when a write cannot
-    be carried out: the node must stop. `free` is the free space in bytes, for a test to set: writes do not use it up,
-    but an fsync that needs more fails.
+    `schedule(delay_ns, callback)` runs a callback in virtual time. One fsync takes `least_ns` to four times that, or
+    any of `times_ns` where there are such; jobs that wait meanwhile share the next one, as with the real writer.
+    `on_failure(reason)` is called when a write cannot be carried out: the node must stop. `free` is the free space in
+    bytes, for a test to set: writes do not use it up, but an fsync that needs more fails.
     """
 
     def __init__(
@@ -43,9 +43,11 @@ class SimLogDisk:
         *,
         free: int = 1 << 40,
         least_ns: int = 150 * MICROSECOND,
+        times_ns: Sequence[int] = (),
     ) -> None:
         self.on_failure = on_failure
         self.least_ns = least_ns
+        self._times_ns = times_ns
         self.free = free
         self.fsyncs = 0
         self._rng = rng
@@ -101,7 +103,12 @@ class SimLogDisk:
         self._syncing = list(self._waiting)
         self._waiting.clear()
         life = self._life
-        self._schedule(self.least_ns + self._rng.randrange(3 * self.least_ns), lambda: self._done(life))
+        self._schedule(self._draw_ns(), lambda: self._done(life))
+
+    def _draw_ns(self) -> int:
+        if self._times_ns:
+            return self._times_ns[self._rng.randrange(len(self._times_ns))]
+        return self.least_ns + self._rng.randrange(3 * self.least_ns)
 
     def _done(self, life: int) -> None:
         if life != self._life:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MICROSECOND, MILLISECOND
+from gramme.sim.loop import FRAME_OUT
 from gramme.sim.world import Process, World
 
 _HELD_FRAMES: Final = 2_000
@@ -154,5 +155,7 @@ class SimTransport:
 
     def send(self, node: NodeId, messages: list[Any]) -> None:
         """See `kernel.ports.Transport.send`."""
-        if self._process.alive and self._lets_go(self._process.node, messages):
-            self._network.send(self._process.node, node, self._encode(messages))
+        process, source = self._process, self._process.node
+        if process.alive and process.work("", lambda: self._lets_go(source, messages)):
+            frame = process.work(FRAME_OUT, lambda: self._encode(messages))
+            process.emit(lambda: self._network.send(source, node, frame))

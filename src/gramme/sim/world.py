@@ -16,7 +16,9 @@ from hashlib import blake2b
 from random import Random
 from typing import Any, Final
 
+from gramme.api.http import HttpRequest
 from gramme.kernel.ids import NodeId
+from gramme.kernel.ports import LogDisk
 from gramme.kernel.time import MICROSECOND, SECOND, Instant, Timestamp
 
 EPOCH_NS: Final = 1_790_000_000 * SECOND
@@ -58,8 +60,9 @@ class Event:
 class World:
     """The heap, the virtual instant `now_ns` (from 0), the seed's randomness, and the hash of what has happened."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, event_limit: int = EVENT_LIMIT) -> None:
         self.seed = seed
+        self._event_limit = event_limit
         self.now_ns = 0
         self.events_run = 0
         self.log: deque[tuple[int, NodeId, str, Mapping[str, Any]]] = deque(maxlen=LOG_LINES)
@@ -100,12 +103,12 @@ class World:
             if callback is None:
                 continue
             process = event.process
+            self.now_ns = when_ns
             if process is not None and not process.admits(event):
                 continue
-            self.now_ns = when_ns
             self.events_run += 1
-            if self.events_run > EVENT_LIMIT:
-                raise Livelock(f"{EVENT_LIMIT} events have run and it is only {when_ns / SECOND:.6f} s")
+            if self.events_run > self._event_limit:
+                raise Livelock(f"{self.events_run} events have run and it is only {when_ns / SECOND:.6f} s")
             self._trace.update(b"%d %d;" % (when_ns, sequence))
             callback()
             if stop is not None and stop():
@@ -176,6 +179,27 @@ class Process:
     def post(self, callback: Callable[[], None]) -> None:
         """Run `callback` in this process now, or when it wakes, or never if it is dead: an arrival from outside."""
         self._world.after(0, callback, self)
+
+    def serve(self, request: HttpRequest, callback: Callable[[], None]) -> None:
+        """`post` of what answers a client's request."""
+        self.post(callback)
+
+    def hear(self, messages: list[Any], on_messages: Callable[[list[Any]], None]) -> None:
+        """Hand over the messages of a frame."""
+        on_messages(messages)
+
+    def work(self, kind: str, callback: Callable[[], Any]) -> Any:
+        """Do a part of what runs now, of a kind with a cost of its own; "" is the simulator's own work. Here nothing
+        costs anything (see `sim.loop`)."""
+        return callback()
+
+    def emit(self, action: Callable[[], None], kind: str = "") -> None:
+        """Something leaves this process."""
+        action()
+
+    def disk(self, disk: LogDisk) -> LogDisk:
+        """`disk` as this process uses it."""
+        return disk
 
     def kill(self) -> None:
         """End this incarnation: nothing that it registered will run."""
