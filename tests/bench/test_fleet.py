@@ -103,8 +103,8 @@ def test_every_size_is_as_busy_as_it_should_be_and_is_told() -> None:
 
 
 def test_growth_is_that_of_the_99th_percentile_and_only_of_what_both_ends_have() -> None:
-    def point(nodes: int, p99: float, *names: str) -> fleet.Point:
-        kinds = {name: Latency(10, 0, 1.0, 1.0, p99, 3.0, 3.0) for name in names}
+    def point(nodes: int, p99: float, *names: str, count: int = 1_000) -> fleet.Point:
+        kinds = {name: Latency(count, 0, 1.0, 1.0, p99, 3.0, 3.0) for name in names}
         outcome = Outcome(operations=10, kinds=kinds, busy=[0.4] * nodes, parts={}, led=[4] * nodes)
         return fleet.Point(nodes=nodes, per_s=100.0, outcome=outcome)
 
@@ -112,3 +112,4 @@ def test_growth_is_that_of_the_99th_percentile_and_only_of_what_both_ends_have()
     assert growth(points, "strong") == 2.5
     assert growth(points, "strong, sent on") is None
     assert growth(points, "update") is None
+    assert growth([points[0], point(30, 5.0, "strong", count=100)], "strong") is None

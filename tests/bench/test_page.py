@@ -13,12 +13,14 @@ from bench.contest import Pair as Neighbours
 from bench.sections import SECTIONS, SPEED
 
 from bench import etcd, page, peer_runs
-from gramme.bench import flat, growth, hot, idle, records, ycsb_runs
+from gramme.bench import flat, fleet, growth, hot, idle, records, ycsb_runs
 from gramme.bench.endpoint_load import Check, Outcome
 from gramme.bench.errors import CannotMeasure
 from gramme.bench.latency import latency_of
 from gramme.bench.machine import Machine
 from gramme.bench.records import Record
+from gramme.bench.service_times import Compared, ServiceTimes
+from gramme.bench.simulated import Outcome as SimulatedOutcome
 
 _MACHINE = Machine("a processor", 2, 8.0, "Linux", "3.11", {"uvloop": "1"}, "abc1234", 5_000, 0.1)
 
@@ -49,10 +51,22 @@ def _found() -> dict[str, Any]:
         "etcd": [Contest("etcd", "3.4", "fsync on a majority", "any node", _contests()[0].pairs)],
         "ycsb": [ycsb_runs.Row("a", "zipfian", [_outcome(1), _outcome(3)])],
         "flat": [curve, msgspec.structs.replace(curve, workload="put", check=Check(100, 100, 0.1))],
+        "fleet": _fleet(),
         "growth": [size, larger],
         "hot": [hot.Pair(_outcome(100), _outcome(60))],
         "idle": idle.Idle(1_001, 0.04, 1, 0.01, [60.0, 61.0, 62.0], [0.4, 0.5], 50.0, 51.0, 0.001),
     }
+
+
+def _fleet() -> fleet.Grown:
+    kinds = {"strong": latency_of([1.0] * 1_000), "strong, sent on": latency_of([1.0] * 500)}
+    outcome = SimulatedOutcome(operations=1_000, kinds=kinds, busy=[0.3, 0.4], parts={}, led=[1, 1])
+    points = [fleet.Point(nodes=nodes, per_s=500.0, outcome=outcome) for nodes in (3, 30)]
+    times = ServiceTimes({"request": 40.0}, [250.0, 300.0], [Compared("GetItem", 95.0, 13.0)])
+    return fleet.Grown(
+        times=times, prices_us={"A": {"Accept": 28.0}, "C": {}}, points={"A": points, "C": points}, changed=points,
+        idle=[0.001, 0.01],
+    )  # fmt: skip
 
 
 def _record(found: Any) -> Record[Any]:

@@ -40,6 +40,7 @@ _KINDS: Final = {"strong": "strong reads", "eventual": "eventual reads", "update
 _PATHS: Final = ("here", "sent on")
 _ITEMS: Final = 400
 _GUESS_PER_S: Final = 300.0
+_ENOUGH: Final = 1_000
 _ASKED: Final = ("GetItem", "UpdateItem", "Forward", "Accept", "Commit", "frame", "log job", "Host._flush", "Router.")
 """How the names of kinds begin that are on the way of a request."""
 
@@ -146,9 +147,11 @@ def _load(shares: Mapping[Kind, float], per_s: float, operations: int, shortest_
 
 def growth(points: Sequence[Point], name: str) -> float | None:
     """How many times as long the 99th percentile of `name` is in the largest fleet as in the smallest; None where one
-    of them has none."""
+    of them has too few to have one."""
     first, last = (point.outcome.kinds.get(name) for point in (points[0], points[-1]))
-    return last.p99 / first.p99 if first is not None and last is not None else None
+    if first is None or last is None or min(first.count, last.count) < _ENOUGH:
+        return None
+    return last.p99 / first.p99
 
 
 def _line(point: Point) -> str:
@@ -247,7 +250,8 @@ def _verdict(found: Grown) -> str:
     missed = [f"{_KINDS[kind]} of {mix}" for (mix, kind), times in whole.items() if times and times > GOAL]
     first, last = found.points["C"][0], found.points["C"][-1]
     return (
-        f"Goal: from {first.nodes} to {last.nodes} nodes p99 grows at most {GOAL:g} times. Kept by "
+        f"Goal: from {first.nodes} to {last.nodes} nodes p99 grows at most {GOAL:g} times (told where there are "
+        f"{_ENOUGH:,} operations). Kept by "
         f"{', '.join(kept) or 'none'}; missed by {', '.join(missed) or 'none'}. What grows with the fleet is the share "
         f"of operations that come to a node which cannot serve them (C: {first.sent_on:.0%} to {last.sent_on:.0%}; "
         "three nodes have every item each, so that no eventual read is sent on there). Those wait at two nodes, twice "
@@ -264,9 +268,8 @@ def _own_work(found: Grown) -> str:
     return (
         f"A node that nobody asks for anything is busy for {found.idle[0]:.2%} of the time among {first} and for "
         f"{found.idle[-1]:.2%} among {last}: {a_peer:.3%} for each peer, nearly all of it leases, which any two nodes "
-        "give each other. Renewals of all peers fall due together and leave in one turn, a frame for each: that is "
-        "what the highest percentiles of reads feel in the largest fleet, and what would have to change first in one "
-        "of hundreds of nodes."
+        "give each other. Renewals for all peers fall due together and leave in one turn, a frame for each: what waits "
+        "behind them is in the highest percentiles of the largest fleet ([bench](design/bench.md))."
     )
 
 
