@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from gramme.kernel.errors import Corruption, GrammeError
-from gramme.runtime.rocks import EngineFailure, RocksEngine
+from gramme.runtime.rocks import EngineFailure, RocksEngine, RocksSettings
 from gramme.storage.engine.contract import Batch
 
 TOP = b"\xff"
@@ -170,3 +170,31 @@ def test_use_after_close_is_a_clear_error(tmp_path: Path) -> None:
         engine.get(b"a")
     with pytest.raises(EngineFailure, match="closed"):
         engine.write(Batch())
+
+
+@pytest.mark.parametrize("row_cache_bytes", [0, 4_000, 1 << 20])
+def test_rows_that_are_kept_are_those_of_the_store(tmp_path: Path, row_cache_bytes: int) -> None:
+    """Whatever is read, written and deleted in which order, and however few rows there is room for."""
+    settings = RocksSettings(row_cache_bytes=row_cache_bytes)
+    engine = RocksEngine(tmp_path / "engine", print, print, settings)
+    rng, rows = Random(7), dict[bytes, bytes]()
+    keys = [b"k%02d" % number for number in range(40)]
+    for step in range(3_000):
+        batch = Batch()
+        for key in rng.choices(keys, k=rng.randrange(4)):
+            kind = rng.randrange(10)
+            if kind < 6:
+                rows[key] = b"%d " % step * rng.choice((1, 60, 6_000))
+                batch.put(key, rows[key])
+            elif kind < 9:
+                rows.pop(key, None)
+                batch.delete(key)
+            else:
+                end = rng.choice(keys)
+                rows = {other: value for other, value in rows.items() if not key <= other < end}
+                batch.delete_range(key, end)
+        engine.write(batch)
+        for key in rng.choices(keys, k=3):
+            assert engine.get(key) == rows.get(key), (step, key)
+    assert engine.memory_usage() < 64 << 20
+    engine.close()

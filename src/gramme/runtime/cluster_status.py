@@ -217,11 +217,15 @@ class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
     removals: tuple[RemovalStatus, ...] = ()
 
 
+_REPORT: Final = msgspec.json.Decoder(NodeReport)
+"""Made before any thread asks: msgspec works out a type at its first use, and two threads at once crash in that."""
+
+
 def fetch_report(host: str, admin_port: int, timeout_s: float = _TIMEOUT_S) -> NodeReport | None:
     """The report of the node with this admin port; None if it does not answer, not in time, or nothing we can read."""
     try:
         status, body = http_get(host, admin_port, "/cluster", timeout_s)
-        return msgspec.json.decode(body, type=NodeReport) if status == 200 else None
+        return _REPORT.decode(body) if status == 200 else None
     except (OSError, http.client.HTTPException, msgspec.DecodeError):
         return None
 
