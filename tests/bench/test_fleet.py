@@ -94,6 +94,8 @@ def test_every_size_is_as_busy_as_it_should_be_and_is_told() -> None:
             assert statistics.fmean(point.outcome.busy) == pytest.approx(fleet.SHARE, abs=0.12)
             assert len(point.outcome.busy) == len(point.outcome.led) == point.nodes
     assert found.points["C"][1].sent_on > found.points["C"][0].sent_on
+    for mix, point in found.same_rate.items():
+        assert point.per_s / 4 == pytest.approx(found.points[mix][0].per_s / 3)
     assert [point.nodes for point in found.changed] == [3, 4]
     assert all("Forward of DescribeTable" in point.outcome.parts for point in found.changed)
     text = kept(found)

@@ -64,8 +64,8 @@ def _fleet() -> fleet.Grown:
     points = [fleet.Point(nodes=nodes, per_s=500.0, outcome=outcome) for nodes in (3, 30)]
     times = ServiceTimes({"request": 40.0}, [250.0, 300.0], [Compared("GetItem", 95.0, 13.0)])
     return fleet.Grown(
-        times=times, prices_us={"A": {"Accept": 28.0}, "C": {}}, points={"A": points, "C": points}, changed=points,
-        idle=[0.001, 0.01],
+        times=times, prices_us={"A": {"Accept": 28.0}, "C": {}}, points={"A": points, "C": points},
+        same_rate={"A": points[1], "C": points[1]}, changed=points, idle=[0.001, 0.01],
     )  # fmt: skip
 
 

@@ -75,12 +75,14 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
 class Grown(msgspec.Struct, frozen=True, kw_only=True):
     """`points` by mix, and `idle` (the share of a loop that is busy without load), from the smallest fleet to the
-    largest. `changed`: the smallest and the largest under C, while one table is made. `prices_us`: by mix, what each
-    kind of work took in the smallest fleet, without what is added to it."""
+    largest. `same_rate`: by mix, the largest fleet at the smallest's rate for each node. `changed`: the smallest and
+    the largest under C, while one table is made. `prices_us`: by mix, what each kind of work took in the smallest
+    fleet, without what is added to it."""
 
     times: ServiceTimes
     prices_us: dict[str, dict[str, float]]
     points: dict[str, list[Point]]
+    same_rate: dict[str, Point]
     changed: list[Point]
     idle: list[float]
 
@@ -97,6 +99,7 @@ def grown(times: ServiceTimes, progress: Progress, sizes: Sequence[int] = SIZES,
     asked: dict[str, Prices] = {}
     per_node = dict.fromkeys(MIXES, _GUESS_PER_S)
     points: dict[str, list[Point]] = {mix: [] for mix in MIXES}
+    same_rate: dict[str, Point] = {}
     idle, changed = [], []
     for nodes in sizes:
         with forbid_ambient():
@@ -108,6 +111,10 @@ def grown(times: ServiceTimes, progress: Progress, sizes: Sequence[int] = SIZES,
                 asked.setdefault(mix, {k: ns for k, ns in fleet.meter.prices.items() if k.startswith(_ASKED)})
                 per_node[mix] = per_s / nodes
                 points[mix].append(_point(fleet, _load(shares, per_s, length.operations, length.seconds)))
+                if nodes == sizes[-1]:
+                    first = points[mix][0]
+                    load = _load(shares, first.per_s / first.nodes * nodes, length.operations, length.seconds)
+                    same_rate[mix] = _point(fleet, load)
             idle.append(fleet.idle(length.idle_s))
             if nodes in (sizes[0], sizes[-1]):
                 fleet.make_later(length.change_s / 10)
@@ -115,7 +122,9 @@ def grown(times: ServiceTimes, progress: Progress, sizes: Sequence[int] = SIZES,
         for mix in MIXES:
             progress(f"{nodes} nodes, mix {mix}: {_line(points[mix][-1])}")
     prices_us = {mix: {kind: ns / 1e3 for kind, ns in prices.items()} for mix, prices in asked.items()}
-    return Grown(times=times, prices_us=prices_us, points=points, changed=changed, idle=idle)
+    return Grown(
+        times=times, prices_us=prices_us, points=points, same_rate=same_rate, changed=changed, idle=idle
+    )  # fmt: skip
 
 
 def _point(fleet: Fleet, load: Load) -> Point:
@@ -181,7 +190,9 @@ def _told(taken: Record[Grown]) -> str:
             _latencies(points),
             f"![Latency in a growing fleet, mix {mix}](benchmarks/fleet-{mix.lower()}.svg)",
         ]
-    return "\n\n".join([*parts, _verdict(found), _own_work(found), _while_changing(found), _costs(found)])
+    return "\n\n".join(
+        [*parts, _verdict(found), _at_the_same_rate(found), _own_work(found), _while_changing(found), _costs(found)]
+    )
 
 
 def _premises(found: Grown, sizes: Sequence[int]) -> str:
@@ -190,7 +201,7 @@ def _premises(found: Grown, sizes: Sequence[int]) -> str:
     low, high = NETWORK.delay_ns // MICROSECOND, (NETWORK.delay_ns + NETWORK.jitter_ns) // MICROSECOND
     return (
         "## A growing fleet\n\n"
-        f"The figure of DynamoDB's paper (ATC 2022, §7): the load grows tenfold, and the fleet with it. {sizes[0]} to "
+        f"As in the figure of DynamoDB's paper (ATC 2022, §7) the fleet grows with its load. {sizes[0]} to "
         f"{sizes[-1]} nodes run the production code in virtual time (`gramme.sim`); for each node there is a table of "
         f"four partitions with {_ITEMS} items of 900 bytes, drawn uniformly. Operations arrive as a Poisson process, "
         "each at a node drawn evenly (the shared endpoint), at the rate that keeps loops busy for "
@@ -259,6 +270,22 @@ def _verdict(found: Grown) -> str:
         f"{last.per_s / last.nodes / (first.per_s / first.nodes):.2f} of the operations of C that it carries in the "
         "smallest fleet."
     )
+
+
+def _at_the_same_rate(found: Grown) -> str:
+    """The load in exact proportion to the nodes, which makes them busier."""
+    told = []
+    for mix, point in found.same_rate.items():
+        points = [found.points[mix][0], point]
+        grows = ", ".join(
+            f"{_KINDS[kind]} {times:.2f}" for kind in _KINDS if (times := growth(points, kind)) is not None
+        )
+        borne, exact = (one.per_s / points[0].per_s for one in (found.points[mix][-1], point))
+        told.append(
+            f"{mix}: {borne:.1f} times the load above; at {exact:.0f} times loops are "
+            f"busy for {_busy(point)[1]:.0%} of the time, and p99 grows: {grows}"
+        )
+    return f"So the load of equally busy nodes grows by less than their number. {'. '.join(told)}."
 
 
 def _own_work(found: Grown) -> str:
