@@ -30,7 +30,7 @@ def test_a_sample_belongs_to_its_innermost_function_that_has_a_stage() -> None:
     data, submit = code("runtime/http_connection.py", "data_received"), code("node/router.py", "submit")
     outside = test_every_file_and_function_of_a_stage_exists.__code__
     assert profile.stage_of((data, submit, outside)) == "route"
-    assert profile.stage_of((data, code("runtime/http_connection.py", "_flush"))) == "write"
+    assert profile.stage_of((data, code("runtime/http_connection.py", "flush"))) == "write"
     assert profile.stage_of((outside,)) == profile._OTHER
 
 

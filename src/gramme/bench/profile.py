@@ -47,7 +47,7 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
 """Files and directories under src/gramme of each stage; the longest that fits counts."""
 
 _FUNCTIONS: Final = {
-    ("runtime/http_connection.py", "_flush"): "write",
+    ("runtime/http_connection.py", "flush"): "write",
     ("runtime/http_connection.py", "_emit"): "HTTP out",
     ("runtime/http_connection.py", "_emit_ready"): "HTTP out",
     ("runtime/http_connection.py", "_emit_bytes"): "HTTP out",
