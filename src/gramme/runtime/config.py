@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from gramme.kernel.errors import InvalidInput
+from gramme.runtime import compiled
 
 ENVIRONMENT_PREFIX: Final = "GRAMME_"
 MAX_NODES: Final = 65_535
@@ -310,7 +311,7 @@ def _from_file(file: Path) -> dict[str, Any]:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for variable in sorted(environment):
-        if variable.startswith(ENVIRONMENT_PREFIX):
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable != compiled.VARIABLE:  # which no node can be set to
             key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
             _refuse_unknown([key], "environment", _variable)
             values.update(parse_text("environment", key, environment[variable]))

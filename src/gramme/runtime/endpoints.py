@@ -17,6 +17,7 @@ from gramme.api.dynamodb.settings import ApiSettings
 from gramme.api.http import Handler, HttpRequest, HttpResponse, Respond
 from gramme.api.members_admin import MembersAdmin
 from gramme.api.objects.service import ObjectsApi
+from gramme.runtime import compiled
 from gramme.runtime.garbage import GarbagePause
 from gramme.runtime.metrics import CONTENT_TYPE, Counter, Histogram, Metrics
 from gramme.runtime.object_metrics import ObjectMetrics
@@ -125,7 +126,7 @@ def admin_handler(process: NodeProcess) -> Handler:
         ready=lambda: node.unready() or None,
         metrics=process.metrics.render,
         metrics_type=CONTENT_TYPE.encode(),
-        cluster=lambda: encode(node.status()),
+        cluster=lambda: encode({**node.status(), "compiled": compiled.active()}),
         sections=lambda: encode(node.objects.sections()),
         controls=controls,
         ring=node.objects.ring,

@@ -195,7 +195,7 @@ def _check_placeholders(
         _check_values(values)
 
 
-def _check_names(names: dict[str, str]) -> None:
+def _check_names(names: Mapping[str, str | None]) -> None:
     if not names:
         raise InvalidExpression("ExpressionAttributeNames must not be empty")
     for key, name in names.items():

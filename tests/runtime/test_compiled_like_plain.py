@@ -1,0 +1,95 @@
+"""A build does what its sources do: the same answers to strange requests, the same traces of simulated clusters.
+
+Skipped where nothing is compiled (`make compile`), or not from these sources. Each side runs in a process of its own.
+By hand, with more of both: `python -m tests.runtime.test_compiled_like_plain --runs 200 --requests 500000`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gramme.runtime.compiled import DIRECTORY, MANIFEST, VARIABLE, Build, refusal_of
+
+_ROOT = Path(__file__).parents[2]
+_ANSWERS = """
+import hashlib, re, sys
+from gramme.runtime import compiled
+compiled.use_if_demanded()
+from tests.fuzz.target import fuzz
+digest = hashlib.sha256()
+uuid = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # tables of the target get random ones
+shown = lambda a: uuid.sub(b"", b"%d %b %b" % (a.status, a.lines, a.whole_body()))
+seed, count = map(int, sys.argv[1:])
+statuses = fuzz(seed, count, lambda a: digest.update(shown(a)))
+print(digest.hexdigest(), sorted(statuses.items()))
+"""
+
+
+def _is_built() -> bool:
+    try:
+        build = msgspec.json.decode((DIRECTORY / MANIFEST).read_bytes(), type=Build)
+    except (OSError, msgspec.MsgspecError):
+        return False
+    return not refusal_of(build, DIRECTORY, {})
+
+
+def _both(*command: str) -> list[str]:
+    """What `python command` prints, plain and compiled."""
+    printed: list[str] = []
+    for wish in ("0", "1"):
+        environment = {
+            **os.environ,
+            "PYTHONPATH": f"{_ROOT / 'src'}{os.pathsep}{_ROOT}",
+            VARIABLE: wish,
+            "PYTHONHASHSEED": "0",
+        }
+        done = subprocess.run(
+            [sys.executable, *command], env=environment, cwd=_ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{VARIABLE}={wish}: {done.stdout}{done.stderr}"
+        printed.append(done.stdout)
+    return printed
+
+
+def _same_answers(seed: int, count: int) -> bool:
+    plain, compiled = _both("-c", _ANSWERS, str(seed), str(count))
+    return plain == compiled
+
+
+def _same_traces(seed: int, runs: int) -> bool:
+    plain, compiled = _both("-m", "gramme.runtime.cli", "sim", "--seed", str(seed), "--runs", str(runs))
+    assert plain.count(" ok, trace hash ") == runs
+    return plain == compiled
+
+
+pytestmark = pytest.mark.skipif(not _is_built(), reason="there is no build of these sources (make compile)")
+
+
+def test_strange_requests_get_the_same_answers() -> None:
+    assert _same_answers(1, 10_000)
+
+
+def test_simulated_clusters_leave_the_same_traces() -> None:
+    assert _same_traces(1, 3)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--requests", type=int, default=500_000)
+    arguments = parser.parse_args()
+    print("the same answers:", _same_answers(arguments.seed, arguments.requests), flush=True)
+    print("the same traces:", _same_traces(arguments.seed, arguments.runs))
+
+
+if __name__ == "__main__":
+    main()
