@@ -87,8 +87,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--requests", type=int, default=500_000)
     arguments = parser.parse_args()
-    print("the same answers:", _same_answers(arguments.seed, arguments.requests), flush=True)
-    print("the same traces:", _same_traces(arguments.seed, arguments.runs))
+    same = _same_answers(arguments.seed, arguments.requests)
+    print(f"{arguments.requests} requests: {'the same' if same else 'OTHER'} answers", flush=True)
+    alike = _same_traces(arguments.seed, arguments.runs)
+    print(f"{arguments.runs} runs: {'the same' if alike else 'OTHER'} traces")
+    sys.exit(not (same and alike))
 
 
 if __name__ == "__main__":
