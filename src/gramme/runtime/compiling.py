@@ -2,7 +2,7 @@
 
 Owns which modules are compiled, and how. Rule for the first: what is on the way of a request and is no machine of a
 protocol, so that production runs none that the simulator has not checked: nothing of `paxos`, `node`, `membership`,
-`storage.log`. And no module with a msgspec Struct: compiled, its fields have other types. Rule for the second: a build
+`storage.log`. And no module with a msgspec Struct: compiled, its unions are other types. Rule for the second: a build
 is made and tried beside the one before it and named by the manifest in one step, so that there never is half of one;
 the one before stays for processes that are just starting.
 """
