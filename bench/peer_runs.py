@@ -26,6 +26,7 @@ from gramme.bench.errors import CannotMeasure
 from gramme.bench.prepared import Prepared
 from gramme.bench.records import Progress, Record, Run, Section, short
 from gramme.kernel.errors import GrammeError
+from gramme.runtime.cluster_status import fetch_report
 from gramme.testing import cluster, server
 
 COLUMNS: Final = {
@@ -42,6 +43,8 @@ OURS: Final = "Gramme, embedded, every write fsynced"
 SHARED: Final = "Gramme, three nodes, shared endpoint"
 AT_LEADER: Final = "Gramme, three nodes, at the leader"
 _LOCAL: Final = "DynamoDB Local, in memory"
+_COMPILED: Final = "compiled"
+_ADMIN: Final = 200  # from the port of the tables to the admin port
 _HOST: Final = "http://localhost"  # in the requests of all, so that all are sent the same bytes
 _REQUESTS: Final = 20_000
 _WARM_UP_S: Final = 1.0
@@ -66,11 +69,13 @@ class Endpoint(NamedTuple):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """`ceiling`: of the bare server, once a round. `missing`: peers that took no part, and why."""
+    """`ceiling`: of the bare server, once a round. `missing`: peers that took no part, and why. `compiled`: whether
+    Gramme's nodes ran compiled modules (decision 0104)."""
 
     contests: list[Contest]
     ceiling: list[Outcome]
     missing: dict[str, str]
+    compiled: bool = False
 
 
 def measure(run: Run) -> Found:
@@ -87,7 +92,7 @@ def measure(run: Run) -> Found:
         with ceiling() as url:
             for _ in range(run.rounds):
                 bare.append(closed(url, ours.loads["get"], seconds))
-    return Found([one for one in contests if one.peer not in missing], bare, missing)
+    return Found([one for one in contests if one.peer not in missing], bare, missing, ours.version == _COMPILED)
 
 
 def _loads(prefix: str = "") -> dict[str, Prepared]:
@@ -120,7 +125,9 @@ def _fill(
 def _embedded(directory: Path, progress: Progress) -> Iterator[Endpoint]:
     with server(in_memory=False, data_dir=directory / "embedded", test_controls=False) as node:
         _fill(node.endpoint_url, OURS, progress)
-        yield Endpoint(OURS, "", "fsync", _everywhere(node.endpoint_url), _loads())
+        report = fetch_report("127.0.0.1", node.port + _ADMIN)
+        version = _COMPILED if report is not None and report.compiled else ""
+        yield Endpoint(OURS, version, "fsync", _everywhere(node.endpoint_url), _loads())
 
 
 def _others(stack: ExitStack, directory: Path, progress: Progress, missing: dict[str, str]) -> Iterator[Endpoint]:
@@ -218,7 +225,12 @@ def _told(taken: Record[Found]) -> str:
         "One table of 10,000 items of 900 bytes (nine fields), `wrk -t1 -c16` with the same prepared requests for all, "
         "GetItem and Query strongly consistent, all processes on this machine; runs of "
         f"{short(taken.seconds):.0f} s in turn (theirs, ours, the next one's …), {taken.rounds} rounds. "
-        "Requests/s, in brackets p99 in ms; medians.",
+        "Requests/s, in brackets p99 in ms; medians. "
+        + (
+            "Gramme's nodes run compiled modules (`make compile`)."
+            if found.compiled
+            else "Gramme runs its plain sources."
+        ),
         markdown.table(head, rates, words=2),
         "Requests/s of the embedded node in times of theirs: median of neighbouring runs, lowest and highest.",
         markdown.table(("", *COLUMNS.values()), ratios),
