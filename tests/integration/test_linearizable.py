@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,7 @@ class Faults:
         self._three = three
         self._rng = random.Random(seed)
         self.done: Counter[str] = Counter()
+        self._next: list[Callable[[], None]] = []
 
     def run(self, seconds: float) -> None:
         """Faults until `seconds` are over and every node is back; all three are killed at once halfway."""
@@ -42,7 +44,13 @@ class Faults:
             if not self.done["all killed"] and time.monotonic() > all_at:
                 self._all()
             else:
-                self._rng.choice((self._kill, self._kill, self._pause, self._stop))()
+                self._drawn()()
+
+    def _drawn(self) -> Callable[[], None]:
+        """Each of four in an order that is drawn, then again: none is left out by chance."""
+        if not self._next:
+            self._next = self._rng.sample((self._kill, self._kill, self._pause, self._stop), 4)
+        return self._next.pop()
 
     def _victim(self) -> int:
         """A leader of the table more often than not: that is where a fault hurts."""
