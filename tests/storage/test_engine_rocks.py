@@ -198,3 +198,25 @@ def test_rows_that_are_kept_are_those_of_the_store(tmp_path: Path, row_cache_byt
             assert engine.get(key) == rows.get(key), (step, key)
     assert engine.memory_usage() < 64 << 20
     engine.close()
+
+
+def test_an_older_kept_row_is_renewed_when_no_younger_one_is_left(tmp_path: Path) -> None:
+    """Once the only row of the younger generation was deleted, writes passed over the older one, and reads found what
+    had been there before."""
+    engine = RocksEngine(tmp_path / "engine", print, print, RocksSettings(row_cache_bytes=0))
+
+    def write(key: bytes, value: bytes | None) -> None:
+        batch = Batch()
+        if value is None:
+            batch.delete(key)
+        else:
+            batch.put(key, value)
+        engine.write(batch)
+
+    write(b"a", b"1")
+    write(b"b", b"1")
+    assert (engine.get(b"b"), engine.get(b"a")) == (b"1", b"1")  # each read makes what was kept before it older
+    write(b"a", None)
+    write(b"b", b"2")
+    assert engine.get(b"b") == b"2"
+    engine.close()

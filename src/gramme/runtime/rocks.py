@@ -189,7 +189,7 @@ class RocksEngine:
             self._db.write(rows, self._write_options)
         except Exception as error:  # noqa: BLE001
             self._fail(error, f"write {self._path}")
-        if self._rows:
+        if self._rows or self._older:
             self._renew(batch)
 
     def _renew(self, batch: Batch) -> None:
