@@ -2,6 +2,8 @@
 
 The node's shared log is the write-ahead log. One column family means one memtable sequence, so whatever flushes
 survive a crash, the rest is a prefix of the batches (two families lose that: an applied mark survived its rows).
+Batches are gathered, the newest value of each key, and reach RocksDB as one write of its own: whole batches in their
+order, so what a crash leaves is still a prefix of them (docs/decisions/0106).
 Writes never wait: where RocksDB would delay them, it refuses and the engine raises `Stalled`. A flush runs in a
 thread: rocksdict releases the GIL in it and nobody's latency hangs on it.
 
@@ -13,10 +15,14 @@ upper bound; an iterator that lives keeps a closed database locked; a `Snapshot`
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from heapq import merge
+from operator import itemgetter
 from pathlib import Path
+from time import sleep
 from typing import Any, NoReturn
 
 from rocksdict import (
@@ -39,6 +45,8 @@ _STALL = "Write stall"  # of RocksDB's Status::Incomplete for a write with no_sl
 _CORRUPTION = "Corruption"
 _KEPT_ROW_BYTES = 16 << 10
 _ROW_OVERHEAD_BYTES = 200
+_GATHER_NOTHING = -1
+_STALL_RETRY_S = 0.01
 
 
 def _ignore(_damage: str) -> None:
@@ -60,6 +68,7 @@ class RocksSettings:
     write_buffers: int = 4
     block_cache_bytes: int = 128 << 20
     row_cache_bytes: int = 32 << 20
+    gathered_bytes: int = 64 << 10  # some 50 items of 900 bytes: more gives nothing and is felt as a pause
     compression: bool = True  # LZ4: measured as fast as none, and items in JSON shrink
 
 
@@ -95,8 +104,12 @@ class RocksEngine:
         self._older: dict[bytes, bytes] = {}
         self._rows_bytes = 0
         self._rows_limit = (settings or RocksSettings()).row_cache_bytes // 2
+        self._gathered: dict[bytes, bytes | None] = {}  # what RocksDB does not have yet; None: deleted
+        self._gathered_bytes = 0
+        self._gathered_limit = (settings or RocksSettings()).gathered_bytes
         self._waiting: list[Callable[[], None]] = []  # for a flush that has not begun
         self._flusher: threading.Thread | None = None
+        self._flushing = False
         self._closed = False
 
     def get(self, key: bytes) -> bytes | None:
@@ -107,6 +120,8 @@ class RocksEngine:
     def _get(self, key: bytes) -> bytes | None:
         """Rows that are read stay in a dictionary for a while: RocksDB takes ten times as long for one, wherever it has
         it. There are two generations; what is not read again before the younger one is full goes with the older."""
+        if key in self._gathered:
+            return self._gathered[key]
         value: bytes | None = self._older.pop(key, None)
         if value is None:
             try:
@@ -132,18 +147,32 @@ class RocksEngine:
         """
         if start >= end:
             return iter(())
+        newer = self._gathered
+        if newer:
+            self._offer()
         options = ReadOptions()
         options.set_iterate_upper_bound(end)
         rows = self._db.iter(options)
+        left = 0 if newer else skip
         if reverse:
             rows.seek_for_prev(end)
-            return self._descend(rows, start, options, skip)
-        rows.seek(start)
-        return self._ascend(rows, options, skip)
+            found = self._descend(rows, start, options, left)
+        else:
+            rows.seek(start)
+            found = self._ascend(rows, options, left)
+        return _under(newer, start, end, found, reverse, skip) if newer else found
+
+    def _offer(self) -> None:
+        """Hand over what is gathered, so that RocksDB alone can answer a read. Reads do not fail because a write does:
+        they find it gathered still, and whoever writes or flushes next hears of it."""
+        with suppress(GrammeError):
+            self._hand_over()
 
     def view(self) -> View:
         """See `Engine`. It pins files and buffers as an iterator does: drop it when done."""
-        return _RocksView(self._db.iter(), self._db.iter(), self._check)
+        if self._gathered:
+            self._offer()
+        return _RocksView(self._db.iter(), self._db.iter(), self._check, self._gathered.copy())
 
     def _ascend(self, rows: RdictIter, options: ReadOptions, skip: int) -> Iterator[tuple[bytes, bytes]]:
         """`options` owns the memory of the upper bound, which rocksdict's iterator only points to: it must live as long
@@ -175,22 +204,45 @@ class RocksEngine:
             self._fail(error, f"scan {self._path}")
 
     def write(self, batch: Batch) -> None:
-        """Apply `batch` atomically. Raises `Stalled`, and writes nothing, when RocksDB asks for back-pressure."""
+        """Apply `batch` atomically. Raises `Stalled`, and writes nothing, when RocksDB asks for back-pressure.
+
+        It is gathered with those before it. The one for which there is no room takes all of them to RocksDB with it, or
+        is refused: what is gathered is bounded. A range is deleted at once, for what it deletes is in RocksDB.
+        """
+        size = self._gathered_bytes + batch.size_bytes + len(batch.ops) * _ROW_OVERHEAD_BYTES
+        if batch.clears or size > self._gathered_limit:
+            self._hand_over(batch.ops)
+        else:
+            self._gathered_bytes = size
+            gathered = self._gathered
+            for key, value, _ in batch.ops:
+                gathered[key] = value
+        if self._rows or self._older:
+            self._renew(batch)
+
+    def _hand_over(self, more: Iterable[tuple[bytes, bytes | None, bytes | None]] = ()) -> None:
+        """Write to RocksDB what is gathered and then `more`, all of it or nothing. Raises `Stalled`, `Corruption`,
+        `EngineFailure`."""
         rows = WriteBatch(raw_mode=True)
-        put = rows.put
-        for key, value, end in batch.ops:
+        put, delete = rows.put, rows.delete
+        for key, value in self._gathered.items():
+            if value is not None:
+                put(key, value)
+            else:
+                delete(key)
+        for key, value, end in more:
             if value is not None:
                 put(key, value)
             elif end is None:
-                rows.delete(key)
+                delete(key)
             elif key < end:  # RocksDB refuses a range that ends before it begins
                 rows.delete_range(key, end)
         try:
             self._db.write(rows, self._write_options)
         except Exception as error:  # noqa: BLE001
             self._fail(error, f"write {self._path}")
-        if self._rows or self._older:
-            self._renew(batch)
+        self._gathered.clear()
+        self._gathered_bytes = 0
 
     def _renew(self, batch: Batch) -> None:
         """What is kept of rows is what `batch` has just made of them."""
@@ -220,11 +272,22 @@ class RocksEngine:
         Flushes asked for while one runs share the next one.
         """
         self._waiting.append(on_done)
-        if self._flusher is None:
+        if not self._flushing:
             self._start_flush()
 
     def _start_flush(self) -> None:
-        done, self._waiting = self._waiting, []
+        """Where RocksDB takes nothing now, the flush makes room, and those who asked for it wait for the next one."""
+        self._flushing = True
+        done: list[Callable[[], None]] = []
+        try:
+            if self._gathered:
+                self._hand_over()
+            done, self._waiting = self._waiting, []
+        except Stalled:
+            pass
+        except GrammeError as failure:
+            self._to_loop(partial(self._flushed, done, failure))
+            return
         self._flusher = threading.Thread(target=self._run_flush, args=(done,), name="engine-flush", daemon=True)
         self._flusher.start()
 
@@ -235,21 +298,24 @@ class RocksEngine:
             self._db.flush(wait=True)
         except Exception as error:  # noqa: BLE001
             failure = error
+        if not done:  # RocksDB took nothing, and a flush makes no room where it waits for compaction
+            sleep(_STALL_RETRY_S)
         if not self._closed:
-            self._to_loop(lambda: self._flushed(done, failure))
+            self._to_loop(partial(self._flushed, done, failure))
 
     def _flushed(self, done: list[Callable[[], None]], failure: BaseException | None) -> None:
         if self._closed:
             return
-        if failure is not None:  # `_flusher` stays set: no flush is tried again
+        if failure is not None:  # `_flushing` stays set: no flush is tried again
+            self._gathered_limit = _GATHER_NOTHING  # and every write is refused by RocksDB itself
             if str(failure).startswith(_CORRUPTION):
                 self._on_damage(f"cannot flush {self._path}: {failure}")
             self._on_failure(EngineFailure(f"cannot flush {self._path}: {failure}"))
             return
-        self._flusher = None
+        self._flushing = False
         for on_done in done:
             on_done()
-        if self._waiting and self._flusher is None:
+        if self._waiting and not self._flushing:
             self._start_flush()
 
     def disk_usage(self) -> int:
@@ -257,9 +323,9 @@ class RocksEngine:
         return self._property("rocksdb.total-sst-files-size")
 
     def memory_usage(self) -> int:
-        """Bytes of the write buffers, the block cache and, at most, the rows kept beside it."""
+        """Bytes of the write buffers, the block cache and, at most, the rows kept and gathered beside it."""
         kept = self._rows_bytes + (self._rows_limit if self._older else 0)
-        return self._property("rocksdb.cur-size-all-mem-tables") + self._cache.get_usage() + kept
+        return self._property("rocksdb.cur-size-all-mem-tables") + self._cache.get_usage() + kept + self._gathered_bytes
 
     def _property(self, name: str) -> int:
         return int(self._db.property_int_value(name) or 0)
@@ -278,19 +344,28 @@ class RocksEngine:
         if self._flusher is not None:
             self._flusher.join()
         with suppress(Exception):
+            self._hand_over()
+        self._gathered.clear()
+        self._gathered_limit = _GATHER_NOTHING  # so that a write after this is refused
+        with suppress(Exception):
             self._db.close()
 
 
 class _RocksView:
-    """Iterators that were made at one moment, and so show it: one for `get`, one for `scan`."""
+    """Iterators that were made at one moment, and so show it: one for `get`, one for `scan`. `newer` is over them."""
 
-    def __init__(self, gets: RdictIter, scans: RdictIter, check: Callable[[RdictIter], None]) -> None:
+    def __init__(
+        self, gets: RdictIter, scans: RdictIter, check: Callable[[RdictIter], None], newer: dict[bytes, bytes | None]
+    ) -> None:
         self._gets = gets
         self._scans = scans
         self._check = check
+        self._newer = newer
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, None if it is absent. Raises `Corruption`."""
+        if key in self._newer:
+            return self._newer[key]
         rows = self._gets
         rows.seek(key)
         if not rows.valid():
@@ -300,6 +375,10 @@ class _RocksView:
 
     def scan(self, start: bytes, end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Rows with start <= key < end. Raises `Corruption` at a damaged block. A scan ends where the next begins."""
+        found = self._rocks_scan(start, end, reverse)
+        return _under(self._newer, start, end, found, reverse) if self._newer else found
+
+    def _rocks_scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
         rows = self._scans
         if reverse:
             rows.seek_for_prev(end)
@@ -317,6 +396,28 @@ class _RocksView:
             else:
                 rows.next()
         self._check(rows)
+
+
+def _under(
+    newer: dict[bytes, bytes | None],
+    start: bytes,
+    end: bytes,
+    rows: Iterator[tuple[bytes, bytes]],
+    reverse: bool,
+    skip: int = 0,
+) -> Iterator[tuple[bytes, bytes]]:
+    """`rows` of [start, end) as they are once `newer`, as it is now, is written too; see `RocksEngine.scan`."""
+    over = sorted(((key, value) for key, value in newer.items() if start <= key < end), reverse=reverse)
+    return _merged(merge(over, rows, key=itemgetter(0), reverse=reverse), skip)
+
+
+def _merged(rows: Iterator[tuple[bytes, bytes | None]], skip: int) -> Iterator[tuple[bytes, bytes]]:
+    """Of rows of the same key only the first, and that unless it says that there is none."""
+    last = None
+    for key, value in rows:
+        if key != last and value is not None:
+            yield key[skip:], value
+        last = key
 
 
 def _write_options() -> WriteOptions:

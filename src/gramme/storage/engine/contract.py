@@ -14,11 +14,13 @@ from typing import Protocol
 class Batch:
     """Writes that become visible, and survive, together. Operations apply in the order they were added."""
 
-    __slots__ = ("ops", "size_bytes")
+    __slots__ = ("clears", "ops", "size_bytes")
 
     def __init__(self) -> None:
         self.ops: list[tuple[bytes, bytes | None, bytes | None]] = []  # (key, value | None, range end | None)
         self.size_bytes = 0
+        self.clears = False
+        """Whether a range of keys is deleted: then the order of operations on different keys matters."""
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set `key` to `value`."""
@@ -33,6 +35,7 @@ class Batch:
     def delete_range(self, start: bytes, end: bytes) -> None:
         """Remove every key in [start, end)."""
         self.ops.append((start, None, end))
+        self.clears = True
         self.size_bytes += len(start) + len(end)
 
 
