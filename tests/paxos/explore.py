@@ -253,7 +253,7 @@ def _propose(replica: GroupReplica, left: int) -> Effects:
     """A command that names what it was proposed behind."""
     log = replica.acceptor.log
     name = CommandId(bytes([left, replica.me, *replica.ballot.to_bytes(8, "big")]).ljust(16, b"\1"))
-    behind = log.entries[-1].command.command_id
+    behind = log.entries[-1].command_id
     _, effects = replica.propose(Command(CommandKind.MUTATIONS, name, behind), Timestamp(0), NOW)
     effects.merge(replica.flush(NOW))
     return effects
@@ -363,7 +363,7 @@ def _agrees(founded: Configuration, chosen: list[bytes], held: dict[NodeId, list
     longest: list[Entry] = max(held.values(), key=lambda log: len(log))
     for slot, entry in enumerate(longest, 1):
         holders = [node for node, log in held.items() if len(log) >= slot]
-        after = decode_configuration(entry.command.body) if entry.command.kind == CommandKind.CONFIG else electorate
+        after = decode_configuration(entry.body) if entry.kind == CommandKind.CONFIG else electorate
         known = slot <= len(chosen) and chosen[slot - 1] == entry.encoded  # by an earlier ballot, perhaps
         if not known and not (_is_quorum(electorate, holders) and _is_quorum(after, holders)):
             return None
@@ -382,9 +382,9 @@ def _disagrees(chosen: list[bytes], entry: Entry) -> str | None:
     if entry.slot <= len(chosen):
         same = chosen[entry.slot - 1] == entry.encoded
         return None if same else f"slot {entry.slot}: two different entries are chosen"
-    if chosen and entry.command.kind == CommandKind.MUTATIONS:
-        behind = decode_entry(chosen[-1]).command.command_id
-        if behind != entry.command.body:
+    if chosen and entry.kind == CommandKind.MUTATIONS:
+        behind = decode_entry(chosen[-1]).command_id
+        if behind != entry.body:
             return f"slot {entry.slot}: chosen behind an entry that its proposer did not see"
     chosen.append(entry.encoded)
     return None

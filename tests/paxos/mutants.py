@@ -19,7 +19,7 @@ from gramme.kernel.time import Instant
 from gramme.paxos.acceptor import Acceptor
 from gramme.paxos.campaign import Campaign
 from gramme.paxos.configuration import Configuration
-from gramme.paxos.entry import Entry, make_entry
+from gramme.paxos.entry import Command, Entry, make_entry
 from gramme.paxos.leader import Leader
 from gramme.paxos.lease import LeaseTable
 from gramme.paxos.messages import Accepted
@@ -43,7 +43,11 @@ def adopt_per_slot() -> AbstractContextManager[None]:
         for held in own:
             assert last is not None
             last = make_entry(
-                last.crc, held.slot, max(held.stamp, type(held.stamp)(last.stamp + 1)), held.configuration, held.command
+                last.crc,
+                held.slot,
+                max(held.stamp, type(held.stamp)(last.stamp + 1)),
+                held.configuration,
+                Command(held.kind, held.command_id, held.body, held.key_id),
             )
             suffix.append(last)
         return after, suffix

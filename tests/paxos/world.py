@@ -203,8 +203,8 @@ class World:
         if first != entry.encoded:
             raise Violation(f"slot {entry.slot}: two different entries are chosen")
         before = self.chosen.get(Slot(entry.slot - 1))
-        behind = None if before is None else decode_entry(before).command.command_id
-        if entry.command.kind == CommandKind.MUTATIONS and behind not in (None, entry.command.body):
+        behind = None if before is None else decode_entry(before).command_id
+        if entry.kind == CommandKind.MUTATIONS and behind not in (None, entry.body):
             raise Violation(f"slot {entry.slot}: chosen behind an entry that its proposer did not see")
 
     def note_acknowledged(self, node: Node, entry: Entry) -> None:
@@ -546,8 +546,8 @@ class Node:
                 continue
             if entry.slot != disk.applied.slot + 1:
                 raise Violation(f"node {self.me}: slot {entry.slot} reported after {disk.applied.slot}")
-            if entry.command.kind is CommandKind.CONFIG:
-                disk.configuration = decode_configuration(entry.command.body)
+            if entry.kind is CommandKind.CONFIG:
+                disk.configuration = decode_configuration(entry.body)
             disk.rows.append(entry.encoded)
             disk.applied = entry.mark
             if self.proposed.pop(entry.slot, None) is not None:
@@ -618,9 +618,9 @@ class Node:
         for _ in range(count):
             self.world.commands += 1
             log = self.replica.acceptor.log
-            before = log.entries[-1].command.command_id if log.entries else bytes(16)
+            before = log.entries[-1].command_id if log.entries else bytes(16)
             if not log.entries and log.base.slot:
-                before = decode_entry(self.disk.rows[log.base.slot - 1]).command.command_id
+                before = decode_entry(self.disk.rows[log.base.slot - 1]).command_id
             name = CommandId(self.world.commands.to_bytes(16, "big"))
             try:
                 slot, effects = self.replica.propose(

@@ -160,8 +160,8 @@ class Recorder:
         assert behind is not None
         self.proposed_in.setdefault(entry.mark, ballot)
         self.before.setdefault(entry.mark, behind)
-        if entry.command.kind is CommandKind.CONFIG:
-            shape = self._shape(decode_configuration(entry.command.body))
+        if entry.kind is CommandKind.CONFIG:
+            shape = self._shape(decode_configuration(entry.body))
             self._note("configure", replica.me, ballot, entry.slot, shape)
         elif not barrier:
             self._note("propose", replica.me, ballot, entry.slot)

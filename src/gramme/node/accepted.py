@@ -61,9 +61,9 @@ class AcceptedKeys:
         return entries
 
     def _look_at(self, entry: Entry) -> None:
-        kind = entry.command.kind
+        kind = entry.kind
         if kind in WRITES:
-            mutation = decode_mutation(entry.command.body)
+            mutation = decode_mutation(entry.body)
             for key, _ in mutation.puts:
                 self._slots[key] = entry.slot
             for key in mutation.deletes:

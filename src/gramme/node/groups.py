@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -482,15 +483,16 @@ class Groups(RecordOwner):
         now = self._host.now()
         for partition in self.partitions.values():
             if partition.replica.retained:
-                self._trim(partition, durable(partition.spec.group))
+                self._in_steps(partial(partition.replica.trim, durable(partition.spec.group)))
             partition.tidy_outcomes(now)
         for log in self.logs.values():
-            log.trim()
+            self._in_steps(log.trim)
 
-    def _trim(self, partition: PartitionReplica, durable: Slot) -> None:
-        """A step at a time, with others in between: after a flush there may be a hundred thousand entries to free."""
-        if partition.replica.trim(durable) and not self._host.stopped:
-            self._host.ports.scheduler.call_soon(lambda: self._trim(partition, durable))
+    def _in_steps(self, trim: Callable[[], bool]) -> None:
+        """One step after another, with requests in between: after a flush there may be a hundred thousand entries to
+        free."""
+        if trim() and not self._host.stopped:
+            self._host.ports.scheduler.call_soon(lambda: self._in_steps(trim))
 
 
 def _concerns(damage: Damage, group: GroupId) -> bool:

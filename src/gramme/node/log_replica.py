@@ -42,10 +42,9 @@ class LogReplica(GroupOwner):
         """The node's log must keep the entries after this slot."""
         return self.replica.acceptor.log.base.slot
 
-    def trim(self) -> None:
-        """Let go of what every voter has."""
-        while self.replica.trim(self.replica.chosen_slot):
-            pass
+    def trim(self) -> bool:
+        """Let go of some of what every voter has; returns whether there is more."""
+        return self.replica.trim(self.replica.chosen_slot)
 
     def checkpoint(self) -> list[Record]:
         """The replica's state for a new segment. Its unchosen entries are repeated: the mark before them is the only

@@ -457,8 +457,8 @@ class PartitionReplica(GroupOwner):
                         self._totals = Totals(self._get(TOTALS_ROW))
                     self._totals.add(mutation.grown)
                     grew = True
-            elif entry.command.kind == CommandKind.CONFIG:
-                batch.put(prefix + CONFIGURATION_ROW, entry.command.body)
+            elif entry.kind == CommandKind.CONFIG:
+                batch.put(prefix + CONFIGURATION_ROW, entry.body)
         if grew and self._totals is not None:
             batch.put(prefix + TOTALS_ROW, self._totals.row())
         last = entries[-1]
@@ -477,7 +477,7 @@ class PartitionReplica(GroupOwner):
 
     def _mutation(self, entry: Entry) -> Mutation | None:
         """What `entry` does, None for a no-op. A leader still has it; a follower decodes."""
-        kind = entry.command.kind
+        kind = entry.kind
         if kind != CommandKind.MUTATIONS:
             if kind == CommandKind.NOOP or kind == CommandKind.CONFIG:
                 return None
@@ -486,14 +486,14 @@ class PartitionReplica(GroupOwner):
             elif kind not in WRITES:
                 raise Invariant(f"group {self.spec.group} slot {entry.slot}: command kind {kind} is of a later release")
         pending = self._pending.get(entry.slot)
-        return decode_mutation(entry.command.body) if pending is None else pending.mutation
+        return decode_mutation(entry.body) if pending is None else pending.mutation
 
     def _settle(self, entries: deque[Entry], mutations: list[Mutation | None]) -> None:
         """Outcomes, overlay and answers of entries that are applied now."""
         for entry, mutation in zip(entries, mutations, strict=True):
             if mutation is None:
                 continue
-            self.outcomes.add(entry.command.command_id, mutation.reply)
+            self.outcomes.add(entry.command_id, mutation.reply)
             configured = bool(mutation.puts) and mutation.puts[0][0] == SCHEMA_ROW
             if self.leading and (configured or mutation.changes):
                 self._on_output(self, Recorded(entry.slot, mutation.changes, configured))
@@ -528,9 +528,9 @@ class PartitionReplica(GroupOwner):
             self._take_outcome(CommandId(key[PREFIX_BYTES:]), reply)
             self._outcome_rows = 2
         for entry in entries:
-            if entry.slot <= self.applied.slot and entry.command.kind not in WITHOUT_OUTCOME:
-                reply = decode_mutation(entry.command.body).reply
-                self.outcomes.add(entry.command.command_id, reply)
+            if entry.slot <= self.applied.slot and entry.kind not in WITHOUT_OUTCOME:
+                reply = decode_mutation(entry.body).reply
+                self.outcomes.add(entry.command_id, reply)
 
     def _take_outcome(self, command_id: CommandId, reply: bytes) -> None:
         """One that came with a snapshot; under no command's id, the word that the sender did not know them all."""

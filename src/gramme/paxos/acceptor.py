@@ -239,8 +239,8 @@ class Acceptor:
         self._note_configuration(entry)
 
     def _note_configuration(self, entry: Entry) -> None:
-        if entry.command.kind == CommandKind.CONFIG:
-            self.configurations.append((entry.slot, decode_configuration(entry.command.body)))
+        if entry.kind == CommandKind.CONFIG:
+            self.configurations.append((entry.slot, decode_configuration(entry.body)))
 
     def _cut_after(self, slot: Slot) -> None:
         if slot < self.emitted or slot < self.chosen:

@@ -191,9 +191,7 @@ class Campaign:
         acceptor = self._acceptor
         kept, suffix = self.adopted()
         later = [configuration for slot, configuration in acceptor.configurations if slot <= kept]
-        later += [
-            decode_configuration(entry.command.body) for entry in suffix if entry.command.kind == CommandKind.CONFIG
-        ]
+        later += [decode_configuration(entry.body) for entry in suffix if entry.kind == CommandKind.CONFIG]
         number = acceptor.number
         return [acceptor.configuration, *(each for each in later if each.number > number)]
 

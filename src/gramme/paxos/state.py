@@ -91,8 +91,8 @@ class GroupState:
             self.base = mark
         elif self.entries[0].slot <= mark.slot:
             first = self.entries.pop(0)
-            if first.command.kind == CommandKind.CONFIG:
-                self.adopt(decode_configuration(first.command.body))
+            if first.kind == CommandKind.CONFIG:
+                self.adopt(decode_configuration(first.body))
             self.base = first.mark
         elif self.entries[0].slot == mark.slot + 1:
             self.base = mark
@@ -173,14 +173,12 @@ def promise_record(group: GroupId, ballot: Ballot, configuration: int) -> Record
 
 def accept_record(group: GroupId, ballot: Ballot, entry: Entry) -> Record:
     """Phase 2b for one slot."""
-    return Record(
-        RecordKind.ACCEPT, group, entry.slot, ballot, entry.configuration, entry.command.key_id, entry.encoded
-    )
+    return Record(RecordKind.ACCEPT, group, entry.slot, ballot, entry.configuration, entry.key_id, entry.encoded)
 
 
 def learn_record(group: GroupId, ballot: Ballot, entry: Entry) -> Record:
     """A chosen entry, stored under whatever ballot the log has (docs/decisions/0003-learn-records.md)."""
-    return Record(RecordKind.LEARN, group, entry.slot, ballot, entry.configuration, entry.command.key_id, entry.encoded)
+    return Record(RecordKind.LEARN, group, entry.slot, ballot, entry.configuration, entry.key_id, entry.encoded)
 
 
 def install_record(group: GroupId, ballot: Ballot, configuration: int, after: Slot, suffix: Iterable[Entry]) -> Record:
