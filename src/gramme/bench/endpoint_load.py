@@ -59,7 +59,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """One run. `offered_per_s` and `late_ms` (how late the generator was, 99.9th percentile) are of open loops; `kinds`
-    is empty where the client does not tell operations apart. `benchmark` is etcd's."""
+    is empty where the client does not tell operations apart. `benchmark` is etcd's. `stopped_ms`, `steady`: see
+    `generator.Found`."""
 
     client: Literal["wrk", "generator", "boto3", "benchmark"]
     per_s: float
@@ -67,6 +68,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     kinds: dict[str, Latency] = {}
     offered_per_s: float | None = None
     late_ms: float | None = None
+    stopped_ms: float | None = None
+    steady: Latency | None = None
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -154,6 +157,8 @@ def _told(found: generator.Found, *, is_open: bool = False) -> Outcome:
         kinds=found.kinds,
         offered_per_s=found.offered_per_s if is_open else None,
         late_ms=found.late_ms if is_open else None,
+        stopped_ms=found.stopped_ms,
+        steady=found.steady,
     )
 
 

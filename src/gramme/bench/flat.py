@@ -75,27 +75,47 @@ def _median(curve: Curve, at: int, percentile: str) -> float:
     return statistics.median(values)
 
 
+def _typical(curve: Curve, at: int) -> float:
+    return _median(curve, at, "p50")
+
+
+def _steady(curve: Curve, at: int) -> float:
+    """p99 without the moments in which the machine stood still; all of it where these are not known."""
+    return statistics.median((one.steady or one.latency).p99 for one in (outcomes[at] for outcomes in curve.rounds))
+
+
+def _beside(curve: Curve, at: int, seconds: float) -> tuple[str, str]:
+    """The steady p99 and the share of the time in which the machine stood still, if these are known."""
+    stopped = [outcomes[at].stopped_ms for outcomes in curve.rounds]
+    known = [one for one in stopped if one is not None]
+    if len(known) < len(stopped):
+        return "not known", "not known"
+    return markdown.ms(_steady(curve, at)), f"{statistics.median(known) / 1e3 / seconds:.1%}"
+
+
 def _told(taken: Record[list[Curve]]) -> str:
     parts = [
         "## Latency under a growing load",
         f"Embedded node, 10,000 items of 900 bytes, every write fsynced; open loop (Poisson arrivals, {CONNECTIONS} "
         f"connections, latency from the intended start) at {SHARES[0]} to {SHARES[-1]} % of what a closed loop of as "
         f"many connections gets answered. {taken.rounds} rounds of {short(taken.seconds):.0f} s at each rate, "
-        "medians, ms.",
+        "medians, ms. *Steady* is the p99 without the tenths of a second in which the machine itself stood still for "
+        "2 ms or more (a real-time process that only sleeps was not woken: its host stopped it), nor the next ones.",
     ]
     for curve in taken.found:
         longest, growth = _GOALS[curve.workload]
         rows = [
             (f"{share} %", f"{share / 100 * statistics.median(curve.most_per_s):,.0f}",
-             *(markdown.ms(_median(curve, at, name)) for name in ("p50", "p99", "p999")))
+             *(markdown.ms(_median(curve, at, name)) for name in ("p50", "p99", "p999")),
+             *_beside(curve, at, short(taken.seconds)))
             for at, share in enumerate(SHARES)
         ]  # fmt: skip
-        p99 = [_median(curve, at, "p99") for at in range(len(SHARES))]
+        p99 = [_steady(curve, at) for at in range(len(SHARES))]
         kept = "which it sustained" if curve.check.sustained else "which it did **not** sustain"
         parts += [
             f"**{_KINDS[curve.workload].capitalize()}**, at most {markdown.spread(curve.most_per_s)}/s:",
-            markdown.table(("load", "offered/s", "p50", "p99", "p99.9"), rows),
-            f"p99 grows {p99[-1] / max(1e-9, p99[0]):.1f} times (goal {growth:g}) to {markdown.ms(p99[-1])} ms "
+            markdown.table(("load", "offered/s", "p50", "p99", "p99.9", "steady p99", "stood still"), rows),
+            f"Steady p99 grows {p99[-1] / max(1e-9, p99[0]):.1f} times (goal {growth:g}) to {markdown.ms(p99[-1])} ms "
             f"(goal {longest:g}). The generator was offered {curve.check.offered_per_s:,.0f}/s against a server that "
             f"does nothing, {kept} ({curve.check.answered_per_s:,.0f}/s answered, 99.9 % sent within "
             f"{markdown.ms(curve.check.late_ms)} ms).",
@@ -107,11 +127,11 @@ def _pictures(found: list[Curve]) -> dict[str, str]:
     lines = [
         Line(
             f"{_KINDS[curve.workload]}, {name}",
-            [(share, _median(curve, at, percentile)) for at, share in enumerate(SHARES)],
-            COLOURS[2 * number + (percentile == "p99")],
+            [(share, of(curve, at)) for at, share in enumerate(SHARES)],
+            COLOURS[2 * number + place],
         )
         for number, curve in enumerate(found)
-        for percentile, name in (("p50", "median"), ("p99", "99th percentile"))
+        for place, (name, of) in enumerate((("median", _typical), ("99th percentile, steady", _steady)))
     ]
     highest = ticks(max(y for line in lines for _, y in line.points))
     x = Axis("offered load, % of the most", 0, 80, SHARES)

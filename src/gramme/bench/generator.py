@@ -2,7 +2,8 @@
 
 Open loop: operations arrive at a fixed rate, answered or not. One goes to a connection that is free, or waits for one
 with its clock running: latency counts from the intended start, so that no queue is hidden (coordinated omission); how
-late the generator itself was is reported beside it. Closed loop: every connection sends the next operation as soon as
+late the generator itself was is reported beside it, and what is left without the moments in which the machine stood
+still (`standstill`). Closed loop: every connection sends the next operation as soon as
 it is free. Never two requests on a connection at once. Made to cost little: one thread, `epoll`, no event loop; `check`
 shows what it can do. (`load` is the other generator: slower, for clusters whose nodes die.) Plan (MessagePack) on
 standard input, `Found` on standard output.
@@ -26,6 +27,7 @@ import msgspec
 from gramme.bench.errors import CannotMeasure
 from gramme.bench.latency import Latency, latency_of, percentiles
 from gramme.bench.prepared import Prepared, Request
+from gramme.bench.standstill import Stops, undisturbed, watched
 
 _GRACE_S: Final = 10.0
 _LONGEST_WAIT_S: Final = 0.05
@@ -54,13 +56,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """`offered_per_s` is what was due, `per_s` what was answered (both in operations, from the first intended start to
     the last answer). `kinds`: latencies by kind of operation. `late_ms`: by how much the generator sent later than due
-    where a connection was free: 99.9th percentile."""
+    where a connection was free: 99.9th percentile. Of open loops: `stopped_ms`, how long the machine stood still, and
+    `steady`, the latencies of all operations that were not due about then; None where that is not known."""
 
     offered_per_s: float
     per_s: float
     all: Latency
     kinds: dict[str, Latency]
     late_ms: float
+    stopped_ms: float | None = None
+    steady: Latency | None = None
 
 
 _ALLOWED: Final = (b"200", b"204", b"300", b"404")
@@ -92,7 +97,9 @@ class Generator:
         self._idle: list[_Connection] = []
         self._waiting: deque[float] = deque()
         self._took: dict[str, list[float]] = {request.kind: [] for request in self._requests}
+        self._due: dict[str, list[float]] = {kind: [] for kind in self._took}
         self._failed: dict[str, int] = dict.fromkeys(self._took, 0)
+        self._stops = Stops()
         self._late: list[float] = []
         self._due_count = 0
         self._last_answer = 0.0
@@ -103,13 +110,17 @@ class Generator:
             self._connect()
         gc.collect()
         gc.disable()
-        self._start = time.perf_counter()
-        self._last_answer = self._start
         if self._plan.per_s:
-            self._open_loop()
+            with watched() as self._stops:
+                self._begin()
+                self._open_loop()
         else:
+            self._begin()
             self._closed_loop()
         return self._found()
+
+    def _begin(self) -> None:
+        self._start = self._last_answer = time.perf_counter()
 
     # --- loops --------------------------------------------------------------------------------------------------------
 
@@ -200,6 +211,7 @@ class Generator:
         connection.request = None
         if good:
             self._took[connection.kind].append(now - connection.due)
+            self._due[connection.kind].append(connection.due)
         else:
             self._failed[connection.kind] += 1
         self._last_answer = now
@@ -258,7 +270,15 @@ class Generator:
             all=latency_of(together, sum(self._failed.values()) + waiting),
             kinds=kinds,
             late_ms=1e3 * percentiles(self._late, 99.9)[0],
+            stopped_ms=self._stops.total_ms if self._stops.known else None,
+            steady=self._steady() if self._stops.known else None,
         )
+
+    def _steady(self) -> Latency:
+        left: list[float] = []
+        for kind, took in self._took.items():
+            left += undisturbed(self._due[kind], took, self._start, self._stops.intervals)
+        return latency_of([1e3 * one for one in left])
 
 
 def examine(data: bytes) -> tuple[bool, bool, bool]:
