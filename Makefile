@@ -62,8 +62,9 @@ format: setup
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-# Empty means that what is compiled is kept: the tests start hundreds of processes, and each would compile all anew.
-test: export PYTHONDONTWRITEBYTECODE =
+# Empty means that bytecode is kept: the tests start hundreds of processes, and each would compile all anew; a node
+# that a bench starts is as one that was started before.
+test bench: export PYTHONDONTWRITEBYTECODE =
 # tests/conftest.py puts the files in order.
 test: check
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)

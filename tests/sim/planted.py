@@ -193,7 +193,7 @@ class Planted:
 
 
 def _own(plant: Plant, config: str, first: int = 1) -> tuple[str, Planted]:
-    return plant.__name__, Planted(plant, config, range(1, 61), first)
+    return plant.__name__, Planted(plant, config, range(1, 121), first)
 
 
 PLANTED: dict[str, Planted] = dict(
