@@ -109,8 +109,8 @@ def _told(taken: Record[Idle]) -> str:
             "## Idle",
             "Nobody asks for anything: processor time of all processes together over "
             f"{_WINDOW_S:.0f} s ({_SETTLE_S:.0f} s for the embedded node), memory, and seconds until an embedded node "
-            "with an empty directory is ready, the Python interpreter's start included (after one start that compiled the "
-            "sources to bytecode). Goals: 5 % with 1,000 groups; 0.5 s and 80 MB.",
+            "with an empty directory is ready, the Python interpreter's start included, sources compiled to "
+            "bytecode by an earlier start. Goals: 5 % with 1,000 groups; 0.5 s and 80 MB.",
             markdown.table(("", "of one core", "memory MB", "start s"), rows),
         )
     )
