@@ -35,7 +35,7 @@ class Three:
 
     def __init__(self, seed: int = 1, **options: Any) -> None:
         self.world = World(seed)
-        config = replace(CONFIGS["quiet"], network=QUIET, disk_stall=0.0, **options)
+        config = replace(CONFIGS["quiet"], network=QUIET, disk_stall=0.0, swift_disks=0.0, **options)
         self.cluster = SimCluster(self.world, config)
         for node in self.cluster.nodes:
             self.cluster.start(node)

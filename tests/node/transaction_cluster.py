@@ -25,7 +25,7 @@ from gramme.tables.transactions import Action, ConditionCheck, ReadTransaction, 
 from gramme.tables.values import item_size
 
 KEY: Final = KeySchema("pk", "S")
-CALM: Final = replace(CONFIGS["quiet"], skew=False, disk_stall=0.0)
+CALM: Final = replace(CONFIGS["quiet"], skew=False, disk_stall=0.0, swift_disks=0.0)
 _CREATE: Final = CreateTable("Accounts", KEY, (("pk", "S"),), "PAY_PER_REQUEST")
 
 

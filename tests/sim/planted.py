@@ -56,6 +56,20 @@ def acknowledge_before_fsync() -> AbstractContextManager[None]:
     return patched(Host, "execute", hasty)
 
 
+def tell_of_durability_before_the_outputs() -> AbstractContextManager[None]:
+    """What is durable already is told inside the step that asks, before what that step has put out."""
+    original = Host.execute
+
+    def hasty(self: Host, effects: Effects, owner: Any) -> None:
+        if effects.durable_events and not effects.records and self.log.last_lsn <= self.log.durable_lsn:
+            events, effects.durable_events = effects.durable_events, []
+            for event in events:
+                owner.durable(event)
+        original(self, effects, owner)
+
+    return patched(Host, "execute", hasty)
+
+
 @contextmanager
 def forget_promises_at_restart() -> Iterator[None]:
     """Recovery passes over PROMISE records."""
@@ -199,6 +213,7 @@ def _own(plant: Plant, config: str, first: int = 1) -> tuple[str, Planted]:
 PLANTED: dict[str, Planted] = dict(
     (
         _own(acknowledge_before_fsync, "blackouts"),
+        _own(tell_of_durability_before_the_outputs, "swift"),
         _own(forget_promises_at_restart, "stale", first=11),
         _own(lose_an_engine_flush, "laggards", first=2),
         _own(mark_applied_before_the_rows, "crashes"),

@@ -63,6 +63,7 @@ class Host:
         self._waiting: deque[tuple[Lsn, Effects, Owner]] = deque()
         self._in_flight: LogJob | None = None
         self._armed = False
+        self._stepping = False  # a step is being carried out, or what is durable is being let go
         self._log_due = False  # there are records that should not wait
         self._held = 0
         self._hold_timer: Timer | None = None
@@ -87,15 +88,16 @@ class Host:
         for node, message in effects.sends:
             self.send(node, message)
         if effects.sends_durable or effects.durable_events:
-            if self.log.last_lsn <= self.log.durable_lsn:
-                self._release(effects, owner)
-            else:
-                self._waiting.append((self.log.last_lsn, effects, owner))
-                if self._held:
-                    self._log_due = True
-                    self._arm()
+            self._waiting.append((self.log.last_lsn, effects, owner))
+            if self._held and self.log.last_lsn > self.log.durable_lsn:
+                self._log_due = True
+                self._arm()
+        outermost, self._stepping = not self._stepping, True
         for output in effects.outputs:
             owner.output(output)
+        if outermost:
+            self._release_durable()
+            self._stepping = False
 
     def send(self, node: NodeId, message: Any) -> None:
         """Queue `message` for the frame that leaves at the end of this turn."""
@@ -171,19 +173,23 @@ class Host:
         self.log.on_durable(job)
         # The next job starts before this one's answers are worked out: the disk is the scarcer thing.
         self._write_log()
-        durable = self.log.durable_lsn
-        waiting = self._waiting
-        while waiting and waiting[0][0] <= durable:
-            _, effects, owner = waiting.popleft()
-            self._release(effects, owner)
-        if not waiting and self.log_job is None:
+        self._stepping = True
+        self._release_durable()
+        self._stepping = False
+        if not self._waiting and self.log_job is None:
             self._arm_mark()
 
-    def _release(self, effects: Effects, owner: Owner) -> None:
-        for node, message in effects.sends_durable:
-            self.send(node, message)
-        for event in effects.durable_events:
-            owner.durable(event)
+    def _release_durable(self) -> None:
+        """Let go what waited for records that are durable, in the order in which it was asked for. What is asked for
+        meanwhile is put behind it, and no step is begun inside another: a step that a durable event begins may put out
+        what follows the outputs of the step that asked for the event, or of the event before."""
+        waiting, log = self._waiting, self.log
+        while waiting and waiting[0][0] <= log.durable_lsn:
+            _, effects, owner = waiting.popleft()
+            for node, message in effects.sends_durable:
+                self.send(node, message)
+            for event in effects.durable_events:
+                owner.durable(event)
 
     def _arm_mark(self) -> None:
         """Once the log is idle, note on disk what is durable, so that recovery can tell a torn tail from a cut one."""

@@ -33,7 +33,7 @@ from gramme.sim.loop import ANSWER
 from gramme.sim.machine_keeper import ZONES, MachineKeeper, zone_name
 from gramme.sim.network import Network, SimTransport
 from gramme.sim.tripwires import Tripwires
-from gramme.sim.world import MachineClock, Process, World
+from gramme.sim.world import TURN_NS, MachineClock, Process, World
 from gramme.storage.engine.memory import MemoryEngine
 
 _RESERVE_BYTES: Final = 1 << 20
@@ -120,9 +120,10 @@ class SimCluster:
             longest_ns = config.engine_flush_ns or 20 * config.disk_delay_ns
             self.world.after(disk_rng.randrange(longest_ns), callback, machine.process)
 
+        swift = self.world.randomness("swift disk", node).random() < config.swift_disks
         log_disk = SimLogDisk(
             disk_rng, later, partial(self._disk_failed, node), free=_FREE_BYTES, least_ns=config.disk_delay_ns,
-            times_ns=config.log_job_ns,
+            times_ns=config.log_job_ns, swift_ns=TURN_NS if swift else 0,
         )  # fmt: skip
         machine = Machine(
             node, self._members, joined, clock, log_disk, lambda: MemoryEngine(engine_later, crashable=True)

@@ -30,6 +30,7 @@ class SimConfig:
     network: NetworkProfile = NORMAL
     disk_delay_ns: int = 300 * MICROSECOND
     disk_stall: float = 0.01  # probability that a job takes up to 100 times as long
+    swift_disks: float = 0.3  # probability that a machine's log disk often answers within a turn of the loop
     log_job_ns: tuple[int, ...] = ()  # how long jobs of the log took somewhere; each takes one of these times then
     skew: bool = True
     segment_bytes: int = 32 << 10
@@ -379,6 +380,26 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             fault_length_ns=200 * MILLISECOND,
         ),
         SimConfig(
+            # Several groups on one node, whose disk often answers before a turn of the loop ends.
+            "swift",
+            nodes=1,
+            clients=6,
+            keys=8,
+            write_units=0,
+            think_ns=150 * MICROSECOND,
+            safety_ns=1_000 * MILLISECOND,
+            reads=0.2,
+            conditional=0.05,
+            padding_bytes=40,
+            disk_delay_ns=60 * MICROSECOND,
+            swift_disks=1.0,
+            grant_ns=300 * MILLISECOND,
+            renewal_ns=80 * MILLISECOND,
+            faults={FaultKind.CRASH: 1, FaultKind.POWER: 1, FaultKind.SLOW_DISK: 1},
+            fault_interval_ns=500 * MILLISECOND,
+            fault_length_ns=200 * MILLISECOND,
+        ),
+        SimConfig(
             # Leaders that have much in flight fall, and their successors right after them.
             "coups",
             clients=14,
@@ -389,6 +410,7 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             conditional=0.1,
             padding_bytes=40,
             disk_delay_ns=3 * MILLISECOND,
+            swift_disks=0.0,
             grant_ns=250 * MILLISECOND,
             renewal_ns=60 * MILLISECOND,
             faults={FaultKind.COUP: 6, FaultKind.CUT_WAY: 1},
@@ -434,6 +456,7 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             reads=0.3,
             padding_bytes=40,
             disk_delay_ns=6 * MILLISECOND,
+            swift_disks=0.0,
             grant_ns=200 * MILLISECOND,
             renewal_ns=50 * MILLISECOND,
             disk_stall=0.05,
