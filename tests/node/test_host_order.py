@@ -1,4 +1,4 @@
-"""The order in which the host carries out what steps of machines give."""
+"""The host's turns, and the order in which it carries out what steps of machines give."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 from tests.node.lone_host import LoneHost
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.ids import Ballot, GroupId, Slot
+from gramme.kernel.ids import Ballot, GroupId, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import Instant
+from gramme.node.host import MOST_LOOKS
 
 _GROUP = GroupId(7)
+_PEER = NodeId(1)
 
 
 def _record(slot: int) -> Record:
@@ -73,3 +75,33 @@ def test_no_step_begins_while_another_ones_outputs_are_handed_on() -> None:
     machine = _Reacting(lone)
     lone.host.execute(Effects(outputs=[10, 12]), machine)
     assert machine.out == [10, 12, 20]
+    lone = LoneHost()
+
+    def arrive(slot: int) -> None:
+        lone.host.execute(Effects(records=[_record(slot)], sends=[(_PEER, slot)]), lone)
+        if slot < 3:
+            lone.call_soon(lambda: arrive(slot + 1))
+
+    arrive(1)
+    lone.run(0)
+    assert len(lone.jobs) == 1
+    assert lone.sent == [1, 2, 3]
+
+
+def test_a_flush_is_put_off_for_so_many_turns_and_no_more() -> None:
+    lone = LoneHost()
+    slots = iter(range(1, 100))
+    before: list[int] = []
+
+    def arrive() -> None:
+        slot = next(slots)
+        if not lone.jobs:
+            before.append(slot)
+        lone.host.execute(Effects(records=[_record(slot)]), lone)
+        if slot < 50:
+            lone.call_soon(arrive)
+
+    arrive()
+    lone.run(0)
+    assert len(before) <= MOST_LOOKS + 2
+    assert len(lone.jobs) == 1
