@@ -374,7 +374,8 @@ def test_a_deleted_tables_streams_stay_for_a_day() -> None:
         assert len(three.records(stream, node)) == 1
     for place in table.partitions:
         assert three.bounds(stream, place).last is not None
-        assert isinstance(three.replica(N0, place.group).evaluator, SealedEvaluator)
+    replicas = [three.replica(N0, place.group) for place in table.partitions]
+    three.until(lambda: all(isinstance(each.evaluator, SealedEvaluator) for each in replicas), "the seals are applied")
     index_groups = tuple(place for index in table.indexes for place in index.partitions)
     assert three.gone_everywhere(index_groups)
     for request in (PUT, GetItem(PUT.key), GetItem(PUT.key, consistent=True)):
