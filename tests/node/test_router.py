@@ -6,9 +6,11 @@ from typing import Any
 
 from tests.node.three import ALL, EVENTUAL, ITEM, N0, N1, N2, PUT, SCHEMA, STRONG, Three
 
-import gramme.node.router as router_module
+import gramme.node.descriptors as descriptors_module
+from gramme.kernel.ids import CATALOG_GROUP
 from gramme.kernel.time import SECOND
-from gramme.tables.catalog import CreateTable
+from gramme.node import catalog_changes
+from gramme.tables.catalog import CreateTable, TagTable
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import Failed, FailureKind, Found, Written
 
@@ -27,7 +29,7 @@ def _with_an_item() -> tuple[Three, TableDescriptor]:
 
 def _alone(three: Three) -> None:
     """Node 0 is the last one, its leases are over, and its map was dropped just before."""
-    three.node(N0).router.forget_tables()
+    three.node(N0).router.descriptors.forget_all()
     three.crash(N1, N2)
     three.run(2 * SECOND)
 
@@ -69,7 +71,7 @@ def test_a_deleted_table_is_not_brought_back_by_what_was_known_of_it() -> None:
 
 def test_a_table_that_this_node_deletes_is_forgotten_at_once() -> None:
     three, _ = _with_an_item()
-    three.node(N0).router.forget_tables()
+    three.node(N0).router.descriptors.forget_all()
     three.delete()
     _alone(three)
     assert isinstance(three.look_up(N0), Failed)
@@ -97,10 +99,70 @@ def test_a_table_that_was_replaced_unseen_is_asked_for_as_soon_as_the_catalog_an
 
 
 def test_what_is_kept_of_tables_that_others_deleted_is_bounded(monkeypatch: Any) -> None:
-    monkeypatch.setattr(router_module, "_MOST_OUTDATED", 2)
+    monkeypatch.setattr(descriptors_module, "_MOST_OUTDATED", 2)
     three = Three()
     router = three.node(N0).router
     for number in range(4):
         three.create(f"Carts{number}")
-        router.forget_tables()
-    assert list(router._outdated) == ["Carts2", "Carts3"]
+        router.descriptors.forget_all()
+    assert list(router.descriptors._outdated) == ["Carts2", "Carts3"]
+
+
+def _reconciled(three: Three) -> None:
+    """Every node has heard of all that the catalog is by now."""
+    newest = max(three.node(node).catalog_version for node in ALL)
+    three.run(5 * SECOND)
+    versions = {three.node(node).router.descriptors.version for node in ALL}
+    assert len(versions) == 1
+    assert versions.pop() >= newest
+
+
+def test_a_change_of_one_table_leaves_the_others_known() -> None:
+    three, table = _with_an_item()
+    other = three.create("Users")
+    _reconciled(three)
+    for node in ALL:
+        assert [three.look_up(node, name).status for name in ("Carts", "Users")] == ["ACTIVE", "ACTIVE"]
+    three.catalog(TagTable("Users", put=(("team", "a"),)), N1)
+    three.create("Third")
+    three.delete("Third")
+    _reconciled(three)
+    for node in ALL:
+        router = three.node(node).router
+        assert router.table("Carts") == table
+        assert router.table("Users") is None
+        assert three.look_up(node, "Users").version > other.version
+
+
+def test_it_does_too_if_another_node_leads_the_catalog_meanwhile() -> None:
+    """Which tables changed is in the catalog's rows: every leader knows it."""
+    three, table = _with_an_item()
+    three.create("Users")
+    _reconciled(three)
+    for node in ALL:
+        three.look_up(node)
+        three.look_up(node, "Users")
+    three.catalog(TagTable("Users", put=(("team", "a"),)))
+    three.lead(N1 if three.leader(CATALOG_GROUP) != N1 else N2, CATALOG_GROUP)
+    _reconciled(three)
+    for node in ALL:
+        assert three.node(node).router.table("Carts") == table
+        assert three.node(node).router.table("Users") is None
+
+
+def test_past_what_the_catalog_remembers_every_table_is_in_doubt(monkeypatch: Any) -> None:
+    monkeypatch.setattr(catalog_changes, "MOST_NAMES", 1)
+    three, _ = _with_an_item()
+    three.create("Users")
+    _reconciled(three)
+    three.look_up(N0)
+    for peer in (N1, N2):
+        three.cluster.cut(N0, peer)
+        three.cluster.cut(peer, N0)
+    three.run(5 * SECOND)
+    for name in ("Users", "Others"):
+        three.catalog(CreateTable(name, SCHEMA, (("pk", "S"),), "PROVISIONED", 1, 1), N1)
+        three.catalog(TagTable(name, put=(("team", "a"),)), N1)
+    assert three.node(N0).router.table("Carts") is not None
+    three.cluster.network.heal_all()
+    three.until(lambda: three.node(N0).router.table("Carts") is None, "node 0 doubts what it knows")

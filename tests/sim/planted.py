@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.ids import CommandId, GroupId, Lsn, NodeId
 from gramme.kernel.record import Record
 from gramme.kernel.time import Instant
+from gramme.node.descriptors import Descriptors
 from gramme.node.evaluator import Answer
 from gramme.node.groups import Groups
 from gramme.node.host import Host
@@ -68,6 +69,16 @@ def tell_of_durability_before_the_outputs() -> AbstractContextManager[None]:
         original(self, effects, owner)
 
     return patched(Host, "execute", hasty)
+
+
+def keep_what_changed() -> AbstractContextManager[None]:
+    """A node hears that the catalog has changed, and not which tables."""
+    original = Descriptors.changed
+
+    def deaf(self: Descriptors, version: int, names: Iterable[str] | None) -> None:
+        original(self, version, () if names else names)
+
+    return patched(Descriptors, "changed", deaf)
 
 
 @contextmanager
@@ -227,6 +238,7 @@ PLANTED: dict[str, Planted] = dict(
         _own(say_dropped_without_dropping, "tables"),
         _own(resend_under_a_new_name, "default"),
         _own(mutants.adopt_per_slot, "coups", first=84),
+        _own(keep_what_changed, "indexes"),
         _own(mutants.adopt_the_longest, "coups", first=14),
         _own(mutants.install_half_a_suffix, "coups"),
         _own(mutants.acknowledge_before_durable, "blackouts", first=16),

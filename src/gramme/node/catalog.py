@@ -2,7 +2,8 @@
 
 Pure: reads rows, says which rows change. Rows of space CATALOG: `t/NAME` → TableDescriptor, `g/GROUP` → GroupSpec,
 `x/GROUP` → tombstone (for ever: group ids are never reused), `s/NAME` → streams (`gramme.node.catalog_streams`), `m` →
-nodes (`gramme.node.catalog_nodes`), `n` → counters. Authority: REPLICATION.md §8.
+nodes (`gramme.node.catalog_nodes`), `v` → tables that changed lately (`gramme.node.catalog_changes`), `n` → counters.
+Authority: REPLICATION.md §8.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import msgspec
 from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import CATALOG_GROUP, GroupId, NodeId
 from gramme.kernel.ports import Randomness
-from gramme.node import catalog_nodes, catalog_streams
+from gramme.node import catalog_changes, catalog_nodes, catalog_streams
 from gramme.node.catalog_commands import (
     CatalogAnswer,
     ForgetStreams,
@@ -121,7 +122,14 @@ class CatalogEvaluator:
         """Only transactions have other kinds of changes."""
 
     def write(self, request: Any, read: Read, context: Context) -> Change | Answer:
-        """One catalog write; each bumps the catalog's version if it changes anything."""
+        """One catalog write; each bumps the catalog's version if it changes anything, and notes which tables it did."""
+        change = self._judge(request, read, context)
+        if isinstance(change, Change):
+            version = counters_row(read).version + 1
+            change.puts.append(catalog_changes.noted(read, version, _touched(change)))
+        return change
+
+    def _judge(self, request: Any, read: Read, context: Context) -> Change | Answer:
         match request:
             case CreateTable():
                 return self._create(request, read, context)
@@ -398,6 +406,12 @@ def _with_streams(change: Change, name: str, before: Streams, after: Streams, li
         change.puts.extend([*puts, *_tombstones(gone)])
         change.deletes.extend([*deletes, *(_group_row(group) for group in gone)])
     return change
+
+
+def _touched(change: Change) -> list[str]:
+    """The names of the tables whose rows become others."""
+    keys = [*(key for key, _ in change.puts), *change.deletes]
+    return [key[len(_TABLES) :].decode() for key in keys if key.startswith(_TABLES)]
 
 
 def leaving(table: TableDescriptor, streams: Streams) -> tuple[Partition, ...]:

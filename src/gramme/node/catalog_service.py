@@ -27,6 +27,7 @@ from gramme.node.catalog import (
     leaving,
     objects_row,
 )
+from gramme.node.catalog_changes import changed_since
 from gramme.node.catalog_commands import Placed, RemoveTable, SetStatus
 from gramme.node.catalog_nodes import nodes_row
 from gramme.node.catalog_streams import streams_row
@@ -333,7 +334,9 @@ class CatalogService:
         )
         nodes = nodes_row(get)
         news = None if nodes is None or nodes.changed_at <= message.version else nodes
-        self._host.send(source, Reconciled(version, create, drop, objects_row(get), moved, self._own_place(), news))
+        changed = changed_since(get, version, message.tables)
+        place = self._own_place()
+        self._host.send(source, Reconciled(version, create, drop, objects_row(get), moved, place, news, changed))
 
     def _settle_nodes(self, partition: PartitionReplica) -> None:
         """Nodes that are to leave are removed as soon as nothing names them: the catalog judges the rows, its own group

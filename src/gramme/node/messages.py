@@ -123,17 +123,20 @@ class GroupsDropped(_Wire, tag="GroupsDropped", frozen=True):
 
 class Reconcile(_Wire, tag="Reconcile", frozen=True):
     """To a catalog replica: what should I host? `version` is the catalog version last reconciled with (-1: none),
-    `nodes` that of the table of nodes which the sender has (0: none)."""
+    `nodes` that of the table of nodes which the sender has (0: none), `tables` that up to which no change of a table is
+    missing in what it knows of tables (-1: it knows none)."""
 
     version: int
     groups: tuple[GroupId, ...]
     nodes: int = 0
+    tables: int = -1
 
 
 class Reconciled(_Wire, tag="Reconciled", frozen=True):
     """Answer of the catalog's leader at `version`: groups to create, and tombstones among those that were listed;
-    groups that moved since the version that was asked with; once it moved, where the catalog's own group is; and the
-    cluster's nodes, if they changed since."""
+    groups that moved since the version that was asked with; once it moved, where the catalog's own group is; the
+    cluster's nodes, if they changed since; and the names of the tables that were made, changed or deleted after the
+    version `Reconcile.tables` (None: any may have been). Of an answer to the present version only `catalog` counts."""
 
     version: int
     create: tuple[GroupSpec, ...]
@@ -142,6 +145,7 @@ class Reconciled(_Wire, tag="Reconciled", frozen=True):
     moved: tuple[Placed, ...] = ()
     catalog: Placed | None = None
     nodes: NodeTable | None = None
+    changed: tuple[str, ...] | None = None
 
 
 class NodesKnown(_Wire, tag="NodesKnown", frozen=True):

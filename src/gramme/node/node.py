@@ -390,7 +390,8 @@ class Node(RecordOwner):
             return
         table = self.members.table
         version = 0 if table is None else table.version
-        message = Reconcile(self.catalog_version, (*self.groups.partitions, *self.groups.logs), version)
+        hosted = (*self.groups.partitions, *self.groups.logs)
+        message = Reconcile(self.catalog_version, hosted, version, self.router.descriptors.version)
         unheard = self.host.now() - self._catalog_heard > _CATALOG_LOST_NS
         for node in self._peers_and_me() if unheard else self.catalog_members:
             self.host.send(node, message)
@@ -425,18 +426,19 @@ class Node(RecordOwner):
             self._nodes_are(message.nodes)
         self.standing.say_birth()
         if message.version == self.catalog_version:
-            self.router.catalog_heard()
+            self.router.descriptors.confirm()
             return
         self.catalog_version = message.version
         if message.objects:
             self.objects.configure(message.objects)
-        self.router.forget_tables()  # so that no cached descriptor is much older than the catalog
+        self.router.descriptors.changed(message.version, message.changed)
         self.gossip.update(catalog_version=message.version)
         if message.drop:
             self.groups.drop(message.drop, source)
         for place in message.moved:
             self.router.moved(place.group, place.members)
-            self._leave_unless_named(place)
+            if not self._leave_unless_named(place):
+                self.catalog_version = -1
         if message.create:
             self._host_groups(message.create, source)
 
@@ -478,19 +480,21 @@ class Node(RecordOwner):
             self.host.execute(Effects(records=[record]), self)
         self._leave_unless_named(place)
 
-    def _leave_unless_named(self, place: Placed) -> None:
+    def _leave_unless_named(self, place: Placed) -> bool:
         """A replica here that nobody has told: its group has gone on without it. One that is damaged may have known a
-        newer configuration than the catalog does: only the group's leader can say that it is not needed."""
+        newer configuration than the catalog does: only the group's leader can say that it is not needed. False: it was
+        asked, so the catalog is to say all this anew until it has answered."""
         group = place.group
         named = self.me in place.members or self.me in place.others
         if named:
-            return
+            return True
         if self.groups.may_have_forgotten(group):
             for node in place.members:
                 self.host.send(node, MakeAnew(group, self.boot, self.groups.last_known(group)))
-            self.catalog_version = -1  # until it is answered
-        elif self.groups.hosts(group) and place.number > self.groups.last_known(group):
+            return False
+        if self.groups.hosts(group) and place.number > self.groups.last_known(group):
             self.groups.removed(group, place.number)
+        return True
 
     def may_be_emptied(self) -> bool:
         """Whether nothing is left of any replica, and this node cannot prove that it has not lost its disk."""

@@ -15,13 +15,14 @@ from typing import Any, Final
 from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, CommandId, GroupId, NodeId, Slot
 from gramme.kernel.ports import Timer
 from gramme.kernel.time import MILLISECOND, Instant
+from gramme.node.descriptors import Descriptors
 from gramme.node.host import Host
 from gramme.node.members import Members
 from gramme.node.messages import Forward, Forwarded, Misdirected
 from gramme.node.partition import Elsewhere, PartitionReplica
 from gramme.node.ports import NodeSettings
 from gramme.node.transactions.service import Transactions
-from gramme.tables.catalog import CatalogReply, CatalogRequest, DeleteTable, DescribeTable, TableReply
+from gramme.tables.catalog import CatalogReply, CatalogRequest, DeleteTable, DescribeTable
 from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.requests import PARTITION_READS, Failed, FailureKind, ReadRequest, Reply, Request
 from gramme.tables.streams import Changes, ReadChanges
@@ -33,11 +34,8 @@ _BACKOFF_NS: Final = (5 * MILLISECOND, 10 * MILLISECOND, 20 * MILLISECOND, 40 * 
 _SWEEP_NS: Final = 5 * MILLISECOND
 _SLOW_SWEEP_NS: Final = 50 * MILLISECOND
 _MANY_CALLS: Final = 500
-_MOST_OUTDATED: Final = 10_000
-"""Names of tables that others deleted are never asked for again: past so many, the oldest are forgotten."""
 _MOST_MOVED: Final = 10_000
 """Of groups that moved; what moved long before so many others is known from descriptors that are newer."""
-_SERVED: Final = ("ACTIVE", "UPDATING")
 _READS: Final = frozenset(PARTITION_READS)
 _NO_ANSWER: Final = (FailureKind.UNKNOWN, FailureKind.NO_QUORUM, FailureKind.NO_TABLE)
 _NO_SLOT: Final = Slot(0)
@@ -80,7 +78,7 @@ class _Call:
 
 
 class Router:
-    """Finds leaders, forwards, retries, and keeps the cache of table descriptors."""
+    """Finds leaders, forwards and retries; `descriptors` is what this node knows of tables."""
 
     def __init__(
         self,
@@ -102,9 +100,8 @@ class Router:
         self._moved: dict[GroupId, tuple[NodeId, ...]] = {CATALOG_GROUP: catalog_members}
         self._serve_catalog = serve_catalog
         self._alive = alive
-        self._tables: dict[str, TableDescriptor] = {}
-        self._outdated: dict[str, TableDescriptor] = {}  # better than nothing while the catalog cannot be asked
-        self._unconfirmed: dict[str, None] = {}  # those of `_tables` that are in use because it could not be asked
+        self.descriptors = Descriptors(self._describe, host.now, settings.request_limit, self._forget_moves)
+        self._tables = self.descriptors.known
         self._hints: dict[GroupId, NodeId] = {}
         self._calls: dict[int, _Call] = {}
         self._next_id = host.ports.rng.randrange(1 << 48)
@@ -120,24 +117,11 @@ class Router:
         return self._tables.get(name)
 
     def lookup(self, name: str, deadline: Instant, on_reply: Callable[[TableDescriptor | Failed], None]) -> None:
-        """See `Backend`: the catalog is asked before anybody hears that a table does not exist. A catalog that cannot
-        be asked takes nothing away: an eventual read of a minority still finds its table."""
+        """See `Backend`."""
+        self.descriptors.lookup(name, deadline, on_reply)
 
-        def answered(reply: CatalogReply) -> None:
-            known, outdated = self._tables.pop(name, None), self._outdated.pop(name, None)
-            table = known or outdated
-            if isinstance(reply, TableReply):
-                self._tables[name] = reply.table
-                self._forget_moves(reply.table)
-                on_reply(reply.table)
-            elif isinstance(reply, Failed) and reply.kind is not FailureKind.NO_TABLE and table is not None:
-                self._tables[name] = table
-                self._unconfirmed[name] = None
-                on_reply(table)
-            else:
-                on_reply(reply if isinstance(reply, Failed) else Failed(FailureKind.NO_TABLE))
-
-        self.catalog(DescribeTable(name), deadline, answered)
+    def _describe(self, name: str, deadline: Instant, on_reply: Callable[[CatalogReply], None]) -> None:
+        self.catalog(DescribeTable(name), deadline, on_reply)
 
     def read_here(self, table: TableDescriptor, key: bytes, request: ReadRequest) -> Reply | None:
         """See `Backend`."""
@@ -193,8 +177,7 @@ class Router:
     def catalog(self, request: CatalogRequest, deadline: Instant, on_reply: Callable[[CatalogReply], None]) -> None:
         """See `Backend`."""
         if isinstance(request, DeleteTable):
-            self._tables.pop(request.name, None)
-            self._outdated.pop(request.name, None)
+            self.descriptors.dropped(request.name)
         call = self._new_call(CATALOG_GROUP, self._moved[CATALOG_GROUP], request, None, deadline, on_reply)
         if call is not None:
             self._attempt(call)
@@ -220,27 +203,7 @@ class Router:
     @property
     def waiting(self) -> int:
         """Requests without an answer yet."""
-        return len(self._calls)
-
-    def forget_tables(self) -> None:
-        """The catalog has changed: ask it anew for every table, as soon as somebody names it."""
-        self._outdate(list(self._tables))
-
-    def catalog_heard(self) -> None:
-        """The catalog's leader answers: ask it anew for the tables that are in use because it could not be asked. It
-        may have changed before that, so that no other change would tell that they are gone."""
-        if self._unconfirmed:
-            self._outdate(list(self._unconfirmed))
-
-    def _outdate(self, names: list[str]) -> None:
-        for name in names:
-            table = self._tables.pop(name, None)
-            if table is not None and table.status in _SERVED:
-                self._outdated.pop(name, None)
-                self._outdated[name] = table
-        self._unconfirmed.clear()
-        while len(self._outdated) > _MOST_OUTDATED:
-            del self._outdated[next(iter(self._outdated))]
+        return len(self._calls) + self.descriptors.waiting
 
     def hint(self, group: GroupId, leader: NodeId) -> None:
         """Somebody credible says who leads `group`."""

@@ -197,7 +197,7 @@ class NodeTestControls:
         for reply in replies:
             if not isinstance(reply, TableReply | NoSuchTable):
                 raise ControlFailed(f"a table could not be dropped: {reply}")
-        self._node.router.forget_tables()
+        self._node.router.descriptors.forget_all()
         reply = await self._catalog(ListStreams(None, None, 1_000_000))
         assert isinstance(reply, StreamList)
         for name in dict.fromkeys(stream.table for stream in reply.streams):

@@ -12,12 +12,14 @@ from functools import partial
 from hashlib import blake2b
 from typing import Final
 
-from gramme.kernel.ids import GroupId, NodeId
+from gramme.kernel.ids import CATALOG_GROUP, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.node.catalog import all_tables
 from gramme.node.partition import PartitionReplica
 from gramme.sim.accounts import TABLES
 from gramme.sim.bank import Bank, left_over
 from gramme.sim.checkers.convergence import ReplicaState, divergence
+from gramme.sim.checkers.descriptors import outdated
 from gramme.sim.checkers.healing import unhealed
 from gramme.sim.checkers.history import Kind, Outcome
 from gramme.sim.checkers.linearizability import check
@@ -99,6 +101,7 @@ class _Run(Phases):
             self._check_progress()
             self._check_transactions()
             self._check_convergence()
+            self._check_descriptors()
             self._check_indexes()
             self._check_streams()
         self._check_history()
@@ -194,6 +197,16 @@ class _Run(Phases):
                 applied = partition.applied
                 members = partition.replica.configuration.storage
                 yield ReplicaState(group, machine.id, members, applied.slot, applied.crc, digest.digest())
+
+    def _check_descriptors(self) -> None:
+        """No node serves by what a table was before it changed: nobody tells it once more what it has not taken in."""
+
+        def difference() -> str | None:
+            nodes = [(machine.id, machine.node) for machine in self.cluster.sound_machines if machine.node is not None]
+            known = [(number, node.router.descriptors.known) for number, node in nodes]
+            return outdated(all_tables(self._replicas()[CATALOG_GROUP].scan), known)
+
+        self._converge(difference, CONVERGENCE_NS, "what nodes know of tables is outdated")
 
     def _check_indexes(self) -> None:
         """Indexes follow their table: within the time that replicas have, they are what the table says."""
