@@ -12,7 +12,7 @@ REPLICATION.md §8 "Authority".
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -73,6 +73,25 @@ class _Task:
         self.finishing = False
 
 
+class _Survey(NamedTuple):
+    """What every node is told from: all groups of the catalog at `version`, and those that are on their way to nothing.
+    Every node asks after every change, and no row of the catalog changes without its version."""
+
+    version: int
+    groups: dict[GroupId, GroupSpec]
+    deleting: frozenset[GroupId]
+
+
+def _surveyed(partition: PartitionReplica, version: int) -> _Survey:
+    get, scan = partition.get, partition.scan
+    deleting = frozenset(
+        place.group
+        for table in all_tables(scan)
+        for place in leaving(table, streams_row(get, table.name) if table.status == "DELETING" else ())
+    )
+    return _Survey(version, {spec.group: spec for spec in all_groups(scan)}, deleting)
+
+
 class CatalogService:
     """Serves catalog requests on this node; acts only while this node leads the catalog's group."""
 
@@ -92,6 +111,7 @@ class CatalogService:
         self._creating: dict[str, _Task] = {}
         self._deleting: dict[str, _Task] = {}
         self._timer_armed = False
+        self._survey = _Survey(-1, {}, frozenset())
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -315,21 +335,22 @@ class CatalogService:
             return
         hosted = frozenset(message.groups)
         get = partition.get
-        deleting = {
-            place.group
-            for table in all_tables(partition.scan)
-            for place in leaving(table, streams_row(get, table.name) if table.status == "DELETING" else ())
-        }
-        groups = all_groups(partition.scan)
+        if self._survey.version != version:
+            self._survey = _surveyed(partition, version)
+        groups, deleting = self._survey.groups, self._survey.deleting
         create = tuple(
             spec  # one that has moved is hosted on its leader's invitation only
-            for spec in groups
+            for spec in groups.values()
             if source in spec.members and not spec.number and spec.group not in hosted and spec.group not in deleting
         )
-        drop = tuple(group for group in message.groups if group in deleting or is_tombstoned(partition.get, group))
+        drop = tuple(
+            group
+            for group in message.groups
+            if group in deleting or (group not in groups and is_tombstoned(get, group))
+        )
         moved = tuple(
             Placed(spec.group, spec.table_id, spec.number, spec.members, spec.others)
-            for spec in groups
+            for spec in groups.values()
             if spec.moved_at > message.version
         )
         nodes = nodes_row(get)
