@@ -313,11 +313,10 @@ def _while_changing(found: Grown) -> str:
             f"{markdown.ms(point.outcome.kinds['strong'].longest)} ms ({asked:,.0f} DescribeTable)"
         )
     return (
-        "**Not flat: a change of the catalog.** When any table is made or changed, every node forgets what it knows of "
-        "all tables and asks the catalog's one leader for each anew, once for each request that waits meanwhile: nodes "
-        "times tables, within moments where nodes were started together, as here. In "
-        f"{found.changed[-1].outcome.operations / found.changed[-1].per_s:.0f} seconds of C in which "
-        f"one table is made, p99 of strong reads goes from {'; from '.join(told)}."
+        "**A change of the catalog** is to concern those who use the table that changed, and nobody else (decision "
+        "[0108](decisions/0108-which-tables-changed.md), with what it was before and after). In "
+        f"{found.changed[-1].outcome.operations / found.changed[-1].per_s:.0f} seconds of C in which one table is "
+        f"made that nobody uses, p99 of strong reads goes from {'; from '.join(told)}."
     )
 
 
