@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.api.caller import Caller, event
+from tests.api.caller import Caller, event, headers_of
 
 from gramme.api.dynamodb.scan import segment_range
+from gramme.api.dynamodb.service import DynamoDbApi
 
 
 def _filled(rows: dict[str, list[int]], partitions: int = 4, padding: int = 0) -> Caller:
@@ -184,6 +187,30 @@ def test_consumed_capacity_is_of_the_page_as_a_whole() -> None:
         body = _query("a", ReturnConsumedCapacity="TOTAL", ConsistentRead=consistent)
         units = caller.call("Query", body)["ConsumedCapacity"]["CapacityUnits"]
         assert units == -(-size // 4096) / divisor
+
+
+def test_a_page_of_several_chunks_lets_others_in_between_and_is_charged_as_one() -> None:
+    """Three rows to a chunk of 64 KB: 19 and 19 units, were they charged apart."""
+    caller = _filled({"a": list(range(6))}, padding=25_000)
+    waiting: list[Callable[[], None]] = []
+    caller.api = DynamoDbApi(
+        caller.backend, caller.backend.clock, random.Random(1), log=lambda *_: None, defer=waiting.append
+    )
+    for members, pauses in (({}, 2), ({"ScanIndexForward": False}, 2), ({"Limit": 2}, 0), ({"Limit": 4}, 1)):
+        body = _query("a", ReturnConsumedCapacity="TOTAL", ConsistentRead=True, **members)
+        answers = caller.pending("POST", "/", json.dumps(body).encode(), headers_of("Query"))
+        for _ in range(pauses):
+            assert answers == []
+            (go_on,) = waiting
+            waiting.clear()
+            go_on()
+        (answer,) = answers
+        page = json.loads(answer.whole_body())
+        assert waiting == []
+        found = range(members.get("Limit", 6))
+        assert _sort_keys([page]) == list(reversed(found) if "ScanIndexForward" in members else found)
+        size = len(page["Items"]) * (25_000 + len("pkasksk") + len("evenpad") + 2)
+        assert page["ConsumedCapacity"]["CapacityUnits"] == -(-size // 4096)
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ pytestmark = pytest.mark.skipif(compiled.active(), reason="calls between compile
 BUDGET: Final = {
     "GetItem, strong": 140,
     "GetItem, eventual": 133,
-    "Query of 10 items": 300,
+    "Query of 10 items": 286,
     "BatchGetItem of 25": 1687,
-    "PutItem": 435,
-    "UpdateItem": 563,
+    "PutItem": 422,
+    "UpdateItem": 549,
 }
 """Calls a request, at most, with Python 3.11 (later ones make fewer). Those of reads are exact; a write's answer comes
 turns of the loop later, and what else happens in these differs by about a dozen calls. Strong reads come first: of rows

@@ -24,6 +24,7 @@ from gramme.tables.item import (
     encode_tombstone,
     is_tombstone,
     item_json,
+    key_attributes,
     stored_size,
     stored_stamp,
 )
@@ -78,3 +79,17 @@ def test_the_primary_key_of_an_item() -> None:
     item = {"a": {"S": "x"}, "sk": {"N": "1"}, "pk": {"S": "k"}}
     assert list(stored_item.key_of(item, KeySchema("pk", "S", "sk", "N"))) == ["pk", "sk"]
     assert stored_item.key_of(item, KeySchema("pk", "S")) == {"pk": {"S": "k"}}
+
+
+@given(items(), st.data())
+def test_key_attributes_are_those_of_the_whole_item(item: dict[str, Any], data: st.DataObject) -> None:
+    """Whatever the attributes are called, the others hold, and where they stand."""
+    names = tuple(data.draw(st.lists(st.sampled_from(sorted(item)), unique=True, max_size=8))) if item else ()
+    body = encode_item(item, ())
+    assert key_attributes(body, names) == {name: decode_item(body)[name] for name in names}
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"a":{"S":"1"}}', b'{"b":{"S":"1"', b'{"b":1}', b"\xff"])
+def test_key_attributes_of_what_has_them_not_are_damage(damaged: bytes) -> None:
+    with pytest.raises(Corruption, match="not canonical JSON"):
+        key_attributes(damaged, ("b",))

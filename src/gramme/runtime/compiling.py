@@ -31,13 +31,13 @@ _ROOMS: Final = {
     "tables": ("compare", "expiry", "index_changes", "keys", "numbers", "rows", "schema", "values"),
     "tables.expression": (
         "condition", "condition_parser", "errors", "grammar", "key_condition", "lexer", "nodes", "projection",
-        "reserved", "update", "update_parser",
+        "request", "reserved", "update", "update_parser",
     ),
     "api": ("http",),
     "api.dynamodb": (
         "batch_get_item", "batch_write_item", "call", "capacity", "delete_item", "errors", "expressions", "get_item",
-        "item_keys", "pages", "put_item", "query", "scan", "selection", "settings",
-        "table_lookup", "update_item", "writes",
+        "indexes", "item_keys", "legacy_shapes", "pages", "put_item", "query", "scan", "selection", "settings",
+        "shapes", "table_lookup", "update_item", "writes",
     ),
     "runtime": ("http_codec", "http_connection", "metrics"),
 }  # fmt: skip

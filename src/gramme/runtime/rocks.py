@@ -177,18 +177,17 @@ class RocksEngine:
     def _ascend(self, rows: RdictIter, options: ReadOptions, skip: int) -> Iterator[tuple[bytes, bytes]]:
         """`options` owns the memory of the upper bound, which rocksdict's iterator only points to: it must live as long
         as the iteration, or rows past the bound are returned."""
-        valid, key, value, step = rows.valid, rows.key, rows.value, rows.next
-        while valid():
-            yield key()[skip:], value()
+        key, value, step = rows.key, rows.value, rows.next
+        while (found := value()) is not None:  # None: no longer valid
+            yield key()[skip:], found
             step()
         self._check(rows)
         del options
 
     def _descend(self, rows: RdictIter, start: bytes, options: ReadOptions, skip: int) -> Iterator[tuple[bytes, bytes]]:
         """See `_ascend` for `options`."""
-        valid, key, value, step = rows.valid, rows.key, rows.value, rows.prev
-        while valid():
-            found = key()
+        key, value, step = rows.key, rows.value, rows.prev
+        while (found := key()) is not None:
             if found < start:
                 return
             yield found[skip:], value()

@@ -8,10 +8,13 @@ form, no white space. Rule: a reader slices, it does not decode.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import astuple
 
 from gramme.kernel.errors import Corruption, Incompatible
 from gramme.kernel.time import Stamp
@@ -130,6 +133,22 @@ def decode_item(json: bytes) -> Item:
         return _decode(json)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption(f"a stored item is not canonical JSON: {error}") from error
+
+
+def key_attributes(json: bytes, names: tuple[str, ...]) -> Item:
+    """The attributes `names` of canonical JSON, which has them all; the others are passed over without making objects
+    of them. Raises Corruption."""
+    try:
+        return dict(zip(names, astuple(_decoder_of(names)(json)), strict=True))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Corruption(f"a stored item is not canonical JSON, or has not its key: {error}") from error
+
+
+@lru_cache(512)
+def _decoder_of(names: tuple[str, ...]) -> Callable[[bytes], Any]:
+    fields = [(f"attribute{at}", dict[str, Any]) for at in range(len(names))]
+    renamed = {field: name for (field, _), name in zip(fields, names, strict=True)}
+    return msgspec.json.Decoder(msgspec.defstruct("KeyAttributes", fields, rename=renamed)).decode
 
 
 def key_of(item: Item, key: KeySchema) -> Item:

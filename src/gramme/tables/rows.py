@@ -9,7 +9,7 @@ from __future__ import annotations
 from gramme.tables.expression.condition import Condition
 from gramme.tables.expression.nodes import Values
 from gramme.tables.expression.projection import Columns, Projection
-from gramme.tables.item import decode_item, encode_attributes
+from gramme.tables.item import decode_item, encode_attributes, key_attributes
 from gramme.tables.requests import Item
 
 
@@ -34,5 +34,4 @@ def project_row(row: bytes, projection: Projection | Columns) -> bytes:
 
 def last_evaluated_key(row: bytes, names: tuple[str, ...]) -> Item:
     """The key attributes `names` of the last row of a page."""
-    item = decode_item(row)
-    return {name: item[name] for name in names}
+    return key_attributes(row, names)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import msgspec
 from msgspec.structs import replace
 
 from gramme.api.dynamodb.call import Call
@@ -32,12 +31,16 @@ _INVALID: Final = "One or more parameter values were invalid: "
 _START_KEY: Final = "The provided starting key is invalid"
 
 
-class Source(msgspec.Struct, frozen=True):
-    """What is read. `table` has the partitions to read from: of a global index, its own."""
+class Source:
+    """What is read. `table` has the partitions to read from: of a global index, its own. `fetch`: answer whole items of
+    this key (local indexes only)."""
 
-    table: TableDescriptor
-    index: Index | None = None
-    fetch: KeySchema | None = None  # local index: answer whole items of this key
+    __slots__ = ("fetch", "index", "table")
+
+    def __init__(self, table: TableDescriptor, index: Index | None = None, fetch: KeySchema | None = None) -> None:
+        self.table = table
+        self.index = index
+        self.fetch = fetch
 
     @property
     def number(self) -> int:
@@ -108,7 +111,7 @@ def checked(source: Source, body: Mapping[str, Any], prepared: Prepared | None) 
     everything = body.get("Select") == "ALL_ATTRIBUTES"
     if index.kind == "LOCAL":
         lacking = held is not None and (everything or any(name not in held for name in wanted))
-        return replace(source, fetch=source.table.key) if lacking else source
+        return Source(source.table, index, source.table.key) if lacking else source
     if body.get("ConsistentRead"):
         raise validation("Consistent reads are not supported on global secondary indexes")
     if everything and held is not None:

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec.structs import replace
-
 from gramme.api.dynamodb.errors import validation
 from gramme.api.dynamodb.expressions import Prepared
 from gramme.tables import legacy
@@ -37,7 +35,7 @@ def with_projection(body: Mapping[str, Any], prepared: Prepared | None) -> Prepa
     text = legacy.projection_text(names, placeholders)
     projection = parsed_projection(text, placeholders.names, "AttributesToGet")
     prepared = prepared or _nothing()
-    prepared.parsed = replace(prepared.parsed, projection=projection)
+    prepared.parsed.projection = projection
     return prepared
 
 
@@ -52,7 +50,7 @@ def with_updates(body: Mapping[str, Any], prepared: Prepared | None) -> Prepared
     if updates:
         text = legacy.update_text(updates, placeholders)
         update = parsed_update(text, placeholders.names, placeholders.values, "AttributeUpdates")
-        prepared.parsed = replace(prepared.parsed, update=update)
+        prepared.parsed.update = update
         prepared.update_text = GENERATED + text
     return prepared
 
@@ -89,7 +87,7 @@ def with_filter(body: Mapping[str, Any], prepared: Prepared | None, member: str)
     text = legacy.condition_text(comparisons, operator, placeholders)
     condition = parsed_condition(text, placeholders.names, placeholders.values, member)
     prepared = prepared or _nothing()
-    prepared.parsed = replace(prepared.parsed, filter=condition)
+    prepared.parsed.filter = condition
     prepared.values = {**prepared.values, **placeholders.values}
     prepared.filter_member = member
     return prepared

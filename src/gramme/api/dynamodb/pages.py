@@ -9,7 +9,6 @@ a repetition. Source: AWS developer guide, "Paginating table query results"; "Lo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gramme.api.dynamodb.call import Call, TableGone
@@ -32,52 +31,74 @@ TOP: Final = b""
 """As the end of a range: no bound."""
 
 
-@dataclass(slots=True)
 class RowReader:
     """One page's bounds, and what it does with each row."""
 
-    limit: int | None
-    reverse: bool
-    consistent: bool
-    filter: Condition | None = None
-    projection: Projection | Columns | None = None
-    values: Values = field(default_factory=dict)
-    counts_only: bool = False
-    source: Source = field(kw_only=True)
-    rows: list[bytes] = field(default_factory=list)
-    count: int = 0
-    scanned: int = 0
-    size: int = 0
-    fetched: int = 0  # read units of whole items that were fetched beside a local index
-    halves: int = 0  # half units of capacity, without these
-    last_row: bytes | None = None  # where the next page begins, None at the end of the range
+    __slots__ = (
+        "_charged", "_cut", "consistent", "count", "counts_only", "fetched", "filter", "halves", "last_row", "limit",
+        "projection", "reverse", "rows", "scanned", "size", "source", "values",
+    )  # fmt: skip
+
+    def __init__(
+        self, source: Source, limit: int | None, reverse: bool, consistent: bool, filter: Condition | None,
+        projection: Projection | Columns | None, values: Values, counts_only: bool,
+    ) -> None:  # fmt: skip
+        self.source = source
+        self.limit = limit
+        self.reverse = reverse
+        self.consistent = consistent
+        self.filter = filter
+        self.projection = projection
+        self.values = values
+        self.counts_only = counts_only
+        self.rows: list[bytes] = []
+        self.count = 0
+        self.scanned = 0
+        self.size = 0
+        self.fetched = 0  # read units of whole items that were fetched beside a local index
+        self.halves = 0  # half units of capacity, without these
+        self.last_row: bytes | None = None  # where the next page begins, None at the end of the range
+        self._charged = 0  # of `size`: what `halves` accounts for
+        self._cut = False  # the last chunk did not reach the end of its partition
+
+    def begin(self, call: Call, table: TableDescriptor, start: bytes, end: bytes) -> tuple[bytes, bytes] | None:
+        """Read [start, end) as far as it takes neither waiting nor a second chunk: nearly always all of it, without a
+        coroutine. Returns what is left for `read`, None if nothing is. For a reader that has read nothing."""
+        if start >= end:
+            return None
+        partition = table.partition_of(start)
+        if partition.end != TOP and (end == TOP or end > partition.end):
+            return start, end
+        page = call.env.backend.read_here(table, start, self._request(start, end))
+        if not isinstance(page, Page):
+            return start, end
+        if not self._take(page) and page.last_key is not None:
+            return self._rest(start, end, page.last_key)
+        self._charge()
+        return None
 
     async def read(self, call: Call, table: TableDescriptor, start: bytes, end: bytes) -> None:
         """Read [start, end) until a bound or the end, charged as a Query of its own. Raises ApiError, TableGone."""
-        before = self.size
         for partition in _pieces(table, start, end, self.reverse):
             low = max(start, partition.start)
             high = _lower_end(end, partition.end)
             if await self._read_piece(call, table, partition, low, high):
                 break
-        self.halves += read_halves(self.size - before, self.consistent)
+        self._charge()
+
+    def _charge(self) -> None:
+        self.halves += read_halves(self.size - self._charged, self.consistent)
+        self._charged = self.size
 
     async def _read_piece(
         self, call: Call, table: TableDescriptor, partition: Partition, low: bytes, high: bytes
     ) -> bool:
         """Read one partition's part of the range; True if a bound of the page was reached."""
         while True:
-            left = None if self.limit is None else self.limit - self.scanned
-            request = ScanRange(
-                low,
-                high,
-                left,
-                min(_CHUNK_BYTES, PAGE_BYTES - self._bytes),
-                self.reverse,
-                self.consistent,
-                self.source.number,
-                self.source.fetch,
-            )
+            if self._cut:
+                self._cut = False
+                await call.env.breathe()
+            request = self._request(low, high)
             # Located by the partition's own start: `low` and `high` both lie within it, or on its edge.
             page = call.env.backend.read_here(table, partition.start, request)
             if page is None:
@@ -86,24 +107,36 @@ class RowReader:
                 page = await waiter
             if not isinstance(page, Page):
                 raise _failure(call, page)
-            self._take(page)
-            if self.scanned == self.limit or (self._bytes >= PAGE_BYTES and page.items):
-                self.last_row = page.items[-1] if page.items else None
+            if self._take(page):
                 return True
             if page.last_key is None:
                 return False
-            await call.env.breathe()
-            if self.reverse:
-                high = page.last_key
-            else:
-                low = key_after(page.last_key)
+            low, high = self._rest(low, high, page.last_key)
+
+    def _request(self, low: bytes, high: bytes) -> ScanRange:
+        source = self.source
+        return ScanRange(
+            low,
+            high,
+            None if self.limit is None else self.limit - self.scanned,
+            min(_CHUNK_BYTES, PAGE_BYTES - self._bytes),
+            self.reverse,
+            self.consistent,
+            source.number,
+            source.fetch,
+        )
+
+    def _rest(self, low: bytes, high: bytes, last_key: bytes) -> tuple[bytes, bytes]:
+        self._cut = True
+        return (low, last_key) if self.reverse else (key_after(last_key), high)
 
     @property
     def _bytes(self) -> int:
         """What counts towards the bound of the page."""
         return self.size + self.fetched * READ_UNIT_BYTES
 
-    def _take(self, page: Page) -> None:
+    def _take(self, page: Page) -> bool:
+        """True if a bound of the page is reached."""
         self.scanned += len(page.items)
         self.size += page.size
         self.fetched += page.fetched
@@ -111,6 +144,10 @@ class RowReader:
         self.count += len(kept)
         if not self.counts_only:
             self.rows += kept
+        if self.scanned == self.limit or (self._bytes >= PAGE_BYTES and page.items):
+            self.last_row = page.items[-1] if page.items else None
+            return True
+        return False
 
     def usage(self, name: str) -> Usage:
         """The capacity that the page took; `name` is the table's as the client wrote it."""

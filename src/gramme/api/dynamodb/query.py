@@ -7,10 +7,11 @@ from typing import Final
 
 from gramme.api.dynamodb.call import Call, TableGone
 from gramme.api.dynamodb.errors import validation
-from gramme.api.dynamodb.expressions import Prepared, Rules, check_filter, prepare
+from gramme.api.dynamodb.expressions import Rules, check_filter, prepare
 from gramme.api.dynamodb.indexes import Source, check_query_filter, checked, index_bounds, with_source
 from gramme.api.dynamodb.item_keys import normalise_start_key
 from gramme.api.dynamodb.legacy import key_terms, with_filter, with_projection
+from gramme.api.dynamodb.pages import RowReader
 from gramme.api.dynamodb.selection import check_select, reader
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.expression.key_condition import KeyTerm, key_range
@@ -48,14 +49,17 @@ def _planned(call: Call, source: Source) -> None:
         check_query_filter(source, prepared)
     if call.body.get("ExclusiveStartKey") is not None:
         start, end = _resume(call, source, len(terms) > 1, start, end)
-    call.run(_read(call, source, prepared, start, end))
-
-
-async def _read(call: Call, source: Source, prepared: Prepared, start: bytes, end: bytes) -> None:
     rows = reader(call.body, prepared, source)
+    left = rows.begin(call, source.table, start, end)
+    if left is None:
+        rows.answer(call)
+    else:
+        call.run(_read(call, source, rows, *left))
+
+
+async def _read(call: Call, source: Source, rows: RowReader, start: bytes, end: bytes) -> None:
     try:
-        if start < end:
-            await rows.read(call, source.table, start, end)
+        await rows.read(call, source.table, start, end)
     except TableGone:
         call.refused(Failed(FailureKind.NO_TABLE))
         return

@@ -9,11 +9,10 @@ Sources: the DynamoDB service model (botocore), and the service's own texts as r
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from gramme.api.dynamodb.errors import serialization, validation
 from gramme.tables.values import WrongJsonType, check_json_types
@@ -24,25 +23,28 @@ _TRUE: Final = ("TRUE", "1", "YES")
 _FALSE: Final = ("FALSE", "0", "NO")
 
 
-class Shape(ABC):
-    """The JSON type of a member. Values of the Python type `exact` are taken as they are."""
+class Shape:
+    """The JSON type of a member. Values of the Python type `exact` are taken as they are.
 
-    exact: type | None = None
+    No `ABC`: compiled, its subclasses share one cache of `isinstance`, which then answers wrongly.
+    """
 
-    @abstractmethod
+    exact: ClassVar[type | None] = None
+
     def check(self, value: Any) -> Any:
         """The value, converted where the service converts. Raises ApiError (SerializationException)."""
+        raise NotImplementedError
 
     def show(self, value: Any) -> str:
         """The value as the service's messages print it."""
         return str(value)
 
-    def constrain(self, value: Any, path: str, errors: list[str]) -> None:  # noqa: B027 - most have nothing inside
-        """Append what is wrong inside `value`."""
+    def constrain(self, value: Any, path: str, errors: list[str]) -> None:
+        """Append what is wrong inside `value`: most have nothing inside."""
 
 
 class StringShape(Shape):
-    exact = str
+    exact: ClassVar[type | None] = str
 
     def check(self, value: Any) -> Any:
         if type(value) is str:
@@ -62,7 +64,7 @@ class TableNameShape(StringShape):
 
 
 class BooleanShape(Shape):
-    exact = bool
+    exact: ClassVar[type | None] = bool
 
     def check(self, value: Any) -> Any:
         if type(value) is bool:
@@ -105,7 +107,7 @@ class TimestampShape(Shape):
 class AttributeMapShape(Shape):
     """A map of attribute values (Item, Key, ExpressionAttributeValues); `tables.values` knows what is inside."""
 
-    exact = dict
+    exact: ClassVar[type | None] = dict
 
     def check(self, value: Any) -> Any:
         try:

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final, NoReturn, TypeVar
 
-import msgspec
-
 from gramme.tables.expression.condition import Condition, compile_condition
 from gramme.tables.expression.errors import InvalidExpression
 from gramme.tables.expression.grammar import STATEMENT
@@ -48,14 +46,24 @@ _VALUE_KEY: Final = re.compile(r":[0-9A-Za-z_]+", re.ASCII)
 _T = TypeVar("_T")
 
 
-class Expressions(msgspec.Struct, frozen=True, gc=False):
+class Expressions:
     """The parsed expressions of a request, those that it has."""
 
-    update: Update | None = None
-    condition: Condition | None = None
-    key_condition: KeyCondition | None = None
-    filter: Condition | None = None
-    projection: Projection | None = None
+    __slots__ = ("condition", "filter", "key_condition", "projection", "update")
+
+    def __init__(
+        self,
+        update: Update | None = None,
+        condition: Condition | None = None,
+        key_condition: KeyCondition | None = None,
+        filter: Condition | None = None,
+        projection: Projection | None = None,
+    ) -> None:
+        self.update = update
+        self.condition = condition
+        self.key_condition = key_condition
+        self.filter = filter
+        self.projection = projection
 
 
 def prepare(
