@@ -7,12 +7,17 @@ What compiled code does is for all other tests to say, run with `GRAMME_COMPILED
 from __future__ import annotations
 
 import ast
-import importlib.util
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
+from abc import ABCMeta
+from collections.abc import Iterator
+from enum import EnumType
 from pathlib import Path
 from types import ModuleType
+from typing import Protocol
 
 import msgspec
 import pytest
@@ -175,13 +180,63 @@ def test_the_variable_is_no_setting_of_a_node() -> None:
     assert config.load(None, {compiled.VARIABLE: "0"}) == config.load(None, {})
 
 
-def test_what_is_compiled_is_no_machine_of_a_protocol_and_has_no_struct() -> None:
-    """The rules of `compiling`: mypyc gives a Struct other annotations than its source, and so other messages."""
+# --- the rules of `compiling` for what may be compiled
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    """Every module of a build."""
     for module in compiling.MODULES:
-        spec = importlib.util.find_spec(module)
-        assert spec is not None
         path = compiled.PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
-        assert not module.startswith(("gramme.paxos", "gramme.node", "gramme.membership", "gramme.storage.log"))
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef):
-                assert not any("Struct" in ast.unparse(base) for base in node.bases), f"{module}.{node.name}"
+        yield module, ast.parse(path.read_text())
+
+
+def test_nothing_compiled_is_a_struct() -> None:
+    """Of a class whose metaclass is its own, mypyc forgets the arguments (`frozen`, `array_like`, `tag`, `gc`) and
+    compares two of them by identity: compiled, `Mark(1, 2, 3) == Mark(1, 2, 3)` is false."""
+    for module in compiling.MODULES:
+        for name, kind in vars(importlib.import_module(module)).items():
+            if isinstance(kind, type) and kind.__module__ == module:
+                assert type(kind) in (type, ABCMeta, EnumType, type(Protocol)), f"{module}.{name}"
+
+
+def test_nothing_compiled_keeps_a_property() -> None:
+    """Compiled, a `cached_property` is worked out each time."""
+    for module, tree in sources():
+        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+        assert "cached_property" not in names, module
+
+
+_AT_ONCE = frozenset(("all", "any", "bytes", "deque", "dict", "extend", "frozenset", "join", "list", "max", "min",
+                      "next", "set", "sorted", "sum", "tuple", "update"))  # fmt: skip
+"""What takes all of a generator before it does anything else, or can have it in one go without anybody's notice."""
+
+
+def test_no_generator_expression_outlives_its_expression() -> None:
+    """Compiled, it is a list, made at once: the same only where whoever takes it takes it all there and then."""
+    for module, tree in sources():
+        for parent in ast.walk(tree):
+            for node in ast.iter_child_nodes(parent):
+                if isinstance(node, ast.GeneratorExp) and not isinstance(parent, ast.Starred):
+                    assert isinstance(parent, ast.Call), f"{module}:{node.lineno}"
+                    name = ast.unparse(parent.func).rpartition(".")[2]
+                    assert name in _AT_ONCE, f"{module}:{node.lineno}: {name}"
+
+
+def test_whoever_inherits_from_a_compiled_class_is_compiled() -> None:
+    """Mypyc refuses all others, at the first one that is made."""
+    for module in pkgutil.walk_packages([str(compiled.PACKAGE)], "gramme."):
+        path = compiled.PACKAGE.parent.joinpath(*module.name.split(".")).with_suffix(".py")
+        if module.ispkg or module.name in compiling.MODULES:
+            continue
+        tree = ast.parse(path.read_text())
+        imported = {
+            alias.asname or alias.name: f"{node.module}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        for node in ast.walk(tree):
+            for base in node.bases if isinstance(node, ast.ClassDef) else ():
+                home = imported.get(ast.unparse(base), "")
+                kind = getattr(importlib.import_module(home), ast.unparse(base)) if home in compiling.MODULES else None
+                assert kind is None or getattr(kind, "_is_protocol", False), f"{module.name}: {ast.unparse(base)}"

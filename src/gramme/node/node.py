@@ -6,12 +6,13 @@ ports: a message, a durable job, a timer, a request. Source: DESIGN.md ยง3 and ย
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import Corruption, Incompatible
 from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, BootId, ClusterId, GroupId, NodeId, Slot
+from gramme.kernel.ports import LogDisk
 from gramme.kernel.record import Record
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.membership.gossip import Gossip
@@ -113,7 +114,7 @@ class Node(RecordOwner):
         what is lost)."""
         disk = self.ports.log_disk
         segments = disk.segments()
-        recovery = recover(((n, disk.read(n)) for n in segments), self.settings.cluster) if segments else None
+        recovery = recover(_contents(disk, segments), self.settings.cluster) if segments else None
         self.cluster = self._cluster_id(recovery)
         self.memory = NodeMemory(self.cluster, self.me)
         records = recovery.records if recovery is not None else []
@@ -504,7 +505,7 @@ class Node(RecordOwner):
         """An empty node hosts nothing until it is sure of its memory: replicas are born with a promise, and a node that
         has lost its disk had gone beyond that."""
         if self.groups.partitions or self.standing.has_its_disk():
-            self.groups.create((spec for spec in specs if not self.hosting.is_making(spec.group)), source)
+            self.groups.create([spec for spec in specs if not self.hosting.is_making(spec.group)], source)
         else:
             self.catalog_version = -1
 
@@ -590,6 +591,12 @@ class _Neighbourhood:
 
 def _nothing() -> None:
     """No transport follows."""
+
+
+def _contents(disk: LogDisk, segments: list[int]) -> Iterator[tuple[int, bytes]]:
+    """Segments with what is in them: one is in memory at a time."""
+    for number in segments:
+        yield number, disk.read(number)
 
 
 def _evaluator(spec: GroupSpec) -> Evaluator:

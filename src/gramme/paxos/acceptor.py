@@ -294,7 +294,7 @@ class Acceptor:
             return
         if previous.slot <= self.chosen or self.log.holds(previous):
             self.note_chosen(previous.slot)
-            self.learn(message.ballot, (decode_entry(encoded) for encoded in message.entries), out)
+            self.learn(message.ballot, [decode_entry(encoded) for encoded in message.entries], out)
         self.answer_behind(source, now, out)
 
     def learn(self, ballot: Ballot, entries: Iterable[Entry], out: Effects) -> None:

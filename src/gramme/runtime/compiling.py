@@ -1,10 +1,12 @@
 """`make compile`: makes the build of compiled modules that `compiled` looks for, with mypyc.
 
-Owns which modules are compiled, and how. Rule for the first: what is on the way of a request and is no machine of a
-protocol, so that production runs none that the simulator has not checked: nothing of `paxos`, `node`, `membership`,
-`storage.log`. And no module with a msgspec Struct: compiled, its unions are other types. Rule for the second: a build
-is made and tried beside the one before it and named by the manifest in one step, so that there never is half of one;
-the one before stays for processes that are just starting.
+Owns which modules are compiled, and how. Rule for the first: what is on the way of a request, the machines of the
+protocol too, for the simulator runs the same build and must leave the same traces as the sources do (decision 0105).
+None of them may have what means something else when it is compiled: a msgspec Struct (its unions are other types), a
+`cached_property` (worked out each time), a generator expression that outlives its expression (a list, made at once), a
+subclass outside the build (refused). Rule for the second: a build is made and tried beside the one before it and named
+by the manifest in one step, so that there never is half of one; the one before stays for processes that are just
+starting.
 """
 
 from __future__ import annotations
@@ -27,11 +29,24 @@ from gramme.runtime import compiled
 from gramme.runtime.compiled import DIRECTORY, INTERPRETER, MANIFEST, PACKAGE, Build, Source
 
 _ROOMS: Final = {
+    "kernel": ("effects",),
     "storage": ("encoding",),
-    "tables": ("compare", "expiry", "index_changes", "keys", "numbers", "rows", "schema", "values"),
+    "storage.engine": ("contract", "rows"),
+    "storage.log": ("layout", "recovery", "retention", "scan", "shared"),
+    "paxos": (
+        "acceptor", "campaign", "freshness", "leader", "lease", "log", "outputs", "peer", "recovery", "replica",
+        "settings", "state", "status", "steps", "succession", "view",
+    ),
+    "tables": ("compare", "expiry", "index_changes", "item", "keys", "numbers", "rows", "schema", "values"),
     "tables.expression": (
         "condition", "condition_parser", "errors", "grammar", "key_condition", "lexer", "nodes", "projection",
         "request", "reserved", "update", "update_parser",
+    ),
+    "node": (
+        "accepted", "deadline", "driver", "evaluator", "extents", "flushing", "group_owner", "groups", "host",
+        "hosting", "introductions", "item_changes", "leadership", "log_replica", "members", "node",
+        "object_configuration", "outcomes", "partition", "ports", "retention", "router", "standing", "state_rows",
+        "table_evaluator", "totals", "wire",
     ),
     "api": ("http",),
     "api.dynamodb": (

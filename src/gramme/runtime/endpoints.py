@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,12 +13,12 @@ from gramme.api.admin import AdminApi
 from gramme.api.backend import Backend
 from gramme.api.dynamodb.service import DynamoDbApi
 from gramme.api.dynamodb.settings import ApiSettings
-from gramme.api.http import Handler, HttpRequest, HttpResponse, Respond
+from gramme.api.http import Handler, HttpRequest, Respond
 from gramme.api.members_admin import MembersAdmin
 from gramme.api.objects.service import ObjectsApi
 from gramme.runtime import compiled
 from gramme.runtime.garbage import GarbagePause
-from gramme.runtime.metrics import CONTENT_TYPE, Counter, Histogram, Metrics
+from gramme.runtime.metrics import CONTENT_TYPE, Metrics, measured
 from gramme.runtime.object_metrics import ObjectMetrics
 from gramme.runtime.test_controls import NodeTestControls
 from gramme.runtime.throttles import ThrottledBackend
@@ -54,14 +53,14 @@ def tables_handler(process: NodeProcess) -> Handler:
 
     router = process.node.router
     if not settings.test_controls:
-        return _measured(handler(router), process.metrics)
+        return measured(handler(router), process.metrics)
     single = handler(ThrottledBackend(router, process.throttles, batches=False))
     batches = handler(ThrottledBackend(router, process.throttles, batches=True))
 
     def serve(request: HttpRequest, respond: Respond) -> None:
         (batches if b".Batch" in request.headers.get(b"x-amz-target", b"") else single)(request, respond)
 
-    return _measured(serve, process.metrics)
+    return measured(serve, process.metrics)
 
 
 def objects_handler(process: NodeProcess) -> Handler:
@@ -69,52 +68,6 @@ def objects_handler(process: NodeProcess) -> Handler:
     node = process.node
     observers = ObjectMetrics(process.metrics, node)
     return ObjectsApi(node.objects, process.clock, node.ports.rng, process.log_error, observers).handle
-
-
-class _Bound:
-    """Metrics of one operation, looked up once."""
-
-    __slots__ = ("latency", "statuses")
-
-    def __init__(self, latency: Histogram) -> None:
-        self.latency = latency
-        self.statuses: dict[int, Counter] = {}
-
-
-def _measured(handle: Handler, metrics: Metrics) -> Handler:
-    """`handle`, with the time and the status of every answer counted. An unknown target counts as `other`."""
-    bound: dict[bytes, _Bound] = {}
-    clock = time.monotonic_ns
-
-    def operation_of(target: bytes) -> str:
-        name = target.rpartition(b".")[2].decode("latin-1")
-        return name if target.startswith(b"DynamoDB") and name.isalpha() and len(bound) < _MAX_OPERATIONS else "other"
-
-    def serve(request: HttpRequest, respond: Respond) -> None:
-        started = clock()
-        target = request.headers.get(b"x-amz-target", b"")
-        known = bound.get(target)
-        if known is None:
-            known = _Bound(metrics.request_seconds.child(operation_of(target)))
-            if len(bound) < _MAX_OPERATIONS:
-                bound[target] = known
-        found = known
-
-        def answer(response: HttpResponse) -> None:
-            found.latency.observe(clock() - started)
-            counter = found.statuses.get(response.status)
-            if counter is None:
-                counter = metrics.responses.child(operation_of(target), str(response.status))
-                found.statuses[response.status] = counter
-            counter.n += 1
-            respond(response)
-
-        handle(request, answer)
-
-    return serve
-
-
-_MAX_OPERATIONS = 100
 
 
 def admin_handler(process: NodeProcess) -> Handler:

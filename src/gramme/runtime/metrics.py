@@ -7,12 +7,15 @@ is read by a callback at scrape time. Everything runs on the node's loop, so not
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from gramme.api.http import Handler, HttpRequest, HttpResponse, Respond
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _BOUNDS_US: Final = (
@@ -22,6 +25,7 @@ _BOUNDS_US: Final = (
 LATENCY_BOUNDS_NS: Final = tuple(bound * 1_000 for bounds in _BOUNDS_US for bound in bounds)
 COUNT_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 4_096)
 BYTES_BOUNDS: Final = tuple(1 << power for power in range(8, 27, 2))
+_MAX_OPERATIONS: Final = 100
 
 Labels = tuple[str, ...]
 
@@ -182,3 +186,49 @@ class Metrics:
     def render(self) -> bytes:
         """The text exposition format, version 0.0.4."""
         return generate_latest(self.registry)
+
+
+# --- requests
+
+
+class _Bound:
+    """Metrics of one operation, looked up once."""
+
+    __slots__ = ("latency", "statuses")
+
+    def __init__(self, latency: Histogram) -> None:
+        self.latency = latency
+        self.statuses: dict[int, Counter] = {}
+
+
+def measured(handle: Handler, metrics: Metrics) -> Handler:
+    """`handle`, with the time and the status of every answer counted. An unknown target counts as `other`."""
+    bound: dict[bytes, _Bound] = {}
+    clock = time.monotonic_ns
+
+    def operation_of(target: bytes) -> str:
+        name = target.rpartition(b".")[2].decode("latin-1")
+        return name if target.startswith(b"DynamoDB") and name.isalpha() and len(bound) < _MAX_OPERATIONS else "other"
+
+    def serve(request: HttpRequest, respond: Respond) -> None:
+        started = clock()
+        target = request.headers.get(b"x-amz-target", b"")
+        known = bound.get(target)
+        if known is None:
+            known = _Bound(metrics.request_seconds.child(operation_of(target)))
+            if len(bound) < _MAX_OPERATIONS:
+                bound[target] = known
+        found = known
+
+        def answer(response: HttpResponse) -> None:
+            found.latency.observe(clock() - started)
+            counter = found.statuses.get(response.status)
+            if counter is None:
+                counter = metrics.responses.child(operation_of(target), str(response.status))
+                found.statuses[response.status] = counter
+            counter.n += 1
+            respond(response)
+
+        handle(request, answer)
+
+    return serve

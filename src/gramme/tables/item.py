@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec.structs import astuple
@@ -37,7 +37,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(dict[str, dict[str, Any]]).decode
 
 
-class StoredHeader(msgspec.Struct, frozen=True, gc=False):
+class StoredHeader(NamedTuple):
     """The decoded header. `expiry_s` is seconds since the epoch, 0 for never; `key_id` 0 is 'not encrypted'."""
 
     stamp: Stamp

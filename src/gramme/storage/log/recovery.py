@@ -86,7 +86,7 @@ def recover(segments: Iterable[tuple[int, bytes]], cluster: ClusterId | None = N
     format. Damage raises nothing: the caller decides what it means for each group.
     """
     scans = [scan_segment(number, data) for number, data in segments]
-    for header in (scan.header for scan in scans if scan.header):
+    for header in [scan.header for scan in scans if scan.header]:
         cluster = cluster or header.cluster
         if header.cluster != cluster:
             raise Incompatible(

@@ -54,7 +54,7 @@ class Columns:
 
     def apply(self, item: Item) -> Item:
         """The columns that `item` has, in the order of the statement."""
-        found = zip(self.names, (fetch(item, path.steps) for path in self.paths), strict=True)
+        found = zip(self.names, [fetch(item, path.steps) for path in self.paths], strict=True)
         return {name: value for name, value in found if value is not None}
 
 

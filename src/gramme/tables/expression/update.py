@@ -78,7 +78,7 @@ class Update:
 def compile_update(kind: str, text: str, names: Mapping[str, str] | None) -> Update:
     """Parse an update; `kind` names the member in messages. Raises InvalidExpression."""
     parsed = parse_update(kind, text, names)
-    wanted = wanted_tree(action.path for action in parsed.actions)
+    wanted = wanted_tree([action.path for action in parsed.actions])
     return Update(parsed.actions, wanted, parsed.checks, parsed.names, parsed.values)
 
 
