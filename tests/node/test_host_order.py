@@ -10,7 +10,6 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.ids import Ballot, GroupId, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import Instant
-from gramme.node.host import MOST_LOOKS
 
 _GROUP = GroupId(7)
 _PEER = NodeId(1)
@@ -75,33 +74,33 @@ def test_no_step_begins_while_another_ones_outputs_are_handed_on() -> None:
     machine = _Reacting(lone)
     lone.host.execute(Effects(outputs=[10, 12]), machine)
     assert machine.out == [10, 12, 20]
-    lone = LoneHost()
+
+
+def _three_turns(lone: LoneHost) -> list[int]:
+    """Each brings a record and a message for a peer. Returns how many records each log job began with."""
+    began: list[int] = []
 
     def arrive(slot: int) -> None:
         lone.host.execute(Effects(records=[_record(slot)], sends=[(_PEER, slot)]), lone)
+        if lone.jobs and not began:
+            began.append(slot - 1)
         if slot < 3:
             lone.call_soon(lambda: arrive(slot + 1))
 
     arrive(1)
-    lone.run(0)
+    lone.run(lone.now)
     assert len(lone.jobs) == 1
-    assert lone.sent == [1, 2, 3]
+    return began
 
 
-def test_a_flush_is_put_off_for_so_many_turns_and_no_more() -> None:
+def test_where_there_are_others_the_next_turn_shares_the_job_and_the_frame() -> None:
     lone = LoneHost()
-    slots = iter(range(1, 100))
-    before: list[int] = []
-
-    def arrive() -> None:
-        slot = next(slots)
-        if not lone.jobs:
-            before.append(slot)
-        lone.host.execute(Effects(records=[_record(slot)]), lone)
-        if slot < 50:
-            lone.call_soon(arrive)
-
-    arrive()
+    lone.host.execute(Effects(sends=[(_PEER, 0)]), lone)
     lone.run(0)
-    assert len(before) <= MOST_LOOKS + 2
-    assert len(lone.jobs) == 1
+    assert lone.sent == [0]
+    assert _three_turns(lone) == [2]
+    assert lone.sent == [0, 1, 2, 3]
+
+
+def test_a_node_alone_begins_its_job_at_the_end_of_the_turn() -> None:
+    assert _three_turns(LoneHost()) == [1]

@@ -2,8 +2,8 @@
 
 It owns the shared log's pipeline, the outbox, and the order between them: what a machine puts in `sends_durable` or
 `durable_events` waits until every record appended so far is durable. Work is gathered during a turn of the event loop,
-and in those that follow at once for as long as each brings more; then it is flushed: one frame per peer and one fsync
-serve all of it (group commit, decision 0103).
+and where a log job could begin in the next one too, which does not wait; then it is flushed: one frame per peer and one
+fsync serve all of it (group commit, decision 0103).
 Records that nobody waits for (`Effects.unhurried`) are held until somebody waits for others, and no longer than
 `HOLD_NS`: they stand in the log in their place, so whatever is told to be durable later includes them.
 Source: DESIGN.md §3 "One executor", REPLICATION.md §1 and §5.
@@ -64,8 +64,8 @@ class Host:
         self._waiting: deque[tuple[Lsn, Effects, Owner]] = deque()
         self._in_flight: LogJob | None = None
         self._armed = False
-        self._gathered = False  # something since the last look
-        self._looks = 0
+        self._looked = False  # this flush was put off
+        self._company = False  # the last flush sent frames
         self._stepping = False  # a step is being carried out, or what is durable is being let go
         self._log_due = False  # there are records that should not wait
         self._held = 0
@@ -118,20 +118,18 @@ class Host:
         self._arm()
 
     def _arm(self) -> None:
-        self._gathered = True
         if not self._armed and not self.stopped:
             self._armed = True
             self.ports.scheduler.call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
-        """Flush, unless this turn brought something: then the next, which does not wait for input, may bring more."""
-        if self._gathered and self._looks < MOST_LOOKS and self._log_due and self._in_flight is None:
-            self._gathered = False
-            self._looks += 1
+        """Flush; but where that would begin a log job, and there are others to send frames to, the next turn, which
+        does not wait for input, may bring more for both. A node alone had rather work on while its disk does."""
+        if not self._looked and self._company and self._log_due and self._in_flight is None:
+            self._looked = True
             self.ports.scheduler.call_soon(self._end_turn)
             return
-        self._armed = False
-        self._looks = 0
+        self._armed = self._looked = False
         self._flush()
 
     def _flush(self) -> None:
@@ -148,6 +146,7 @@ class Host:
                     self.execute(effects, owner)
         if self._loopback:
             self._arm()
+        self._company = bool(self._outbox)
         if self._outbox:
             outbox, self._outbox = self._outbox, {}
             for node, messages in outbox.items():
@@ -219,10 +218,6 @@ class Host:
         if mark is not None:
             self.ports.log_disk.submit([mark], _nothing)
 
-
-MOST_LOOKS = 4
-"""Turns of the loop that one flush is put off at most. A look that finds nothing costs some microseconds; a job and a
-frame that are saved, with all that they wake, some hundreds."""
 
 HOLD_NS = 1_000_000_000
 HELD_RECORDS = 1_000
