@@ -12,7 +12,6 @@ import os
 import pkgutil
 import subprocess
 import sys
-from abc import ABCMeta
 from collections.abc import Iterator
 from enum import EnumType
 from pathlib import Path
@@ -190,13 +189,14 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
         yield module, ast.parse(path.read_text())
 
 
-def test_nothing_compiled_is_a_struct() -> None:
+def test_nothing_compiled_is_a_struct_or_an_abstract_base_class() -> None:
     """Of a class whose metaclass is its own, mypyc forgets the arguments (`frozen`, `array_like`, `tag`, `gc`) and
-    compares two of them by identity: compiled, `Mark(1, 2, 3) == Mark(1, 2, 3)` is false."""
+    compares two of them by identity: compiled, `Mark(1, 2, 3) == Mark(1, 2, 3)` is false. The subclasses of an `ABC`
+    share one cache of what `isinstance` said of any of them."""
     for module in compiling.MODULES:
         for name, kind in vars(importlib.import_module(module)).items():
             if isinstance(kind, type) and kind.__module__ == module:
-                assert type(kind) in (type, ABCMeta, EnumType, type(Protocol)), f"{module}.{name}"
+                assert type(kind) in (type, EnumType, type(Protocol)), f"{module}.{name}"
 
 
 def test_nothing_compiled_keeps_a_property() -> None:

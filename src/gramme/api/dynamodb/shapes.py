@@ -117,8 +117,7 @@ class AttributeMapShape(Shape):
         return value
 
     def show(self, value: Any) -> str:
-        members = (f"{name}={_show_attribute(content)}" for name, content in value.items())
-        return "{" + ", ".join(members) + "}"
+        return "{" + ", ".join(f"{name}={_show_attribute(content)}" for name, content in value.items()) + "}"
 
 
 @dataclass(frozen=True)
