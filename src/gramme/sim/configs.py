@@ -113,6 +113,7 @@ _OBJECTS: Final = replace(
     think_ns=40 * MILLISECOND,
     safety_ns=4 * SECOND,
     padding_bytes=0,
+    swift_disks=0.0,  # what a crash takes with it is what these runs are about
     faults={
         FaultKind.CRASH: 3,
         FaultKind.POWER: 3,
