@@ -242,10 +242,10 @@ class StructureShape(Shape):
         }
 
     def show(self, value: Any) -> str:
-        members = (
+        members = [
             f"{lower_first(member.name)}={member.shape.show(value[member.name]) if member.name in value else 'null'}"
             for member in self.members
-        )
+        ]
         return f"{self.java_name}({', '.join(members)})"
 
     def constrain(self, value: Any, path: str, errors: list[str]) -> None:
