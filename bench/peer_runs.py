@@ -61,10 +61,12 @@ class Endpoint(NamedTuple):
     loads: dict[str, Prepared]
 
     def run(self, workload: str, seconds: float) -> Outcome:
-        """A closed loop. Raises CannotMeasure if a request fails."""
+        """A closed loop. Raises CannotMeasure if a request fails, or none is answered."""
         outcome = closed(self.urls[ycsb.WORKLOADS[workload].group], self.loads[workload], seconds)
         if outcome.latency.failed:
             raise CannotMeasure(f"{self.name}: {outcome.latency.failed} of {outcome.latency.count} requests failed")
+        if not outcome.latency.count:
+            raise CannotMeasure(f"{self.name}: no request was answered within {seconds:g} s")
         return outcome
 
 

@@ -104,9 +104,9 @@ CRASHES = CONFIGS["index-crashes"]
 BUSY = replace(CONFIGS["indexes"], faults={}, clients=8, think_ns=4 * MILLISECOND, safety_ns=3 * SECOND)
 
 FAULTS: list[tuple[Plant, SimConfig, int]] = [
-    (take_any_batch, CRASHES, 8),
+    (take_any_batch, CRASHES, 12),
     (delete_records_too_early, CRASHES, 6),
-    (backfill_old_rows, BUSY, 5),
+    (backfill_old_rows, BUSY, 3),
     (forget_the_greeting, CRASHES, 0),
     (count_only_new_items, CRASHES, 0),
 ]

@@ -111,7 +111,7 @@ def keep_the_last_record_of_a_closed_shard_back() -> AbstractContextManager[None
 FAULTS: list[tuple[Plant, str, int]] = [
     (lose_the_first_record_of_a_leader, "stream-crashes", 1),
     (record_twice_what_is_sent_twice, "streams", 1),
-    (trim_what_an_index_still_needs, "stream-expiry", 5),
+    (trim_what_an_index_still_needs, "stream-expiry", 1),
     (trim_what_is_not_old, "streams", 1),
     (begin_a_page_with_the_last_record_again, "streams", 1),
     (leave_out_what_replaces_its_like, "stream-crashes", 1),
