@@ -103,7 +103,7 @@ def _told(taken: Record[list[Curve]]) -> str:
         "2 ms or more (a real-time process that only sleeps was not woken: its host stopped it), nor the next ones.",
     ]
     for curve in taken.found:
-        longest, growth = _GOALS[curve.workload]
+        kind, (longest, growth) = _KINDS[curve.workload], _GOALS[curve.workload]
         rows = [
             (f"{share} %", f"{share / 100 * statistics.median(curve.most_per_s):,.0f}",
              *(markdown.ms(_median(curve, at, name)) for name in ("p50", "p99", "p999")),
@@ -111,11 +111,13 @@ def _told(taken: Record[list[Curve]]) -> str:
             for at, share in enumerate(SHARES)
         ]  # fmt: skip
         p99 = [_steady(curve, at) for at in range(len(SHARES))]
+        known = all(one.steady for outcomes in curve.rounds for one in outcomes)
+        name = "Steady p99" if known else "p99"
         kept = "which it sustained" if curve.check.sustained else "which it did **not** sustain"
         parts += [
-            f"**{_KINDS[curve.workload].capitalize()}**, at most {markdown.spread(curve.most_per_s)}/s:",
+            f"**{kind[:1].upper()}{kind[1:]}**, at most {markdown.spread(curve.most_per_s)}/s:",
             markdown.table(("load", "offered/s", "p50", "p99", "p99.9", "steady p99", "stood still"), rows),
-            f"Steady p99 grows {p99[-1] / max(1e-9, p99[0]):.1f} times (goal {growth:g}) to {markdown.ms(p99[-1])} ms "
+            f"{name} grows {p99[-1] / max(1e-9, p99[0]):.1f} times (goal {growth:g}) to {markdown.ms(p99[-1])} ms "
             f"(goal {longest:g}). The generator was offered {curve.check.offered_per_s:,.0f}/s against a server that "
             f"does nothing, {kept} ({curve.check.answered_per_s:,.0f}/s answered, 99.9 % sent within "
             f"{markdown.ms(curve.check.late_ms)} ms).",
