@@ -76,7 +76,7 @@ def admin_handler(process: NodeProcess) -> Handler:
     encode = msgspec.json.Encoder().encode
     controls = NodeTestControls(node, process.clock, process.throttles) if process.settings.test_controls else None
     return AdminApi(
-        ready=lambda: node.unready() or None,
+        ready=lambda: process.unready() or None,
         metrics=process.metrics.render,
         metrics_type=CONTENT_TYPE.encode(),
         cluster=lambda: encode({**node.status(), "compiled": compiled.active()}),

@@ -111,6 +111,7 @@ class NodeProcess:
         self._engine: Any = None
         self._engine_loss: EngineLoss | None = None  # where there are others to copy the rows from
         self._servers: list[HttpServer] = []
+        self._doors_open = False
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -263,11 +264,16 @@ class NodeProcess:
         if settings.shared_port:
             shared = tables.listen(settings.listen_host, settings.shared_port, reuse_port=True)
             await _bound("shared_port", shared)
+        self._doors_open = True
         gc.collect()
         gc.freeze()
         host = settings.client_host
         sys.stderr.write(f"ready tables=http://{host}:{port} objects={objects_port} admin={settings.admin_port}\n")
         sys.stderr.flush()
+
+    def unready(self) -> str:
+        """Why others should not rely on this node yet, "" when they may: `Node.unready`, and whether it listens."""
+        return self.node.unready() or ("" if self._doors_open else "starting: not all ports are open yet")
 
     def _server(self, handler: Callable[[HttpRequest, Respond], None]) -> HttpServer:
         limits = HttpLimits(max_connections=self.settings.max_connections, idle_s=self.settings.idle_keep_alive_s)
