@@ -18,7 +18,7 @@ from gramme.api.members_admin import MembersAdmin
 from gramme.api.objects.service import ObjectsApi
 from gramme.runtime import compiled
 from gramme.runtime.garbage import GarbagePause
-from gramme.runtime.metrics import CONTENT_TYPE, Metrics, measured
+from gramme.runtime.metrics import CONTENT_TYPE, measured
 from gramme.runtime.object_metrics import ObjectMetrics
 from gramme.runtime.test_controls import NodeTestControls
 from gramme.runtime.throttles import ThrottledBackend
@@ -79,7 +79,7 @@ def admin_handler(process: NodeProcess) -> Handler:
         ready=lambda: process.unready() or None,
         metrics=process.metrics.render,
         metrics_type=CONTENT_TYPE.encode(),
-        cluster=lambda: encode({**node.status(), "compiled": compiled.active()}),
+        cluster=lambda: encode({**node.status(), "ready": not process.unready(), "compiled": compiled.active()}),
         sections=lambda: encode(node.objects.sections()),
         controls=controls,
         ring=node.objects.ring,
@@ -93,8 +93,9 @@ def _in_health(node: Node, health: str) -> float:
     return float(sum(node.healer.health(partition)[0] == health for partition in led))
 
 
-def register_metrics(metrics: Metrics, node: Node) -> None:
+def register_metrics(process: NodeProcess) -> None:
     """Numbers that the node keeps anyway."""
+    metrics, node = process.metrics, process.node
 
     def groups(pick: Callable[[Any], float]) -> Callable[[], float]:
         return lambda: sum(pick(partition) for partition in node.groups.partitions.values())
@@ -107,7 +108,7 @@ def register_metrics(metrics: Metrics, node: Node) -> None:
     metrics.gauge("gramme_requests_waiting", "Requests without an answer yet", lambda: node.router.waiting)
     metrics.gauge("gramme_log_segments", "Segments of the log", lambda: len(node.log.segment_stats()))
     metrics.gauge("gramme_log_unwritten_bytes", "Bytes that wait for the disk", lambda: node.log.unwritten_bytes)
-    metrics.gauge("gramme_ready", "Whether others may rely on the node", lambda: float(not node.unready()))
+    metrics.gauge("gramme_ready", "Whether others may rely on the node", lambda: float(not process.unready()))
     for name, text, read in (
         ("gramme_log_syncs", "Fsyncs of the log", lambda: node.host.fsyncs),
         ("gramme_log_records", "Records appended to the log", lambda: node.log.last_lsn),

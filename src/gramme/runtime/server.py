@@ -244,7 +244,7 @@ class NodeProcess:
 
         gc.enable()  # see `cli._serve`
         settings = self.settings
-        register_metrics(self.metrics, self.node)
+        register_metrics(self)
         admin = self._server(admin_handler(self))
         await _bound("admin_port", admin.listen(settings.listen_host, settings.admin_port))
         assert self._stopping is not None
