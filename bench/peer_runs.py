@@ -44,7 +44,6 @@ SHARED: Final = "Gramme, three nodes, shared endpoint"
 AT_LEADER: Final = "Gramme, three nodes, at the leader"
 _LOCAL: Final = "DynamoDB Local, in memory"
 _COMPILED: Final = "compiled"
-_ADMIN: Final = 200  # from the port of the tables to the admin port
 _HOST: Final = "http://localhost"  # in the requests of all, so that all are sent the same bytes
 _REQUESTS: Final = 20_000
 _WARM_UP_S: Final = 1.0
@@ -127,7 +126,7 @@ def _fill(
 def _embedded(directory: Path, progress: Progress) -> Iterator[Endpoint]:
     with server(in_memory=False, data_dir=directory / "embedded", test_controls=False) as node:
         _fill(node.endpoint_url, OURS, progress)
-        report = fetch_report("127.0.0.1", node.port + _ADMIN)
+        report = fetch_report("127.0.0.1", node.admin_port)
         version = _COMPILED if report is not None and report.compiled else ""
         yield Endpoint(OURS, version, "fsync", _everywhere(node.endpoint_url), _loads())
 

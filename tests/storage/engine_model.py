@@ -10,6 +10,16 @@ APPLIED = b"applied"
 TOP = b"\xff"
 
 
+def one(key: bytes, value: bytes | None) -> Batch:
+    """A write of one key; None deletes it."""
+    batch = Batch()
+    if value is None:
+        batch.delete(key)
+    else:
+        batch.put(key, value)
+    return batch
+
+
 def batch_of(seed: int, number: int) -> Batch:
     """Batch `number` (1 …) of a run: some puts, deletes and range deletes, and the number itself in APPLIED."""
     rng = Random(seed * 1_000_003 + number)

@@ -9,7 +9,7 @@ from random import Random
 from time import sleep
 
 import pytest
-from tests.storage.engine_model import APPLIED, TOP, apply, assert_prefix, batch_of, random_key, random_operation
+from tests.storage.engine_model import APPLIED, TOP, apply, assert_prefix, batch_of, one, random_key, random_operation
 
 from gramme.kernel.errors import GrammeError, Stalled
 from gramme.runtime.rocks import EngineFailure, RocksEngine, RocksSettings
@@ -58,15 +58,6 @@ class Host:
         while not self.loop.empty():
             self.loop.get()
         self.open()
-
-
-def one(key: bytes, value: bytes | None) -> Batch:
-    batch = Batch()
-    if value is None:
-        batch.delete(key)
-    else:
-        batch.put(key, value)
-    return batch
 
 
 def write_patiently(host: Host, batch: Batch) -> None:

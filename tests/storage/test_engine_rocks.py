@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from random import Random
 
 import pytest
+from tests.storage.engine_model import one
 
 from gramme.kernel.errors import Corruption, GrammeError
 from gramme.runtime.rocks import EngineFailure, RocksEngine, RocksSettings
@@ -204,19 +205,10 @@ def test_an_older_kept_row_is_renewed_when_no_younger_one_is_left(tmp_path: Path
     """Once the only row of the younger generation was deleted, writes passed over the older one, and reads found what
     had been there before."""
     engine = RocksEngine(tmp_path / "engine", print, print, RocksSettings(row_cache_bytes=0))
-
-    def write(key: bytes, value: bytes | None) -> None:
-        batch = Batch()
-        if value is None:
-            batch.delete(key)
-        else:
-            batch.put(key, value)
-        engine.write(batch)
-
-    write(b"a", b"1")
-    write(b"b", b"1")
+    engine.write(one(b"a", b"1"))
+    engine.write(one(b"b", b"1"))
     assert (engine.get(b"b"), engine.get(b"a")) == (b"1", b"1")  # each read makes what was kept before it older
-    write(b"a", None)
-    write(b"b", b"2")
+    engine.write(one(b"a", None))
+    engine.write(one(b"b", b"2"))
     assert engine.get(b"b") == b"2"
     engine.close()

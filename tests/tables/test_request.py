@@ -13,9 +13,9 @@ from gramme.tables.expression.errors import InvalidExpression
 from gramme.tables.expression.key_condition import KeyRange, key_range
 from gramme.tables.expression.request import CACHE_ENTRIES, CACHED_TEXT, LONG_ENTRIES, parsed_condition, prepare
 from gramme.tables.expression.reserved import RESERVED_WORDS, is_reserved
-from gramme.tables.item import encode_item
+from gramme.tables.item import encode_item, key_attributes
 from gramme.tables.keys import SortOperator
-from gramme.tables.rows import last_evaluated_key, project_row, select_rows
+from gramme.tables.rows import project_row, select_rows
 from gramme.tables.values import WrongJsonType
 
 _NAMES = "ExpressionAttributeNames"
@@ -162,4 +162,4 @@ def test_rows_are_filtered_then_projected_and_otherwise_left_alone() -> None:
     ]
     assert prepared.projection is not None
     assert json.loads(project_row(rows[0], prepared.projection)) == {"pk": {"S": "0"}, "n": {"N": "0"}}
-    assert last_evaluated_key(rows[1], ("pk",)) == {"pk": {"S": "1"}}
+    assert key_attributes(rows[1], ("pk",)) == {"pk": {"S": "1"}}

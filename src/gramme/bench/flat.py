@@ -79,6 +79,11 @@ def _typical(curve: Curve, at: int) -> float:
     return _median(curve, at, "p50")
 
 
+def _known(curve: Curve) -> bool:
+    """Whether it was watched when the machine stood still."""
+    return all(one.steady for outcomes in curve.rounds for one in outcomes)
+
+
 def _steady(curve: Curve, at: int) -> float:
     """p99 without the moments in which the machine stood still; all of it where these are not known."""
     return statistics.median((one.steady or one.latency).p99 for one in (outcomes[at] for outcomes in curve.rounds))
@@ -86,11 +91,10 @@ def _steady(curve: Curve, at: int) -> float:
 
 def _beside(curve: Curve, at: int, seconds: float) -> tuple[str, str]:
     """The steady p99 and the share of the time in which the machine stood still, if these are known."""
-    stopped = [outcomes[at].stopped_ms for outcomes in curve.rounds]
-    known = [one for one in stopped if one is not None]
-    if len(known) < len(stopped):
+    if not _known(curve):
         return "not known", "not known"
-    return markdown.ms(_steady(curve, at)), f"{statistics.median(known) / 1e3 / seconds:.1%}"
+    stopped_ms = statistics.median(outcomes[at].stopped_ms or 0.0 for outcomes in curve.rounds)
+    return markdown.ms(_steady(curve, at)), f"{stopped_ms / 1e3 / seconds:.1%}"
 
 
 def _told(taken: Record[list[Curve]]) -> str:
@@ -111,8 +115,7 @@ def _told(taken: Record[list[Curve]]) -> str:
             for at, share in enumerate(SHARES)
         ]  # fmt: skip
         p99 = [_steady(curve, at) for at in range(len(SHARES))]
-        known = all(one.steady for outcomes in curve.rounds for one in outcomes)
-        name = "Steady p99" if known else "p99"
+        name = "Steady p99" if _known(curve) else "p99"
         kept = "which it sustained" if curve.check.sustained else "which it did **not** sustain"
         parts += [
             f"**{kind[:1].upper()}{kind[1:]}**, at most {markdown.spread(curve.most_per_s)}/s:",

@@ -3,10 +3,10 @@
 Open loop: operations arrive at a fixed rate, answered or not. One goes to a connection that is free, or waits for one
 with its clock running: latency counts from the intended start, so that no queue is hidden (coordinated omission); how
 late the generator itself was is reported beside it, and what is left without the moments in which the machine stood
-still (`standstill`). Closed loop: every connection sends the next operation as soon as
-it is free. Never two requests on a connection at once. Made to cost little: one thread, `epoll`, no event loop; `check`
-shows what it can do. (`load` is the other generator: slower, for clusters whose nodes die.) Plan (MessagePack) on
-standard input, `Found` on standard output.
+still (`standstill`). Closed loop: every connection sends the next operation as soon as it is free. Never two requests
+on a connection at once. Made to cost little: one thread, `epoll`, no event loop; `check` shows what it can do. (`load`
+is the other generator: slower, for clusters whose nodes die.) Plan (MessagePack) on standard input, `Found` on
+standard output.
 """
 
 from __future__ import annotations

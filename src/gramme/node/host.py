@@ -100,7 +100,6 @@ class Host:
             owner.output(output)
         if outermost:
             self._release_durable()
-            self._stepping = False
 
     def send(self, node: NodeId, message: Any) -> None:
         """Queue `message` for the frame that leaves at the end of this turn."""
@@ -186,9 +185,7 @@ class Host:
         self.log.on_durable(job)
         # The next job starts before this one's answers are worked out: the disk is the scarcer thing.
         self._write_log()
-        self._stepping = True
         self._release_durable()
-        self._stepping = False
         if not self._waiting and self.log_job is None:
             self._arm_mark()
 
@@ -196,6 +193,7 @@ class Host:
         """Let go what waited for records that are durable, in the order in which it was asked for. What is asked for
         meanwhile is put behind it, and no step is begun inside another: a step that a durable event begins may put out
         what follows the outputs of the step that asked for the event, or of the event before."""
+        self._stepping = True
         waiting, log = self._waiting, self.log
         while waiting and waiting[0][0] <= log.durable_lsn:
             _, effects, owner = waiting.popleft()
@@ -203,6 +201,7 @@ class Host:
                 self.send(node, message)
             for event in effects.durable_events:
                 owner.durable(event)
+        self._stepping = False
 
     def _arm_mark(self) -> None:
         """Once the log is idle, note on disk what is durable, so that recovery can tell a torn tail from a cut one."""

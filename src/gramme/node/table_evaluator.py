@@ -303,22 +303,16 @@ def page_range(request: ScanRange) -> tuple[bytes, bytes]:
 def _page(request: ScanRange, get: Read, scan: Scan) -> Page:
     """Rows until `limit` or `max_bytes` is reached; the row that crosses the byte bound is still part of the page."""
     items: list[bytes] = []
-    take = items.append
-    size = fetched = counted = 0
+    size = fetched = 0
     start, end = page_range(request)
-    fetch, left, max_bytes = request.fetch, request.limit or 0, request.max_bytes
+    fetch, limit, max_bytes = request.fetch, request.limit, request.max_bytes
     for key, stored in scan(start, end, request.reverse):
-        (of_row,) = sizes_of(stored)
-        size += of_row
-        counted += of_row
+        size += sizes_of(stored)[0]
         if fetch is not None:
             stored = _item_of(fetch, stored, get)
-            units = -(-stored_size(stored) // READ_UNIT_BYTES)
-            fetched += units
-            counted += units * READ_UNIT_BYTES
-        take(stored[HEADER_BYTES:])
-        left -= 1  # without a limit it was 0 and never is again
-        if not left or counted >= max_bytes:
+            fetched += -(-stored_size(stored) // READ_UNIT_BYTES)
+        items.append(stored[HEADER_BYTES:])
+        if (limit is not None and len(items) == limit) or size + fetched * READ_UNIT_BYTES >= max_bytes:
             return Page(items, key[len(start) - len(request.start) :], size, fetched)
     return Page(items, None, size, fetched)
 

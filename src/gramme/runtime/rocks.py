@@ -89,24 +89,25 @@ class RocksEngine:
         settings: RocksSettings | None = None,
         on_damage: Callable[[str], None] = _ignore,
     ) -> None:
+        settings = settings or RocksSettings()
         self._path = path
         self._to_loop = call_soon_threadsafe
         self._on_failure = on_failure
         self._on_damage = on_damage
-        self._cache = Cache((settings or RocksSettings()).block_cache_bytes)
+        self._cache = Cache(settings.block_cache_bytes)
         path.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = Rdict(str(path), _options(settings or RocksSettings(), self._cache))
+            self._db = Rdict(str(path), _options(settings, self._cache))
         except Exception as error:  # noqa: BLE001  (rocksdict raises nothing narrower)
             _fail(error, f"open {path}")
         self._write_options = _write_options()
         self._rows: dict[bytes, bytes] = {}  # read lately; see `_get`
         self._older: dict[bytes, bytes] = {}
         self._rows_bytes = 0
-        self._rows_limit = (settings or RocksSettings()).row_cache_bytes // 2
+        self._rows_limit = settings.row_cache_bytes // 2
         self._gathered: dict[bytes, bytes | None] = {}  # what RocksDB does not have yet; None: deleted
         self._gathered_bytes = 0
-        self._gathered_limit = (settings or RocksSettings()).gathered_bytes
+        self._gathered_limit = settings.gathered_bytes
         self._waiting: list[Callable[[], None]] = []  # for a flush that has not begun
         self._flusher: threading.Thread | None = None
         self._flushing = False

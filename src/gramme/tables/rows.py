@@ -9,8 +9,7 @@ from __future__ import annotations
 from gramme.tables.expression.condition import Condition
 from gramme.tables.expression.nodes import Values
 from gramme.tables.expression.projection import Columns, Projection
-from gramme.tables.item import decode_item, encode_attributes, key_attributes
-from gramme.tables.requests import Item
+from gramme.tables.item import decode_item, encode_attributes
 
 
 def select_rows(
@@ -30,8 +29,3 @@ def select_rows(
 def project_row(row: bytes, projection: Projection | Columns) -> bytes:
     """JSON of the projected attributes of a stored row."""
     return encode_attributes(projection.apply(decode_item(row)))
-
-
-def last_evaluated_key(row: bytes, names: tuple[str, ...]) -> Item:
-    """The key attributes `names` of the last row of a page."""
-    return key_attributes(row, names)

@@ -20,10 +20,10 @@ from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.expression.condition import Condition
 from gramme.tables.expression.nodes import Values
 from gramme.tables.expression.projection import Columns, Projection
-from gramme.tables.item import encode_attributes
+from gramme.tables.item import encode_attributes, key_attributes
 from gramme.tables.keys import key_after
 from gramme.tables.requests import READ_UNIT_BYTES, Failed, FailureKind, Item, Page, Reply, ScanRange
-from gramme.tables.rows import last_evaluated_key, select_rows
+from gramme.tables.rows import select_rows
 
 PAGE_BYTES: Final = 1 << 20
 _CHUNK_BYTES: Final = 64 << 10  # asked for at a time, so that no partition and no filter holds the event loop for long
@@ -162,7 +162,7 @@ class RowReader:
 
     def last_key(self) -> Item | None:
         """LastEvaluatedKey: behind which the next page begins, None if there is none."""
-        return None if self.last_row is None else last_evaluated_key(self.last_row, self.source.key_names)
+        return None if self.last_row is None else key_attributes(self.last_row, self.source.key_names)
 
     def answer(self, call: Call) -> None:
         """Answer the page."""

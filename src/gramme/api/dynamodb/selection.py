@@ -31,11 +31,11 @@ def reader(body: dict[str, Any], prepared: Prepared | None, source: Source) -> R
     """A page reader as the request wants it."""
     return RowReader(
         source,
-        body.get("Limit"),
-        body.get("ScanIndexForward") is False,
-        bool(body.get("ConsistentRead")),
-        None if prepared is None else prepared.parsed.filter,
-        None if prepared is None else prepared.parsed.projection,
-        NO_VALUES if prepared is None else prepared.values,
-        body.get("Select") == "COUNT",
+        limit=body.get("Limit"),
+        reverse=body.get("ScanIndexForward") is False,
+        consistent=bool(body.get("ConsistentRead")),
+        filter=None if prepared is None else prepared.parsed.filter,
+        projection=None if prepared is None else prepared.parsed.projection,
+        values=NO_VALUES if prepared is None else prepared.values,
+        counts_only=body.get("Select") == "COUNT",
     )
