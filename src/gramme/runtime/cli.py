@@ -271,12 +271,12 @@ def _shared_endpoint(cluster: LocalCluster) -> str:
 
 def _supervise(cluster: LocalCluster) -> None:
     """Stay in the foreground: say when a node's state changes, and stop all of them on SIGINT or SIGTERM."""
-    import signal
     import threading
 
+    from gramme.runtime.signals import on_stop
+
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stop.set())
+    on_stop(stop.set)
     print("Ctrl-C stops the cluster.", flush=True)
     known = {node: cluster.process_state(node) for node in cluster.members}
     while not stop.wait(0.25):

@@ -7,16 +7,16 @@ records and nothing else; everything else goes to standard error.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
+
+from gramme.runtime.signals import on_stop
 
 if TYPE_CHECKING:
     from gramme.client.endpoint import Endpoint
@@ -110,7 +110,7 @@ def subscribe(
         lease_table=lease_table, dead_letter_table=dead_letter_table,
     )  # fmt: skip
     subscriber = Subscriber(_endpoint(endpoint, streams_endpoint, region), table, handler, options, _warn)
-    _on_signals(subscriber.stop)
+    on_stop(subscriber.stop)
     subscriber.run(ready=lambda: print(f"subscribed to {table} as {subscriber.id}", file=sys.stderr, flush=True))
 
 
@@ -123,13 +123,8 @@ def _endpoint(url: str, streams_url: str | None, region: str | None) -> Endpoint
 
 def _stop_on_signals() -> threading.Event:
     stop = threading.Event()
-    _on_signals(stop.set)
+    on_stop(stop.set)
     return stop
-
-
-def _on_signals(stop: Callable[[], None]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stop())
 
 
 def _json_line(record: dict[str, Any]) -> str:
