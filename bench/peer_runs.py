@@ -43,7 +43,6 @@ OURS: Final = "Gramme, embedded, every write fsynced"
 SHARED: Final = "Gramme, three nodes, shared endpoint"
 AT_LEADER: Final = "Gramme, three nodes, at the leader"
 _LOCAL: Final = "DynamoDB Local, in memory"
-_COMPILED: Final = "compiled"
 _HOST: Final = "http://localhost"  # in the requests of all, so that all are sent the same bytes
 _REQUESTS: Final = 20_000
 _WARM_UP_S: Final = 1.0
@@ -84,7 +83,7 @@ def measure(run: Run) -> Found:
     seconds = short(run.seconds)
     missing: dict[str, str] = {}
     with ExitStack() as stack:
-        ours = stack.enter_context(_embedded(run.directory, run.progress))
+        ours, compiled = stack.enter_context(_embedded(run.directory, run.progress))
         others = list(_others(stack, run.directory, run.progress, missing))
         trial = _Trial(ours, others, missing, run.progress)
         trial.warm_up()
@@ -93,7 +92,7 @@ def measure(run: Run) -> Found:
         with ceiling() as url:
             for _ in range(run.rounds):
                 bare.append(closed(url, ours.loads["get"], seconds))
-    return Found([one for one in contests if one.peer not in missing], bare, missing, ours.version == _COMPILED)
+    return Found([one for one in contests if one.peer not in missing], bare, missing, compiled)
 
 
 def _loads(prefix: str = "") -> dict[str, Prepared]:
@@ -123,12 +122,13 @@ def _fill(
 
 
 @contextmanager
-def _embedded(directory: Path, progress: Progress) -> Iterator[Endpoint]:
+def _embedded(directory: Path, progress: Progress) -> Iterator[tuple[Endpoint, bool]]:
+    """The node, and whether it runs compiled modules."""
     with server(in_memory=False, data_dir=directory / "embedded", test_controls=False) as node:
         _fill(node.endpoint_url, OURS, progress)
         report = fetch_report("127.0.0.1", node.admin_port)
-        version = _COMPILED if report is not None and report.compiled else ""
-        yield Endpoint(OURS, version, "fsync", _everywhere(node.endpoint_url), _loads())
+        compiled = report is not None and report.compiled
+        yield Endpoint(OURS, "", "fsync", _everywhere(node.endpoint_url), _loads()), compiled
 
 
 def _others(stack: ExitStack, directory: Path, progress: Progress, missing: dict[str, str]) -> Iterator[Endpoint]:
