@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from gramme.kernel.ids import GroupId
 from gramme.kernel.time import Stamp, Timestamp
-from gramme.node import catalog_streams
+from gramme.node.catalog import streams as catalog_streams
 from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.streams import (
     Change,

@@ -12,7 +12,7 @@ from gramme.api.http import HttpRequest, HttpResponse
 from gramme.api.members_admin import MembersAdmin
 from gramme.kernel.errors import GrammeError, InvalidInput, Stalled
 from gramme.kernel.ids import NO_NODE, GroupId, NodeId
-from gramme.node.node_table import AddNode, Move, NodeEntry, NodesAre, NodeState, NodeTable, RemovalPlan
+from gramme.node.catalog.node_table import AddNode, Move, NodeEntry, NodesAre, NodeState, NodeTable, RemovalPlan
 
 ENTRY = NodeEntry(NodeId(0), "a", "h", "z", "127.0.0.1", "127.0.0.1:1", founder=True)
 TABLE = NodeTable(4, 9, (ENTRY,))

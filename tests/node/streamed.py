@@ -9,8 +9,8 @@ from tests.node.three import ALL, N0, Three
 
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import SECOND
-from gramme.node.catalog import all_tables
-from gramme.node.change_log import ChangeLog, read_log
+from gramme.node.catalog.model import all_tables
+from gramme.node.changes.change_log import ChangeLog, read_log
 from gramme.node.table_evaluator import TableEvaluator
 from gramme.tables.catalog import CreateTable, StreamChange, UpdateTable
 from gramme.tables.descriptor import Index, KeySchema, Partition, TableDescriptor, ViewType

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gramme.node import catalog_changes
-from gramme.node.catalog_changes import changed_since, noted
+from gramme.node.catalog import changes as catalog_changes
+from gramme.node.catalog.changes import changed_since, noted
 
 _NAMES = ("a", "b", "c", "d", "e")
 

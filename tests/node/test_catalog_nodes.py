@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, BootId, GroupId, NodeId
-from gramme.node.catalog_nodes import changed, decode_nodes, encode_nodes, founders, places, plan_removal
+from gramme.node.catalog.node_table import AddNode, NodeBorn, NodesAre, NodeTable, SetNodeState
+from gramme.node.catalog.nodes import changed, decode_nodes, encode_nodes, founders, places, plan_removal
 from gramme.node.messages import GroupSpec
-from gramme.node.node_table import AddNode, NodeBorn, NodesAre, NodeTable, SetNodeState
 from gramme.node.ports import Member
 from gramme.placement.zones import count_load
 

@@ -13,7 +13,7 @@ import pytest
 from gramme.kernel.ids import CommandId, NodeId, Slot
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Stamp
 from gramme.node.accepted import AcceptedKeys
-from gramme.node.item_changes import ITEMS
+from gramme.node.changes.item_changes import ITEMS
 from gramme.node.mutation import Mutation, encode_mutation
 from gramme.node.partition import PartitionReplica
 from gramme.paxos.entry import Command, CommandKind, Entry, make_entry

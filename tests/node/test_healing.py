@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import SECOND
-from gramme.node.healing import HealingSettings, Seen, Situation, Step, decide, health
+from gramme.node.healing.steps import HealingSettings, Seen, Situation, Step, decide, health
 from gramme.paxos.configuration import Configuration, Replica, founding
 from gramme.placement.zones import NodePlace
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gramme.kernel.time import Stamp, Timestamp
-from gramme.node import item_changes
+from gramme.node.changes import item_changes
 from gramme.node.evaluator import Answer, Change, Context
 from gramme.node.table_evaluator import TableEvaluator
 from gramme.storage.engine.rows import Space

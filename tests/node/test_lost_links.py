@@ -7,7 +7,7 @@ from tests.node.lone_host import LoneHost
 from gramme.kernel.ids import BootId, ClusterId, NodeId
 from gramme.kernel.time import SECOND, Instant
 from gramme.node.members import Members
-from gramme.node.objects import Objects
+from gramme.node.objects.node_objects import Objects
 from gramme.node.ports import Member, NodeSettings
 from gramme.objects.messages import Keep, Put
 from gramme.objects.quorums import WriteQuorum

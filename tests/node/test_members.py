@@ -7,9 +7,9 @@ from tests.node.three import N0, N1, N2, Three
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import BootId, NodeId
-from gramme.node.catalog_nodes import changed, founders
+from gramme.node.catalog.node_table import AddNode, NodeTable, SetNodeState
+from gramme.node.catalog.nodes import changed, founders
 from gramme.node.messages import Hello, HelloAck
-from gramme.node.node_table import AddNode, NodeTable, SetNodeState
 from gramme.sim.cluster import NodeFailed
 
 N3 = NodeId(3)

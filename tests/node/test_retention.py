@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tests.node.streamed import BY_GROUP, Streamed
 from tests.node.three import ALL, N0, N1
 
-import gramme.node.feeder as feeder_module
-import gramme.node.retention as retention_module
+import gramme.node.changes.feeder as feeder_module
+import gramme.node.changes.retention as retention_module
 from gramme.kernel.ids import NodeId, Slot
 from gramme.kernel.time import SECOND, Stamp
-from gramme.node.change_log import ChangeLog, Shard, configured, trimmed
-from gramme.node.feeder import Feeder
+from gramme.node.changes.change_log import ChangeLog, Shard, configured, trimmed
+from gramme.node.changes.feeder import Feeder
 from gramme.node.mutation import ChangeRecord, decode_change
 from gramme.tables.descriptor import KeySchema, Partition
 from gramme.tables.indexes import PartitionSchema

@@ -9,7 +9,7 @@ from tests.node.three import ALL, EVENTUAL, ITEM, N0, N1, N2, PUT, SCHEMA, STRON
 import gramme.node.descriptors as descriptors_module
 from gramme.kernel.ids import CATALOG_GROUP
 from gramme.kernel.time import SECOND
-from gramme.node import catalog_changes
+from gramme.node.catalog import changes as catalog_changes
 from gramme.tables.catalog import CreateTable, TagTable
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import Failed, FailureKind, Found, Written

@@ -12,7 +12,7 @@ from tests.node.three import N0, SCHEMA, STRONG, Three
 from gramme.kernel.ids import CATALOG_GROUP, GroupId, NodeId
 from gramme.kernel.record import RecordKind
 from gramme.kernel.time import MILLISECOND, SECOND
-from gramme.node.node_table import NodesAre
+from gramme.node.catalog.node_table import NodesAre
 from gramme.node.partition import PartitionReplica
 from gramme.paxos.configuration import Configuration
 from gramme.sim.cluster import SimCluster

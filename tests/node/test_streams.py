@@ -10,9 +10,9 @@ from tests.node.three import ALL, N0, N1, N2, PUT
 
 from gramme.kernel.ids import CATALOG_GROUP, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
-from gramme.node import catalog_streams
-from gramme.node.catalog_commands import ForgetStreams
-from gramme.node.schema_service import Push
+from gramme.node.catalog import streams as catalog_streams
+from gramme.node.catalog.commands import ForgetStreams
+from gramme.node.catalog.schema_service import Push
 from gramme.node.table_evaluator import SealedEvaluator
 from gramme.tables.catalog import CreateTable, DeleteTable, ListTables, SetTimeToLive, StreamChange, UpdateTable
 from gramme.tables.requests import Condition, DeleteItem, Failed, FailureKind, GetItem, Refused

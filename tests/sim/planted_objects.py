@@ -10,8 +10,8 @@ from typing import Any
 from tests.patched import patched
 
 from gramme.kernel.ids import NO_NODE, NodeId
-from gramme.node import objects
-from gramme.node.objects import Objects
+from gramme.node.objects import node_objects as objects
+from gramme.node.objects.node_objects import Objects
 from gramme.objects import anti_entropy, merge_types, merkle, state, store, versions
 from gramme.objects.dots import DotSource
 from gramme.objects.merge_types import Counter, Set

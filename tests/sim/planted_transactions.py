@@ -13,8 +13,8 @@ import msgspec
 from tests.patched import patched
 
 from gramme.kernel.time import Stamp
+from gramme.node.changes.item_changes import ITEMS
 from gramme.node.evaluator import Answer, Change, Context, Read
-from gramme.node.item_changes import ITEMS
 from gramme.node.table_evaluator import TableEvaluator
 from gramme.node.transactions import holding, ledger
 from gramme.node.transactions.holding import Holds

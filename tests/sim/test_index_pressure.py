@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-import gramme.node.feeder as feeder_module
+import gramme.node.changes.feeder as feeder_module
 from gramme.api.http import HttpRequest, HttpResponse
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
-from gramme.node.feeder import Feeder
+from gramme.node.changes.feeder import Feeder
 from gramme.sim.cluster import SimCluster
 from gramme.sim.configs import CONFIGS
 from gramme.sim.guard import forbid_ambient

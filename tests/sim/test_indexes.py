@@ -14,11 +14,11 @@ import pytest
 from tests.patched import patched
 from tests.sim.hunting import Plant, find
 
-import gramme.node.feeder as feeder_module
+import gramme.node.changes.feeder as feeder_module
 import gramme.node.table_evaluator as evaluator_module
 from gramme.kernel.time import MILLISECOND, SECOND
-from gramme.node import item_changes
-from gramme.node.feeder import Feeder, _Lane
+from gramme.node.changes import item_changes
+from gramme.node.changes.feeder import Feeder, _Lane
 from gramme.node.state_rows import cursor_row
 from gramme.sim.checkers.indexes import IndexState, wrong_index
 from gramme.sim.configs import CONFIGS, SimConfig

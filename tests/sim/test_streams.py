@@ -12,7 +12,7 @@ from tests.patched import patched
 from tests.sim.hunting import Plant, find
 
 from gramme.kernel.time import SECOND
-from gramme.node import change_log, item_changes
+from gramme.node.changes import change_log, item_changes
 from gramme.node.evaluator import Change
 from gramme.node.partition import PartitionReplica
 from gramme.node.table_evaluator import TableEvaluator

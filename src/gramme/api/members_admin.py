@@ -19,7 +19,7 @@ import msgspec
 from gramme.api.http import HttpRequest, HttpResponse, Respond, json_response
 from gramme.kernel.errors import GrammeError, InvalidInput
 from gramme.kernel.ids import NO_NODE, NodeId
-from gramme.node.node_table import AddNode, NodesAre, NodeState, NodeTable, RemovalPlan
+from gramme.node.catalog.node_table import AddNode, NodesAre, NodeState, NodeTable, RemovalPlan
 
 MEMBERS_SCHEMA: Final = "gramme.members/1"
 REMOVAL_SCHEMA: Final = "gramme.removal-plan/1"

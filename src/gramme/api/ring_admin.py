@@ -31,7 +31,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class RingBackend(Protocol):
-    """The ring of a node's objects (`gramme.node.object_ring`). Callbacks are called once, within some seconds."""
+    """The ring of a node's objects (`gramme.node.objects.ring`). Callbacks are called once, within some seconds."""
 
     @property
     def config(self) -> ObjectConfig:

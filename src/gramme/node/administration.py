@@ -16,10 +16,18 @@ from msgspec.structs import replace
 from gramme.kernel.errors import GrammeError, InvalidInput, Stalled
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import SECOND, Instant
-from gramme.node.catalog_nodes import founders
+from gramme.node.catalog.node_table import (
+    AddNode,
+    NodesAre,
+    NodeState,
+    NodeTable,
+    PlanRemoval,
+    RemovalPlan,
+    SetNodeState,
+)
+from gramme.node.catalog.nodes import founders
 from gramme.node.host import Host
 from gramme.node.members import Members
-from gramme.node.node_table import AddNode, NodesAre, NodeState, NodeTable, PlanRemoval, RemovalPlan, SetNodeState
 from gramme.node.ports import NodeSettings
 from gramme.node.totals import rows_and_bytes
 from gramme.tables.descriptor import Partition

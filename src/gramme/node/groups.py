@@ -3,7 +3,7 @@
 Rule (REPLICATION.md §8): an unknown group is looked up, never created from a message of its protocol; data is deleted
 only on a positive tombstone, or when a chosen configuration does not name this node any more; group ids are never
 reused. A replica whose log is damaged where that may hide a promise or an accepted value takes no part any more (§5),
-until the group has it made anew (`gramme.node.hosting`).
+until the group has it made anew (`gramme.node.healing.hosting`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ node then tells those that keep links, leases or lists of their own (`gramme.nod
 from __future__ import annotations
 
 from gramme.kernel.ids import NodeId
-from gramme.node.node_table import NodeEntry, NodeTable
+from gramme.node.catalog.node_table import NodeEntry, NodeTable
 from gramme.node.ports import Member, NodeSettings
 
 

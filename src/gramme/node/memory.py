@@ -14,7 +14,7 @@ import msgspec
 from gramme.kernel.errors import Incompatible
 from gramme.kernel.ids import Ballot, BootId, ClusterId, GroupId, Lsn, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
-from gramme.node.node_table import NodeTable
+from gramme.node.catalog.node_table import NodeTable
 
 MAX_BOOTS: Final = 16
 """How many of its own boot ids a node announces."""
@@ -59,7 +59,7 @@ class NodeMemory:
         self.catalog_nodes: tuple[NodeId, ...] = ()
         """Where the catalog's group is by its configuration of that number; empty: where it was founded."""
         self.birth = BootId(b"")
-        """What a node that joined drew when its directory was empty (`gramme.node.node_table`)."""
+        """What a node that joined drew when its directory was empty (`gramme.node.catalog.node_table`)."""
         self.nodes: NodeTable | None = None
         """The cluster's nodes, so that a restart alone knows its peers; None: those that founded it."""
 

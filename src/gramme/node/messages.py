@@ -9,8 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from gramme.kernel.ids import Ballot, BootId, CommandId, GroupId, NodeId, Slot
-from gramme.node.catalog_commands import CatalogAnswer, CatalogCommand, Placed
-from gramme.node.node_table import NodeTable
+from gramme.node.catalog.commands import CatalogAnswer, CatalogCommand, Placed
+from gramme.node.catalog.node_table import NodeTable
 from gramme.tables.requests import PartitionCommand, Reply, Request
 from gramme.tables.streams import ReadChanges
 from gramme.tables.transaction_commands import TransactionCommand, TransactionReply

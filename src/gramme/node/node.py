@@ -18,18 +18,19 @@ from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.membership.gossip import Gossip
 from gramme.membership.messages import MESSAGES as MEMBERSHIP_MESSAGES
 from gramme.node.administration import Administration
-from gramme.node.catalog import CatalogEvaluator, choose_members
-from gramme.node.catalog_commands import Placed
-from gramme.node.catalog_service import CatalogService
+from gramme.node.catalog.commands import Placed
+from gramme.node.catalog.model import CatalogEvaluator, choose_members
+from gramme.node.catalog.node_table import NodeTable
+from gramme.node.catalog.service import CatalogService
+from gramme.node.changes.feeders import Feeders
 from gramme.node.driver import Driver
 from gramme.node.evaluator import Evaluator
 from gramme.node.expiry import Expiry
-from gramme.node.feeders import Feeders
 from gramme.node.flushing import Flusher
 from gramme.node.groups import Groups
-from gramme.node.healer import Healer
+from gramme.node.healing.healer import Healer
+from gramme.node.healing.hosting import Hosting
 from gramme.node.host import Host, RecordOwner
-from gramme.node.hosting import Hosting
 from gramme.node.introductions import Introductions
 from gramme.node.leadership import Leadership
 from gramme.node.log_replica import LogReplica
@@ -57,8 +58,7 @@ from gramme.node.messages import (
     SnapshotChunk,
     WhoAreYou,
 )
-from gramme.node.node_table import NodeTable
-from gramme.node.objects import Objects
+from gramme.node.objects.node_objects import Objects
 from gramme.node.partition import Holding, PartitionReplica, Recorded
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.router import Router

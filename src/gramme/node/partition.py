@@ -19,6 +19,7 @@ from gramme.kernel.errors import GrammeError, InvalidInput, Invariant, Stalled
 from gramme.kernel.ids import NO_COMMAND_ID, NO_NODE, CommandId, ExtentId, NodeId, Slot
 from gramme.kernel.time import Instant, Stamp
 from gramme.node.accepted import AcceptedKeys
+from gramme.node.catalog.node_table import PlanRemoval
 from gramme.node.evaluator import Answer, Change, Context, Evaluator, Read, Scan
 from gramme.node.group_owner import GroupOwner
 from gramme.node.host import Host
@@ -34,7 +35,6 @@ from gramme.node.mutation import (
     encode_change,
     encode_mutation,
 )
-from gramme.node.node_table import PlanRemoval
 from gramme.node.outcomes import Outcomes
 from gramme.node.ports import NodeSettings
 from gramme.node.state_rows import APPLIED, APPLIED_KEY, CONFIGURATION_ROW, SCHEMA_ROW

@@ -12,7 +12,7 @@ from typing import Any
 from gramme.kernel.ids import BootId, ClusterId, NodeId
 from gramme.kernel.ports import Clock, LogDisk, Randomness, Scheduler, Transport
 from gramme.kernel.time import MILLISECOND, SECOND
-from gramme.node.healing import HealingSettings
+from gramme.node.healing.steps import HealingSettings
 from gramme.placement.zones import NodePlace
 from gramme.storage.engine.contract import Engine
 from gramme.tables.streams import RETENTION_S

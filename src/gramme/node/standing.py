@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import SECOND, Instant
+from gramme.node.catalog.node_table import NodeBorn, NodesAre, NodeTable
 from gramme.node.host import Host
 from gramme.node.introductions import Introductions
 from gramme.node.members import Members
 from gramme.node.memory import NodeMemory
-from gramme.node.node_table import NodeBorn, NodesAre, NodeTable
 from gramme.node.ports import NodeSettings
 
 _PATIENCE_NS: Final = 2 * SECOND

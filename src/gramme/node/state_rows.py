@@ -19,7 +19,7 @@ SCHEMA_ROW: Final = _STATE + b"schema"
 """PartitionSchema, from when it replaced that of the group's founding. A mutation that puts it, puts it first."""
 
 CHANGE_LOG_ROW: Final = _STATE + b"changes"
-"""`gramme.node.change_log.ChangeLog`."""
+"""`gramme.node.changes.change_log.ChangeLog`."""
 
 CONFIGURATION_ROW: Final = _STATE + b"configuration"
 """The group's newest configuration (`gramme.paxos.configuration`), from when the founding one was followed."""

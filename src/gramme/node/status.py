@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gramme.kernel.ids import CATALOG_GROUP
 from gramme.kernel.time import Instant
-from gramme.node.catalog import all_tables
-from gramme.node.catalog_streams import all_streams
+from gramme.node.catalog.model import all_tables
+from gramme.node.catalog.streams import all_streams
 from gramme.node.groups import Groups
 from gramme.node.log_replica import LogReplica
 from gramme.node.messages import GroupSpec

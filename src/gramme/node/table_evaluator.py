@@ -18,9 +18,9 @@ import msgspec
 from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import Slot
 from gramme.kernel.time import SECOND
-from gramme.node import change_log
+from gramme.node.changes import change_log
+from gramme.node.changes.item_changes import ITEMS, LOCAL, item_change, refused_keys
 from gramme.node.evaluator import Answer, Change, Context, Read, Scan
-from gramme.node.item_changes import ITEMS, LOCAL, item_change, refused_keys
 from gramme.node.state_rows import CHANGE_LOG_ROW, SCHEMA_ROW, cursor_row, filled_row
 from gramme.node.totals import TOTALS_ROW, decode_totals
 from gramme.node.transactions.holding import (

@@ -16,7 +16,7 @@ import msgspec
 from gramme.kernel.errors import Corruption
 from gramme.kernel.ids import BootId
 from gramme.membership.messages import MESSAGES as MEMBERSHIP_MESSAGES
-from gramme.node.catalog_commands import CatalogAnswer
+from gramme.node.catalog.commands import CatalogAnswer
 from gramme.node.messages import MESSAGES as NODE_MESSAGES
 from gramme.objects.messages import MESSAGES as OBJECT_MESSAGES
 from gramme.paxos.messages import MESSAGES as PAXOS_MESSAGES

@@ -27,9 +27,9 @@ from gramme.objects.versions import STAND_IN, Actor, Dot, Vector, actor_epoch, a
 BLOCK: Final = 100_000
 _AHEAD: Final = BLOCK // 2
 LEAP: Final = 1 << 42
-"""Below this a number is drawn that is passed over where blocks reserved last may be lost (see `gramme.node.objects`):
-that those and the next blocks overlap has a chance of a millionth or less while they hold some million numbers, and an
-actor has room for sixty such losses of one node."""
+"""Below this a number is drawn that is passed over where blocks reserved last may be lost (see
+`gramme.node.objects.node_objects`): that those and the next blocks overlap has a chance of a millionth or less while
+they hold some million numbers, and an actor has room for sixty such losses of one node."""
 
 
 class DotSource:

@@ -44,10 +44,12 @@ _ROOMS: Final = {
     ),
     "node": (
         "accepted", "deadline", "driver", "evaluator", "extents", "flushing", "group_owner", "groups", "host",
-        "hosting", "introductions", "item_changes", "leadership", "log_replica", "members", "node",
-        "object_configuration", "outcomes", "partition", "ports", "retention", "router", "standing", "state_rows",
-        "table_evaluator", "totals", "wire",
+        "introductions", "leadership", "log_replica", "members", "node", "outcomes", "partition", "ports", "router",
+        "standing", "state_rows", "table_evaluator", "totals", "wire",
     ),
+    "node.changes": ("item_changes", "retention"),
+    "node.healing": ("hosting",),
+    "node.objects": ("configuration",),
     "api": ("http",),
     "api.dynamodb": (
         "batch_get_item", "batch_write_item", "call", "capacity", "delete_item", "errors", "expressions", "get_item",

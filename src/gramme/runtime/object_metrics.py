@@ -21,7 +21,7 @@ from gramme.runtime.metrics import Counter, Histogram, Metrics
 
 if TYPE_CHECKING:
     from gramme.node.node import Node
-    from gramme.node.objects import Objects
+    from gramme.node.objects.node_objects import Objects
 
 SIBLING_BOUNDS: Final = (0, 1, 2, 3, 5, 10, 25, 50, 100, 250, 1_000)
 WINDOW_MINUTES: Final = 30

@@ -26,7 +26,7 @@ from gramme.kernel.errors import Corruption, GrammeError, InvalidInput
 from gramme.kernel.ids import BootId, ClusterId, Lsn, NodeId
 from gramme.kernel.ports import LogDisk, Timer
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
-from gramme.node.healing import HealingSettings
+from gramme.node.healing.steps import HealingSettings
 from gramme.node.node import Node
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.wire import decode_frame, encode_frame

@@ -3,7 +3,8 @@
 Replicas of this node answer such reads from a view of the engine that is as old as asked for. Rule: nothing of it is
 there until somebody asks for it (`PartitionReplica.read_now` is replaced, and views are taken, only while some rule
 lasts), and memory is bounded: a few views for each of a few different lags, which share the rows that did not change.
-Strong reads and streams are never touched. A global index lags by its feeder (`gramme.node.feeder.Feeders.delay`).
+Strong reads and streams are never touched. A global index lags by its feeder
+(`gramme.node.changes.feeders.Feeders.delay`).
 """
 
 from __future__ import annotations

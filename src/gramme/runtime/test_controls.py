@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from gramme.api import tasks
 from gramme.api.backend import ControlRefused
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
-from gramme.node.catalog_commands import ForgetStreams
+from gramme.node.catalog.commands import ForgetStreams
 from gramme.runtime.staleness import Staleness
 from gramme.tables.catalog import (
     CreateTable,

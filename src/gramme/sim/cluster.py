@@ -19,7 +19,7 @@ from gramme.api.objects.service import ObjectsApi
 from gramme.kernel.errors import Corruption, Incompatible
 from gramme.kernel.ids import BootId, ClusterId, GroupId, NodeId, ballot_node
 from gramme.kernel.time import MICROSECOND, MILLISECOND, SECOND
-from gramme.node.healing import HealingSettings
+from gramme.node.healing.steps import HealingSettings
 from gramme.node.node import Node
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.wire import decode_frame, encode_frame

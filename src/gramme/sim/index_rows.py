@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gramme.kernel.ids import CATALOG_GROUP, GroupId
-from gramme.node.catalog import all_tables
+from gramme.node.catalog.model import all_tables
 from gramme.node.partition import PartitionReplica
 from gramme.node.totals import TOTALS_ROW, decode_totals
 from gramme.sim.checkers.indexes import IndexState, Item, wrong_index

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 from gramme.kernel.errors import GrammeError, InvalidInput
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.node.catalog.node_table import AddNode, NodeEntry, NodesAre, NodeTable
 from gramme.node.members import member_of
 from gramme.node.node import Node
-from gramme.node.node_table import AddNode, NodeEntry, NodesAre, NodeTable
 from gramme.objects.ring_phases import step_of, target
 from gramme.objects.ring_plan import RingPlan
 from gramme.sim.client_loop import ClientLoop

@@ -14,7 +14,7 @@ import msgspec
 from gramme.api.http import HttpRequest, HttpResponse
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import SECOND, Instant
-from gramme.node.objects import Objects
+from gramme.node.objects.node_objects import Objects
 from gramme.objects.config import BucketSettings
 from gramme.objects.merkle import rebuilt
 from gramme.objects.state import State, encode_name, encode_state

@@ -11,7 +11,7 @@ from typing import Final
 from gramme.kernel.errors import GrammeError
 from gramme.kernel.ids import NodeId
 from gramme.kernel.time import SECOND
-from gramme.node.objects import Objects
+from gramme.node.objects.node_objects import Objects
 from gramme.objects.ring_phases import target
 from gramme.objects.ring_plan import RingPlan
 from gramme.sim.client_loop import ClientLoop

@@ -14,7 +14,7 @@ from typing import Final
 
 from gramme.kernel.ids import CATALOG_GROUP, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND
-from gramme.node.catalog import all_tables
+from gramme.node.catalog.model import all_tables
 from gramme.node.partition import PartitionReplica
 from gramme.sim.accounts import TABLES
 from gramme.sim.bank import Bank, left_over

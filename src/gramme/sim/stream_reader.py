@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from gramme.kernel.ids import CATALOG_GROUP, GroupId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
-from gramme.node.catalog import all_tables, table_row
-from gramme.node.catalog_streams import all_streams
-from gramme.node.change_log import read_changes, read_log
+from gramme.node.catalog.model import all_tables, table_row
+from gramme.node.catalog.streams import all_streams
+from gramme.node.changes.change_log import read_changes, read_log
 from gramme.node.mutation import CHANGES, CHANGES_END
 from gramme.node.node import Node
 from gramme.node.partition import PartitionReplica

@@ -1,7 +1,7 @@
 """Commands to the catalog, the replicated partition that knows tables and nodes, and their replies.
 
 Authority of the catalog: nodes, schemas, first configurations (REPLICATION.md §8). The API builds these; the catalog's
-leader evaluates them (`gramme.node.catalog`).
+leader evaluates them (`gramme.node.catalog.model`).
 """
 
 from __future__ import annotations

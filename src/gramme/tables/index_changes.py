@@ -1,7 +1,7 @@
 """What UpdateTable makes of a table's secondary indexes. Pure, like `gramme.tables.table_changes`, which calls it.
 
 Rule: one index at a time comes or goes; meanwhile the table is UPDATING, and the catalog's control loop brings the new
-state about (`gramme.node.schema_service`). Source: API reference, UpdateTable (GlobalSecondaryIndexUpdates).
+state about (`gramme.node.catalog.schema_service`). Source: API reference, UpdateTable (GlobalSecondaryIndexUpdates).
 """
 
 from __future__ import annotations

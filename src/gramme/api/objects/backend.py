@@ -1,7 +1,7 @@
 """What the API of objects asks of the node beneath it.
 
-Owns the protocol only; `gramme.node.objects` implements it. Rule: every callback is called exactly once, on the event
-loop, and no later than shortly after the deadline.
+Owns the protocol only; `gramme.node.objects.node_objects` implements it. Rule: every callback is called exactly once,
+on the event loop, and no later than shortly after the deadline.
 """
 
 from __future__ import annotations

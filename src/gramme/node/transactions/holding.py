@@ -2,8 +2,8 @@
 
 Pure, like the evaluator that calls it. A held item has a row in space PENDING (under the item's key) from its prepare
 until its commit or cancel; the item itself stays as it was. Space TRANSACTIONS keeps the highest stamp of a deletion
-(`gramme.node.item_changes.DELETED_ROW`), the markers of one-phase transactions, and the floor below which these are
-refused.
+(`gramme.node.changes.item_changes.DELETED_ROW`), the markers of one-phase transactions, and the floor below which these
+are refused.
 
 Rules. (1) An item is held by one transaction at a time, and nobody else changes it meanwhile. (2) Whatever a
 transaction touches carries its stamp afterwards, items that were only checked too, and the partition's deletions for
@@ -21,8 +21,8 @@ import msgspec
 
 from gramme.kernel.errors import Invariant
 from gramme.kernel.time import Stamp, Timestamp
+from gramme.node.changes.item_changes import DELETED_ROW, ITEMS, item_change, refused_keys
 from gramme.node.evaluator import Answer, Change, Context, Read
-from gramme.node.item_changes import DELETED_ROW, ITEMS, item_change, refused_keys
 from gramme.node.mutation import ChangeRecord
 from gramme.node.totals import Growth
 from gramme.paxos.entry import CommandKind

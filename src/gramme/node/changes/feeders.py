@@ -10,12 +10,12 @@ from typing import Final
 
 from gramme.kernel.ids import GroupId
 from gramme.kernel.time import SECOND, Instant
-from gramme.node.change_log import read_log
-from gramme.node.feeder import Delays, Feeder, Send
+from gramme.node.changes.change_log import read_log
+from gramme.node.changes.feeder import Delays, Feeder, Send
+from gramme.node.changes.retention import Retention
 from gramme.node.host import Host
 from gramme.node.mutation import CHANGES, CHANGES_END
 from gramme.node.partition import PartitionReplica, Recorded
-from gramme.node.retention import Retention
 from gramme.node.table_evaluator import TableEvaluator
 from gramme.tables.indexes import PartitionSchema
 

@@ -1,8 +1,8 @@
 """The catalog's data model: tables, their partitions and the groups' tombstones, as rows of one replicated partition.
 
 Pure: reads rows, says which rows change. Rows of space CATALOG: `t/NAME` → TableDescriptor, `g/GROUP` → GroupSpec,
-`x/GROUP` → tombstone (for ever: group ids are never reused), `s/NAME` → streams (`gramme.node.catalog_streams`), `m` →
-nodes (`gramme.node.catalog_nodes`), `v` → tables that changed lately (`gramme.node.catalog_changes`), `n` → counters.
+`x/GROUP` → tombstone (for ever: group ids are never reused), `s/NAME` → streams (`gramme.node.catalog.streams`), `m` →
+nodes (`gramme.node.catalog.nodes`), `v` → tables that changed lately (`gramme.node.catalog.changes`), `n` → counters.
 Authority: REPLICATION.md §8.
 """
 
@@ -16,8 +16,10 @@ import msgspec
 from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import CATALOG_GROUP, GroupId, NodeId
 from gramme.kernel.ports import Randomness
-from gramme.node import catalog_changes, catalog_nodes, catalog_streams
-from gramme.node.catalog_commands import (
+from gramme.node.catalog import changes as catalog_changes
+from gramme.node.catalog import nodes as catalog_nodes
+from gramme.node.catalog import streams as catalog_streams
+from gramme.node.catalog.commands import (
     CatalogAnswer,
     ForgetStreams,
     ObjectsSet,
@@ -29,7 +31,8 @@ from gramme.node.catalog_commands import (
     SetStatus,
     SettleSchema,
 )
-from gramme.node.catalog_streams import (
+from gramme.node.catalog.node_table import AddNode, NodeBorn, NodeTable, NodeWrite, PlanRemoval, SetNodeState
+from gramme.node.catalog.streams import (
     Streams,
     describe_stream,
     is_over,
@@ -41,7 +44,6 @@ from gramme.node.catalog_streams import (
 )
 from gramme.node.evaluator import Answer, Change, Context, Read, Scan
 from gramme.node.messages import GroupSpec
-from gramme.node.node_table import AddNode, NodeBorn, NodeTable, NodeWrite, PlanRemoval, SetNodeState
 from gramme.node.ports import Member
 from gramme.objects.config import FOUNDED_VERSION, decode_config
 from gramme.objects.ring_phases import target

@@ -1,7 +1,7 @@
-"""Heals the groups that this node leads: looks at each twice a second and takes the next step (`gramme.node.healing`).
+"""Heals the groups that this node leads: looks at each twice a second and takes the next step (`node.healing.steps`).
 
-It also invites the nodes that a configuration names to have their replica (`gramme.node.hosting`), and reports to the
-catalog where its groups are by now, so that routers find a group after all its first replicas have moved
+It also invites the nodes that a configuration names to have their replica (`gramme.node.healing.hosting`), and reports
+to the catalog where its groups are by now, so that routers find a group after all its first replicas have moved
 (REPLICATION.md §8: a group's log is the authority, the higher number wins). A group that is whole costs a look.
 """
 
@@ -14,10 +14,10 @@ from typing import Any, Final
 from gramme.kernel.errors import InvalidInput
 from gramme.kernel.ids import CATALOG_GROUP, BootId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
-from gramme.node.catalog_commands import ReplicasSet, SetReplicas
-from gramme.node.catalog_service import placed
+from gramme.node.catalog.commands import ReplicasSet, SetReplicas
+from gramme.node.catalog.service import placed
 from gramme.node.groups import Groups
-from gramme.node.healing import Health, Seen, Situation, decide, health
+from gramme.node.healing.steps import Health, Seen, Situation, decide, health
 from gramme.node.host import Host
 from gramme.node.members import Members
 from gramme.node.messages import HostReplica, MakeAnew

@@ -30,7 +30,7 @@ from gramme.objects.transfer_messages import TRANSFER_MESSAGES, ConfigurationIs,
 from gramme.placement.zones import NodePlace
 
 if TYPE_CHECKING:
-    from gramme.node.objects import Objects
+    from gramme.node.objects.node_objects import Objects
 
 _SIZES_NS: Final = SECOND
 _COMMIT_NS: Final = 5 * SECOND

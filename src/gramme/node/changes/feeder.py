@@ -3,7 +3,7 @@
 A base partition writes a change record (old and new image) in the same mutation as the item. Its feeder reads the
 records in the order of slots, works out which entries of which index they replace, and sends these in batches to the
 leaders of the index's partitions, one batch at a time to each (a *lane*). What all lanes have confirmed it tells the
-partition's retention (`gramme.node.retention`), which writes it down and deletes what nobody else needs either.
+partition's retention (`gramme.node.changes.retention`), which writes it down and deletes what nobody else needs either.
 
 Rules. (1) A lane's batches are numbered within the epoch (the ballot under which this feeder leads), and an index
 partition takes a batch only if it is the next one: whatever is late, sent twice, or sent by a deposed leader changes
@@ -27,7 +27,7 @@ from typing import Any, Final, NamedTuple
 
 from gramme.kernel.ids import Ballot, CommandId, GroupId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
-from gramme.node.change_log import read_log
+from gramme.node.changes.change_log import read_log
 from gramme.node.host import Host
 from gramme.node.mutation import CHANGES_END, ChangeRecord, change_key, decode_change, slot_of_change
 from gramme.node.partition import PartitionReplica

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from gramme.kernel.ids import CommandId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
-from gramme.node.catalog import index_specs
-from gramme.node.catalog_commands import SettleSchema
+from gramme.node.catalog.commands import SettleSchema
+from gramme.node.catalog.model import index_specs
 from gramme.node.host import Host
 from gramme.node.messages import CreateGroups, DropGroups, GroupsDropped, GroupSpec, GroupsReady
 from gramme.node.partition import Elsewhere, PartitionReplica

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gramme.kernel.ids import GroupId, NodeId
-from gramme.node.node_table import NodeAnswer, NodeWrite, PlanRemoval
+from gramme.node.catalog.node_table import NodeAnswer, NodeWrite, PlanRemoval
 from gramme.tables.catalog import (
     CreateTable,
     DeleteTable,

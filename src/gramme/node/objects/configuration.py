@@ -13,7 +13,7 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.errors import GrammeError, InvalidInput, Stalled
 from gramme.kernel.record import Record
 from gramme.kernel.time import Instant
-from gramme.node.catalog_commands import ObjectsSet, SetObjects
+from gramme.node.catalog.commands import ObjectsSet, SetObjects
 from gramme.node.host import Host, RecordOwner
 from gramme.objects.config import BucketSettings, ObjectConfig, decode_config, encode_config, with_bucket, with_type
 from gramme.objects.replica import Configured, object_record

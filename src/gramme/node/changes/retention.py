@@ -1,8 +1,8 @@
 """Retention: which change records of a partition are deleted, and when. One per partition, at its leader.
 
 Rule: a record goes when every index has it, and no shard of a stream covers it or it is older than 24 hours by this
-leader's clock (`gramme.node.change_log` says what may go, this when). What goes is logged as a command, so that all
-replicas delete the same: what has expired as one range of at most so many slots, however many records that are; one
+leader's clock (`gramme.node.changes.change_log` says what may go, this when). What goes is logged as a command, so that
+all replicas delete the same: what has expired as one range of at most so many slots, however many records that are; one
 command at a time. The same command writes down what the indexes have confirmed, because a new leader reads from there.
 Neither is done for each record: confirmations gather for a moment, and nothing expires until something has been too old
 for a while. Source: API reference, DynamoDB Streams (24 hours); issue 4.
@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from gramme.kernel.ids import CommandId
 from gramme.kernel.time import MILLISECOND, Instant, Timestamp
-from gramme.node.change_log import ChangeLog, erased, read_log, trimmed
-from gramme.node.feeder import Feeder
+from gramme.node.changes.change_log import ChangeLog, erased, read_log, trimmed
+from gramme.node.changes.feeder import Feeder
 from gramme.node.host import Host
 from gramme.node.mutation import CHANGES_END, ChangeRecord, change_key, decode_change, slot_of_change
 from gramme.node.partition import PartitionReplica

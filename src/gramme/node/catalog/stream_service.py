@@ -2,7 +2,7 @@
 
 Such a stream is forgotten by a command to the catalog, which also replaces the groups of a deleted table by tombstones
 once no stream needs them; members drop them when they reconcile. Everything else in a stream's life is part of its
-table's (`gramme.node.schema_service`, `gramme.node.catalog_service`). Source: API reference, DynamoDB Streams.
+table's (`gramme.node.catalog.schema_service`, `gramme.node.catalog.service`). Source: API reference, DynamoDB Streams.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from gramme.kernel.ids import CommandId
 from gramme.kernel.time import SECOND, Instant, Timestamp
-from gramme.node.catalog_commands import ForgetStreams
-from gramme.node.catalog_streams import FORGET_AFTER_NS, all_streams, is_over
+from gramme.node.catalog.commands import ForgetStreams
+from gramme.node.catalog.streams import FORGET_AFTER_NS, all_streams, is_over
 from gramme.node.host import Host
 from gramme.node.partition import PartitionReplica
 

@@ -4,8 +4,8 @@ CreateTable: the row says CREATING → every member is told to host its groups �
 the row says ACTIVE → the caller hears CREATING, as SDKs expect, and the first DescribeTable anywhere says ACTIVE.
 DeleteTable: the row says DELETING (irreversible) → every member drops → tombstones replace the rows → the caller hears
 DELETING. Where streams of the table can still be read, its own partitions are sealed instead: they lose their items and
-stay until the streams are forgotten (`gramme.node.stream_service`). A new catalog leader takes up what it finds half
-done; a caller's retry carries the same command id and joins. Source: issue 2 (tables), issue 4 (streams),
+stay until the streams are forgotten (`gramme.node.catalog.stream_service`). A new catalog leader takes up what it finds
+half done; a caller's retry carries the same command id and joins. Source: issue 2 (tables), issue 4 (streams),
 REPLICATION.md §8 "Authority".
 """
 
@@ -18,7 +18,9 @@ from msgspec.structs import replace
 
 from gramme.kernel.ids import NO_NODE, CommandId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, Instant
-from gramme.node.catalog import (
+from gramme.node.catalog.changes import changed_since
+from gramme.node.catalog.commands import Placed, RemoveTable, SetStatus
+from gramme.node.catalog.model import (
     all_groups,
     all_tables,
     counters_row,
@@ -27,10 +29,11 @@ from gramme.node.catalog import (
     leaving,
     objects_row,
 )
-from gramme.node.catalog_changes import changed_since
-from gramme.node.catalog_commands import Placed, RemoveTable, SetStatus
-from gramme.node.catalog_nodes import nodes_row
-from gramme.node.catalog_streams import streams_row
+from gramme.node.catalog.node_table import PlanRemoval, SetNodeState
+from gramme.node.catalog.nodes import nodes_row
+from gramme.node.catalog.schema_service import Push, SchemaService
+from gramme.node.catalog.stream_service import StreamService
+from gramme.node.catalog.streams import streams_row
 from gramme.node.host import Host
 from gramme.node.messages import (
     CreateGroups,
@@ -41,11 +44,8 @@ from gramme.node.messages import (
     Reconcile,
     Reconciled,
 )
-from gramme.node.node_table import PlanRemoval, SetNodeState
 from gramme.node.partition import Elsewhere, PartitionReplica
 from gramme.node.ports import NodeSettings
-from gramme.node.schema_service import Push, SchemaService
-from gramme.node.stream_service import StreamService
 from gramme.paxos.configuration import Configuration
 from gramme.tables.catalog import CreateTable, DeleteTable, SetTimeToLive, TableReply, UpdateTable
 from gramme.tables.descriptor import Partition, TableDescriptor

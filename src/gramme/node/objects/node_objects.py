@@ -18,13 +18,13 @@ from gramme.kernel.errors import Stalled
 from gramme.kernel.ids import ClusterId, Lsn, NodeId
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
-from gramme.node.catalog_commands import SetObjects
+from gramme.node.catalog.commands import SetObjects
 from gramme.node.driver import Driver
 from gramme.node.host import Host
 from gramme.node.members import Members
-from gramme.node.object_configuration import ObjectConfiguration
-from gramme.node.object_names import ObjectNames
-from gramme.node.object_ring import ObjectRing
+from gramme.node.objects.configuration import ObjectConfiguration
+from gramme.node.objects.names import ObjectNames
+from gramme.node.objects.ring import ObjectRing
 from gramme.node.ports import NodeSettings
 from gramme.objects.anti_entropy import AntiEntropy
 from gramme.objects.config import FOUNDED_VERSION, ObjectConfig

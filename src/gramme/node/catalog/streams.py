@@ -1,8 +1,8 @@
 """The catalog's rows of streams: every incarnation of a table's stream, of the present and of the past 24 hours.
 
 Pure: reads rows, says what they become. One row of space CATALOG per table name, `s/NAME` → its StreamDescriptors in
-the order of their labels. A name may have had several tables: a stream belongs to one of them by `table_id`. The
-groups of a deleted table's own partitions stay as long as one of its streams does (`gramme.node.stream_service`).
+the order of their labels. A name may have had several tables: a stream belongs to one of them by `table_id`. The groups
+of a deleted table's own partitions stay as long as one of its streams does (`gramme.node.catalog.stream_service`).
 Source: API reference, DynamoDB Streams (a stream stays readable for 24 hours after it was disabled).
 """
 

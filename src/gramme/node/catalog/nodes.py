@@ -12,9 +12,7 @@ from typing import Final
 import msgspec
 
 from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, NodeId
-from gramme.node.evaluator import Read
-from gramme.node.messages import GroupSpec
-from gramme.node.node_table import (
+from gramme.node.catalog.node_table import (
     AddNode,
     Move,
     NodeBorn,
@@ -25,6 +23,8 @@ from gramme.node.node_table import (
     RemovalPlan,
     SetNodeState,
 )
+from gramme.node.evaluator import Read
+from gramme.node.messages import GroupSpec
 from gramme.node.ports import Member
 from gramme.placement.zones import FOLLOWER_LOAD, NodePlace, choose_addition, count_load
 from gramme.storage.engine.rows import Space
@@ -131,7 +131,7 @@ def plan_removal(
     table: NodeTable, node: NodeId, groups: Iterable[GroupSpec], names: Mapping[str, str], replicas: int
 ) -> RemovalPlan:
     """What would move if `node` left. `names`: of tables, by their ids. Where no node is free, one with a replica that
-    has no rows or no vote takes it: healing makes room (`gramme.node.healing`)."""
+    has no rows or no vote takes it: healing makes room (`gramme.node.healing.steps`)."""
     entry = table.entry(node)
     if entry is None or entry.state == "removed":
         return RemovalPlan(node, (), f"there is no node {node}")

@@ -1,0 +1,1 @@
+"""What a write changes besides its item: index entries, change records, and those who consume these."""
