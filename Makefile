@@ -15,8 +15,9 @@ BENCH_ARGS ?=
 ORACLE := $(VENV)/oracle
 PYTEST_ARGS ?=
 FLAME ?= flame.svg
-# Files of tests run beside each other: many wait for leases, clocks and processes rather than for a core.
-WORKERS ?= 2
+# Files of tests run beside each other. Many wait for leases, clocks and processes rather than for a core, so two cores
+# have work for three; tests/conftest.py puts files in order.
+WORKERS ?= 3
 # Directories that hold Python files now: mypy refuses an empty one.
 SOURCES := $(foreach d,src tests bench examples,$(if $(shell find $(d) -name '*.py' -print -quit 2>/dev/null),$(d)))
 
@@ -65,7 +66,6 @@ format: setup
 # Empty means that bytecode is kept: the tests start hundreds of processes, and each would compile all anew; a node
 # that a bench starts is as one that was started before.
 test bench: export PYTHONDONTWRITEBYTECODE =
-# tests/conftest.py puts the files in order.
 test: check
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 

@@ -3,6 +3,7 @@ are run, so that workers beside each other keep all cores busy until the end."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,27 +11,38 @@ from hypothesis import HealthCheck, settings
 
 from gramme.runtime import compiled
 
+# Tests run the sources, and so do the servers that they start, whether or not there is a build: many put something in
+# the place of a method, which compiled code does not notice. `runtime/test_compiled_like_plain.py` runs the build.
+os.environ.setdefault(compiled.VARIABLE, "0")
 compiled.use_if_demanded()  # before any test imports what it tests
 
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
-_WAITING = ("integration", "testing", "clients")
+_WAITING = ("integration", "testing", "clients", "client", "runtime", "bench")
 """Directories whose tests start servers and wait for them: for leases, elections, pauses. Those of others compute."""
+
+_SECONDS_A_TEST = 0.1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that wait are spread evenly among those that compute. Of either kind the longest go first, as far as is
-    known: those with a slow test, then those with many."""
+    """Of files that wait and of those that compute the longest go first, as their marks `seconds` tell, and each kind
+    is spread over the whole run by its share: waiting costs no core, so workers more than cores keep these busy."""
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
-    ordered = sorted(files.values(), key=lambda file: (not any(map(_is_slow, file)), -len(file)))
-    waiting = [file for file in ordered if file[0].path.parent.name in _WAITING]
-    computing = [file for file in ordered if file[0].path.parent.name not in _WAITING]
-    placed = [(at / len(kind), file) for kind in (waiting, computing) for at, file in enumerate(kind)]
+    placed: list[tuple[float, list[pytest.Item]]] = []
+    for waits in (True, False):
+        kind = [file for file in files.values() if (file[0].path.parent.name in _WAITING) is waits]
+        kind.sort(key=_seconds, reverse=True)
+        total, passed = sum(map(_seconds, kind)), 0.0
+        for file in kind:
+            placed.append((passed / total, file))
+            passed += _seconds(file)
     items[:] = [item for _, file in sorted(placed, key=lambda each: each[0]) for item in file]
 
 
-def _is_slow(item: pytest.Item) -> bool:
-    return item.get_closest_marker("slow") is not None
+def _seconds(file: list[pytest.Item]) -> float:
+    """What a file takes, roughly: only the order depends on it."""
+    mark = file[0].get_closest_marker("seconds")
+    return _SECONDS_A_TEST * len(file) if mark is None else float(mark.args[0])

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.api.caller import HASH_TABLE, RANGE_TABLE, Caller, event
 
+pytestmark = pytest.mark.seconds(6)
+
 
 def _caller() -> Caller:
     caller = Caller()

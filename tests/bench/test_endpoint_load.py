@@ -18,6 +18,8 @@ from gramme.bench.prepared import Prepared, Request
 from gramme.runtime.cli import app
 from gramme.testing import Server, server
 
+pytestmark = pytest.mark.seconds(12)
+
 _RECORDS = 500
 
 

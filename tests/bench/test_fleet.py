@@ -16,6 +16,8 @@ from gramme.bench.service_times import Compared, ServiceTimes
 from gramme.bench.simulated import Fleet, Load, Outcome
 from gramme.sim.loop import ANSWER, FRAME_IN, FRAME_OUT, LOG_JOB, REQUEST, Meter
 
+pytestmark = pytest.mark.seconds(14)
+
 EXTRA_US = {REQUEST: 60.0, ANSWER: 60.0, LOG_JOB: 100.0, FRAME_IN: 30.0, FRAME_OUT: 30.0}
 TIMES = ServiceTimes(EXTRA_US, [400.0, 500.0], [Compared("a load", 100.0, 90.0)])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 
+import pytest
 from tests.bench.scripted import scripted
 
 from gramme.bench import load
@@ -12,6 +13,8 @@ from gramme.bench.gossip import measured
 from gramme.bench.latency import percentiles
 from gramme.bench.load import Plan
 from gramme.testing import server
+
+pytestmark = pytest.mark.seconds(10)
 
 
 def _answer(connection: socket.socket) -> None:

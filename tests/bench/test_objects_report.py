@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
 from typer.testing import CliRunner
 
 from gramme.bench.gossip import Cost
@@ -12,6 +13,8 @@ from gramme.bench.latency import Latency
 from gramme.bench.objects import Buffered, Capacity, Driven, Failover, Session, Sla, driven
 from gramme.bench.objects_report import Objects, pictures, section
 from gramme.runtime.cli import app
+
+pytestmark = pytest.mark.seconds(10)
 
 
 def _latency(mean: float, failed: int = 0) -> Latency:

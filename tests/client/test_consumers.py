@@ -26,6 +26,8 @@ from gramme.client.streams.tail import Tail
 from gramme.kernel.errors import InvalidInput
 from gramme.testing import Server
 
+pytestmark = pytest.mark.seconds(9)
+
 TABLE = "things"
 QUARTER_MS = 16 * 60 * 1_000
 DAY_MS = 25 * 3600 * 1_000

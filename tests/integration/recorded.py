@@ -18,6 +18,8 @@ from gramme.sim.checkers.history import Item, Kind, Operation, Outcome
 
 TABLE: Final = "history"
 _KINDS: Final = (Kind.GET,) * 5 + (Kind.PUT,) * 3 + (Kind.ADD,) * 3 + (Kind.REPLACE,) * 2 + (Kind.INSERT, Kind.DELETE)
+_PAUSE_S: Final = 0.01
+"""At most, before an operation: without it clients and nodes keep all cores busy, and nodes restart slowly."""
 _CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 
 
@@ -61,7 +63,7 @@ class Recorder:
     def _work(self, client: int, boto: Any, rng: random.Random) -> None:
         seen: dict[str, str] = {}  # the last value of each key that this client saw: what REPLACE expects
         number = 0
-        while not self._stop.is_set():
+        while not self._stop.wait(_PAUSE_S * rng.random()):
             number += 1
             key, kind = self.key(rng), rng.choice(_KINDS)
             self._one(client, boto, rng, key, kind, f"{client}.{number}", seen)

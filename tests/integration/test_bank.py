@@ -24,10 +24,16 @@ from gramme.sim.checkers.list_append import List, Recency
 from gramme.sim.checkers.serializability import check
 from gramme.testing import Cluster, cluster
 
+pytestmark = pytest.mark.seconds(26)
+
 FAULTS_FOR_S = 18.0
+PATIENCE_S = 60.0
+KILLS, DONE, AUDITS = 3, 120, 30
+"""With fewer kills, writes or audits that were done the history says nothing."""
 CLIENTS = 5
 ACCOUNTS = 7
 GENERATION_S = 5.0
+PAUSE_S = 0.01  # at most, before each step of a client: it leaves cores to nodes that restart
 _APPEND = "SET l = list_append(if_not_exists(l, :none), :new), n = if_not_exists(n, :start) + :amount"
 _NOT_DONE = ("TransactionCanceledException", "TransactionConflictException")
 
@@ -44,13 +50,14 @@ class Clerk:
         self._rng = random.Random(number)
         self._seen: dict[str, Account] = {}
         self._started = time.monotonic()
+        self.done = self.audits = 0
         self.errors: Counter[str] = Counter()
         self.failure: BaseException | None = None
         self.thread = threading.Thread(target=self._work)
 
     def _work(self) -> None:
         try:
-            while not self._stop.is_set():
+            while not self._stop.wait(PAUSE_S * self._rng.random()):
                 keys = keys_of(int((time.monotonic() - self._started) / GENERATION_S), ACCOUNTS)
                 self._rng.shuffle(keys)
                 draw = self._rng.random()
@@ -78,6 +85,7 @@ class Clerk:
         with self._lock:
             self._journal.end(handle, Outcome.OK, found)
         self._seen.update((one.key, one) for one in found)
+        self.audits += 1
         return True
 
     def transfer(self, keys: list[str], checked: str) -> bool:
@@ -146,6 +154,7 @@ class Clerk:
             self._count(error)
         with self._lock:
             self._journal.end(handle, outcome)
+        self.done += outcome is Outcome.OK
         return outcome is Outcome.OK
 
     def _count(self, error: ClientError | BotoCoreError) -> None:
@@ -153,10 +162,17 @@ class Clerk:
         self.errors[code] += 1
 
 
-def kill_nodes(three: Cluster, seconds: float, rng: random.Random) -> int:
-    """Kill one node after another, leaders of accounts more often than not; how many were killed."""
-    end, kills = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+def kill_nodes(three: Cluster, clerks: list[Clerk], rng: random.Random) -> int:
+    """Kill one node after another, leaders of accounts more often than not; how many were killed. It goes on until the
+    history says something, for a machine may be slow."""
+    end, kills = time.monotonic() + FAULTS_FOR_S, 0
+
+    def enough() -> bool:
+        done, audits = sum(clerk.done for clerk in clerks), sum(clerk.audits for clerk in clerks)
+        return kills >= KILLS and done > DONE and audits > AUDITS
+
+    while time.monotonic() < end or not (enough() or any(clerk.failure for clerk in clerks)):
+        assert time.monotonic() < end + PATIENCE_S, f"{kills} kills, {sum(clerk.done for clerk in clerks)} transactions"
         time.sleep(rng.uniform(0.3, 1.2))
         leaders = [node for table in TABLES for node in three.leaders(table) if node is not None]
         node = rng.choice(leaders) if leaders and rng.random() < 0.6 else rng.randrange(3)
@@ -167,7 +183,6 @@ def kill_nodes(three: Cluster, seconds: float, rng: random.Random) -> int:
     return kills
 
 
-@pytest.mark.slow
 def test_the_total_holds_while_coordinators_and_leaders_are_killed() -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     journal, lock, stop = Journal(time.monotonic_ns, ACCOUNTS), threading.Lock(), threading.Event()
@@ -178,7 +193,7 @@ def test_the_total_holds_while_coordinators_and_leaders_are_killed() -> None:
         for clerk in clerks:
             clerk.thread.start()
         try:
-            kills = kill_nodes(three, FAULTS_FOR_S, random.Random(seed))
+            kills = kill_nodes(three, clerks, random.Random(seed))
         finally:
             stop.set()
             for clerk in clerks:
@@ -192,11 +207,7 @@ def test_the_total_holds_while_coordinators_and_leaders_are_killed() -> None:
     anomaly = check(history)
     assert anomaly is None, f"seed {seed}: {anomaly}"
     assert wrong_audit(journal.audits, START, journal.moved) is None
-    # The history says something: most was done, and nodes did fall.
-    assert sum(audit.total is not None for audit in journal.audits) > 30
-    assert outcomes[Outcome.OK] > 200
     assert outcomes[Outcome.UNKNOWN] < outcomes[Outcome.OK] / 5
-    assert kills >= 3
 
 
 def _no_account_is_locked(clerk: Clerk, journal: Journal) -> None:

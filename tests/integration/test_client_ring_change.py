@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from tests.integration.support import eventually
 from tests.integration.test_object_ring import everybody_known
 from tests.integration.test_ring_changes import admin
 
 from gramme.client.objects import Bucket, ObjectClient, Value
 from gramme.testing import Cluster, cluster
+
+pytestmark = pytest.mark.seconds(9)
 
 KEYS = 50
 

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from tests.integration.support import create_table, eventually, post
 from gramme.testing import Cluster
 from gramme.testing.controls import get
 from gramme.testing.processes import free_port
+
+pytestmark = pytest.mark.seconds(30)
 
 KEY = {"pk": {"S": "key"}}
 
@@ -143,13 +146,15 @@ def test_a_minority_serves_no_strong_read_and_acknowledges_nothing(three: Cluste
     eventually("all replicas have the write", lambda: not any(_lags(three)))
     three.kill(1, 2)
     url = three.node_url(0)
-    # Once the leases are over: no quorum by the deadline is 503, not a hang and not old data.
     strong = {"TableName": "minority", "Key": KEY, "ConsistentRead": True}
+    # Once the leases are over: no quorum by the deadline is 503, not a hang and not old data.
     eventually("503", lambda: post(url, "GetItem", strong).status == 503)
-    answer = post(url, "PutItem", {"TableName": "minority", "Item": {"pk": {"S": "other"}}})
+    with ThreadPoolExecutor() as pool:  # both wait for their deadlines
+        write = pool.submit(post, url, "PutItem", {"TableName": "minority", "Item": {"pk": {"S": "other"}}})
+        # The last resort of an eventual read: stale, but there.
+        assert post(url, "GetItem", {"TableName": "minority", "Key": KEY}).json == {"Item": KEY}
+        answer = write.result()
     assert (answer.status, answer.json["__type"].partition("#")[2]) == (503, "ServiceUnavailable")
-    # The last resort of an eventual read: stale, but there.
-    assert post(url, "GetItem", {"TableName": "minority", "Key": KEY}).json == {"Item": KEY}
     three.start_all()
     assert clients[0].get_item(**strong)["Item"] == KEY
     assert clients[0].scan(TableName="minority", ConsistentRead=True)["Count"] == 1

@@ -6,10 +6,13 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from tests.integration.support import eventually
 
 from gramme.tables.values import item_size, normalise_item
 from gramme.testing import Cluster, server
+
+pytestmark = pytest.mark.seconds(10)
 
 _INDEX = {"Projection": {"ProjectionType": "KEYS_ONLY"}}
 

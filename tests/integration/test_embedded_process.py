@@ -21,6 +21,8 @@ from tests.integration.support import create_table, eventually
 from gramme.testing import Server, server
 from gramme.testing.controls import get
 
+pytestmark = pytest.mark.seconds(25)
+
 
 @pytest.fixture
 def on_disk(tmp_path: Path) -> Iterator[Server]:

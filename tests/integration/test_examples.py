@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gramme.testing import cluster
+
+pytestmark = pytest.mark.seconds(10)
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

@@ -14,17 +14,19 @@ from gramme.testing import Cluster, Server
 from gramme.testing.controls import Endpoint
 
 HOUR_S = 3_600
+PERIOD_S = 0.3
+OFTEN = {"expiry_period_ms": int(1_000 * PERIOD_S)}
 
 
 @pytest.fixture(scope="module")
 def one() -> Iterator[Server]:
-    with gramme.testing.server(in_memory=False) as server:
+    with gramme.testing.server(in_memory=False, settings=OFTEN) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def three() -> Iterator[Cluster]:
-    with gramme.testing.cluster(3) as cluster:
+    with gramme.testing.cluster(3, settings=OFTEN) as cluster:
         yield cluster
 
 
@@ -119,7 +121,7 @@ def test_nothing_expires_any_more_once_it_is_switched_off(g: Endpoint) -> None:
         ),
     )
     put(client, "old", {"N": str(int(time.time()) - HOUR_S)})
-    time.sleep(3)  # three looks of the scanner
+    time.sleep(4 * PERIOD_S)  # of the scanner
     assert found(client) == ["old"]
 
 

@@ -14,6 +14,8 @@ from tests.integration.support import create_table, eventually
 from gramme.runtime.cluster_status import PartitionStatus
 from gramme.testing import Cluster, cluster
 
+pytestmark = pytest.mark.seconds(20)
+
 TABLE = "orders"
 
 

@@ -11,6 +11,8 @@ from tests.integration.support import eventually
 
 from gramme.testing import Cluster, Server
 
+pytestmark = pytest.mark.seconds(16)
+
 _DEFINED = (("pk", "S"), ("sk", "S"), ("place", "S"), ("score", "N"))
 
 

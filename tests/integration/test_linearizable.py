@@ -22,7 +22,11 @@ from gramme.sim.checkers.history import Kind, Outcome
 from gramme.sim.checkers.linearizability import check
 from gramme.testing import Cluster, cluster
 
+pytestmark = pytest.mark.seconds(65)
+
 FAULTS_FOR_S = 60.0
+PATIENCE_S = 60.0
+OPERATIONS = 1_000
 CLIENTS = 8
 
 
@@ -35,16 +39,21 @@ class Faults:
         self.done: Counter[str] = Counter()
         self._next: list[Callable[[], None]] = []
 
-    def run(self, seconds: float) -> None:
-        """Faults until `seconds` are over and every node is back; all three are killed at once halfway."""
+    def run(self, seconds: float, enough: Callable[[], bool]) -> None:
+        """Faults until `seconds` are over and every node is back; all three are killed at once halfway. On a slow
+        machine for longer: until each fault was met and the clients have had `enough`."""
         end = time.monotonic() + seconds
         all_at = time.monotonic() + seconds / 2
-        while time.monotonic() < end:
+        while time.monotonic() < end or not (self._met() and enough()):
+            assert time.monotonic() < end + PATIENCE_S, f"faults: {dict(self.done)}"
             time.sleep(self._rng.uniform(0.2, 1.5))
             if not self.done["all killed"] and time.monotonic() > all_at:
                 self._all()
             else:
                 self._drawn()()
+
+    def _met(self) -> bool:
+        return self.done["killed"] >= 3 and self.done["paused"] >= 1 and self.done["all killed"] == 1
 
     def _drawn(self) -> Callable[[], None]:
         """Each of four in an order that is drawn, then again: none is left out by chance."""
@@ -84,7 +93,6 @@ class Faults:
         self.done["all killed"] += 1
 
 
-@pytest.mark.slow
 def test_a_minute_of_kills_and_pauses_is_linearizable(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     with cluster(3) as three:
@@ -93,7 +101,7 @@ def test_a_minute_of_kills_and_pauses_is_linearizable(tmp_path: Path) -> None:
         faults = Faults(three, seed)
         recorder.start()
         try:
-            faults.run(FAULTS_FOR_S)
+            faults.run(FAULTS_FOR_S, lambda: len(recorder.history) > 2 * OPERATIONS)
         finally:
             recorder.stop()
         outcomes = Counter(operation.outcome for operation in recorder.history)
@@ -101,15 +109,12 @@ def test_a_minute_of_kills_and_pauses_is_linearizable(tmp_path: Path) -> None:
         (tmp_path / "history.json").write_bytes(msgspec.json.encode(recorder.history))  # to look into a failure
         violation = check(recorder.history)
         assert violation is None, f"seed {seed}: {violation}"
-        # The history says something: most operations were answered, of every kind, and faults did happen.
-        assert outcomes[Outcome.OK] > 1_000
+        # The history says something: most operations were answered, of every kind.
+        assert outcomes[Outcome.OK] > OPERATIONS
         assert outcomes[Outcome.UNKNOWN] < outcomes[Outcome.OK] / 20
         assert {operation.kind for operation in recorder.history if operation.outcome is Outcome.OK} > {
             Kind.GET, Kind.PUT, Kind.ADD, Kind.REPLACE, Kind.INSERT,
         }  # fmt: skip
-        assert faults.done["killed"] >= 3
-        assert faults.done["paused"] >= 1
-        assert faults.done["all killed"] == 1
         _replicas_agree(three)
 
 

@@ -16,6 +16,8 @@ from gramme.runtime.cluster import LocalCluster, http_ask
 from gramme.runtime.cluster_status import ClusterStatus
 from gramme.testing import Cluster, cluster
 
+pytestmark = pytest.mark.seconds(26)
+
 ITEMS = 60
 
 

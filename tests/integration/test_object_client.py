@@ -20,6 +20,8 @@ from gramme.client.errors import ServiceError
 from gramme.client.objects import AsyncObjectClient, Bucket, ObjectClient, Siblings, Value, last_write_wins, union
 from gramme.testing import Cluster, Server
 
+pytestmark = pytest.mark.seconds(26)
+
 
 @pytest.fixture
 def client(node: Server) -> ObjectClient:

@@ -16,6 +16,8 @@ from tests.integration.support import RawAnswer, eventually
 
 from gramme.testing import Cluster, Server
 
+pytestmark = pytest.mark.seconds(28)
+
 TEXT = {"Content-Type": "text/plain"}
 
 

@@ -12,6 +12,8 @@ from tests.integration.support import create_table, eventually
 
 from gramme.testing import Cluster
 
+pytestmark = pytest.mark.seconds(12)
+
 _BOOKS: dict[str, Any] = {
     "TableName": "books",
     "BillingMode": "PAY_PER_REQUEST",

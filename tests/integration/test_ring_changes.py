@@ -15,6 +15,8 @@ from tests.integration.test_objects import Bucket, call
 
 from gramme.testing import Cluster, cluster
 
+pytestmark = pytest.mark.seconds(36)
+
 _NODES = range(5)
 
 

@@ -17,6 +17,8 @@ from tests.integration.support import create_table, eventually
 
 from gramme.testing import Cluster, cluster
 
+pytestmark = pytest.mark.seconds(20)
+
 TABLE = "rolled"
 WORKERS = 3
 
@@ -55,7 +57,7 @@ class Worker:
 
     def _work(self) -> None:
         try:
-            while not self._stop.is_set():
+            while not self._stop.wait(0.01):
                 self._round(self.rounds + 1)
                 self.rounds += 1
         except BaseException as error:  # noqa: BLE001 - the test looks at it

@@ -21,6 +21,8 @@ from tests.integration.support import create_table, eventually
 
 from gramme.testing import Cluster, Server, cluster
 
+pytestmark = pytest.mark.seconds(30)
+
 TABLE = "counted"
 BOTH = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
 KEYS = 24

@@ -15,6 +15,8 @@ from tests.integration.support import create_table, eventually
 
 from gramme.testing import Cluster, Server
 
+pytestmark = pytest.mark.seconds(14)
+
 _TEN_MINUTES_MS = 600_000
 
 

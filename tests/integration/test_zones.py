@@ -14,6 +14,8 @@ from tests.integration.support import create_table, eventually
 
 from gramme.testing import Cluster, cluster
 
+pytestmark = pytest.mark.seconds(12)
+
 TABLES = ("carts", "orders")
 KEYS = [f"k{number}" for number in range(24)]
 ZONES = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from gramme.kernel.time import SECOND
 from gramme.node.healing.steps import HealingSettings, Seen, Situation, Step, decide, health
 from gramme.paxos.configuration import Configuration, Replica, founding
 from gramme.placement.zones import NodePlace
+
+pytestmark = pytest.mark.seconds(5)
 
 SETTINGS = HealingSettings()
 UP = Seen(0, 600 * SECOND, has_log=True)

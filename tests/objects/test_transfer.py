@@ -21,6 +21,8 @@ from gramme.objects.transfer import Transfers
 from gramme.objects.transfer_messages import Deliver, Progress, RingReport
 from gramme.objects.versions import Value, Versions
 
+pytestmark = pytest.mark.seconds(10)
+
 _W1, _W2 = WriteQuorum(3, 1, dw=1), WriteQuorum(3, 2, dw=2)
 _R2 = ReadQuorum(3, 2)
 _FILLED = 80

@@ -50,6 +50,8 @@ from gramme.paxos.state import (
     joining_state,
 )
 
+pytestmark = pytest.mark.seconds(25)
+
 N3 = NodeId(3)
 THREE = founding((N0, N1, N2))
 WITH_LOG = THREE.next(join=Replica(N3, log=True))

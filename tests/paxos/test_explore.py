@@ -8,6 +8,8 @@ import pytest
 from tests.paxos.explore import Budget, Violation, explore, founded, walk
 from tests.paxos.mutants import LOG_MUTANTS
 
+pytestmark = pytest.mark.seconds(16)
+
 _LIMIT = 100_000
 
 

@@ -9,15 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.environment import without_settings
 
 from gramme.runtime import cli
 
 
 def gramme(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("GRAMME_")}
     return subprocess.run(
         [sys.executable, "-m", "gramme.runtime.cli", *arguments],
-        cwd=cwd, env={**inherited, **environment}, capture_output=True, text=True, timeout=60, check=False,
+        cwd=cwd, env={**without_settings(), **environment}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
 

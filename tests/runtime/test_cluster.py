@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import re
 import signal
 import subprocess
@@ -15,30 +13,28 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.environment import without_settings
 
 from gramme.kernel.errors import InvalidInput
 from gramme.runtime.cluster import MAX_LOCAL_NODES, ClusterFailed, LocalCluster, is_ready, node_settings
 from gramme.runtime.cluster_status import ClusterStatus
-from gramme.runtime.processes import port_is_free
 from gramme.storage.log.layout import IDENTIFIERS_AT
+from gramme.testing.processes import free_port
+
+pytestmark = pytest.mark.seconds(20)
 
 ROOT = Path(__file__).parents[2]
 
 
 def free_base() -> int:
     """A port such that it and those that a cluster of three derives from it are free."""
-    offsets = (0, 1, 2, 3, *(base + i for base in (100, 200, 300) for i in range(3)))
-    while True:
-        base = random.randrange(20_000, 32_000)
-        if all(port_is_free("127.0.0.1", base + offset) for offset in offsets):
-            return base
+    return free_port((0, 1, 2, 3, *(base + i for base in (100, 200, 300) for i in range(3))))
 
 
 def gramme(*arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GRAMME_")}
     run = subprocess.run(
         [sys.executable, "-m", "gramme.runtime.cli", *arguments],
-        cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        cwd=cwd, env=without_settings(), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert not check or run.returncode == 0, run.stdout + run.stderr
     assert "Traceback" not in run.stderr

@@ -1,7 +1,6 @@
 """Whether a process runs compiled: a build of exactly these sources by exactly this interpreter, all of it or none.
 
-What compiled code does is for all other tests to say, run with `GRAMME_COMPILED=1`; that a build is like its sources,
-`test_compiled_like_plain`.
+That a build does what its sources do is for `test_compiled_like_plain` to say.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""A build does what its sources do: the same answers to strange requests, the same traces of simulated clusters.
+"""A build does what its sources do: the same answers to strange requests, the same traces of simulated clusters; and
+real nodes run it.
 
-Skipped where nothing is compiled (`make compile`), or not from these sources. Each side runs in a process of its own.
+All other tests run the sources, whether or not there is a build. Skipped where nothing is compiled (`make compile`), or
+not from these sources. Each side runs in a process of its own.
 By hand, with more of both: `python -m tests.runtime.test_compiled_like_plain --runs 200 --requests 500000`.
 """
 
@@ -14,8 +16,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.integration.support import create_table
 
 from gramme.runtime.compiled import DIRECTORY, MANIFEST, VARIABLE, Build, refusal_of
+from gramme.testing import cluster
 
 _ROOT = Path(__file__).parents[2]
 _ANSWERS = """
@@ -78,6 +82,24 @@ def test_strange_requests_get_the_same_answers() -> None:
 
 def test_simulated_clusters_leave_the_same_traces() -> None:
     assert _same_traces(1, 3)
+
+
+def test_a_cluster_of_it_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "1")
+    with cluster(3) as three:
+        assert all(node.compiled for node in three.status().nodes)
+        client = three.client()
+        create_table(client, "table")
+        for number in range(60):
+            if number in (20, 40):
+                three.kill(number // 20)
+            if number == 30:
+                three.start(1)
+            client.put_item(TableName="table", Item={"pk": {"S": str(number)}})
+        three.kill(0, 1, 2)
+        three.start_all()
+        found = client.scan(TableName="table", ConsistentRead=True)["Items"]
+        assert sorted(int(item["pk"]["S"]) for item in found) == list(range(60))
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from tests.environment import without_settings
 
 from gramme.runtime.local_arguments import translate
 from gramme.testing.processes import free_port
@@ -50,9 +50,8 @@ def test_other_commands_keep_their_arguments() -> None:
 def test_a_node_starts_with_a_command_line_of_dynamodb_local(tmp_path: Path) -> None:
     port = free_port((0, 100, 200, 300))
     command = f"dev -Djava.library.path=./lib -jar DynamoDBLocal.jar -inMemory -sharedDb -port {port} -cors http://page"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GRAMME_")}
     with subprocess.Popen(
-        [sys.executable, "-m", "gramme.runtime.cli", *command.split()], cwd=tmp_path, env=environment,
+        [sys.executable, "-m", "gramme.runtime.cli", *command.split()], cwd=tmp_path, env=without_settings(),
         stderr=subprocess.PIPE, text=True,
     ) as node:  # fmt: skip
         try:

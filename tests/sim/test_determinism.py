@@ -7,9 +7,13 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from gramme.sim.configs import config_of
 from gramme.sim.main import run
 from gramme.sim.run import simulate
+
+pytestmark = pytest.mark.seconds(10)
 
 _CODE = "import sys; from gramme.sim.main import run; sys.exit(run(int(sys.argv[1]), sys.argv[2]))"
 

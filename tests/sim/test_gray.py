@@ -24,6 +24,8 @@ from gramme.paxos.messages import PollAnswer
 from gramme.tables.descriptor import TableDescriptor
 from gramme.tables.requests import Failed
 
+pytestmark = pytest.mark.seconds(12)
+
 _LINKS = [scenario for scenario in SCENARIOS if "0-1" in scenario.name or "1 does not hear" in scenario.name]
 
 

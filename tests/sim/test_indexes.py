@@ -25,6 +25,8 @@ from gramme.sim.configs import CONFIGS, SimConfig
 from gramme.sim.run import simulate
 from gramme.tables.requests import IndexApplied
 
+pytestmark = pytest.mark.seconds(20)
+
 
 def _one_row_a_step() -> AbstractContextManager[None]:
     """No fault: many steps where there would be one, so that changes fall between the chunks of a backfill."""

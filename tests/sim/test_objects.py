@@ -16,6 +16,8 @@ from gramme.sim.checkers.objects import ObjectHistory, Write, wrong_object
 from gramme.sim.configs import CONFIGS
 from gramme.sim.run import simulate
 
+pytestmark = pytest.mark.seconds(26)
+
 PLANTED: list[tuple[Plant, str, int, int]] = [
     (planted.drop_a_hint, "objects-blackouts", 15, 3),
     (planted.forget_hints_at_restart, "objects-blackouts", 15, 6),

@@ -8,6 +8,8 @@ from tests.sim.planted import PLANTED
 
 from gramme.sim.configs import CONFIGS
 
+pytestmark = pytest.mark.seconds(60)
+
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_is_found_and_nothing_without_it(name: str) -> None:

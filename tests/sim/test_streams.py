@@ -20,6 +20,8 @@ from gramme.sim.checkers.streams import Record, ShardStory, broken_story, wrong_
 from gramme.sim.configs import CONFIGS
 from gramme.tables.streams import Changes
 
+pytestmark = pytest.mark.seconds(15)
+
 # --- planted faults
 
 

@@ -33,6 +33,8 @@ from gramme.tables.transactions import (
     WriteTransaction,
 )
 
+pytestmark = pytest.mark.seconds(7)
+
 CONFIG = CONFIGS["bank"]
 
 

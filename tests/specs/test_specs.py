@@ -11,6 +11,8 @@ from tests.specs.judging import run
 from tests.specs.models import BY_HAND, PLANTED, SMALLEST
 from tests.specs.storms import SHORT
 
+pytestmark = pytest.mark.seconds(6)
+
 needs_java = pytest.mark.skipif(tlc.java() is None, reason="TLC needs Java 11 or newer, and there is none on the PATH")
 
 

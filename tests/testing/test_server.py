@@ -14,6 +14,8 @@ import pytest
 import gramme.testing
 from gramme.testing import Cluster, ControlRefused, Server, ServerFailed
 
+pytestmark = pytest.mark.seconds(12)
+
 DAY_MS = 86_400_000
 
 

@@ -17,6 +17,8 @@ import gramme.testing
 from gramme.testing import Cluster, ControlRefused, Server
 from gramme.testing.controls import Endpoint
 
+pytestmark = pytest.mark.seconds(9)
+
 LONG_MS = 600_000
 
 

@@ -1,11 +1,13 @@
 """Processes and ports of a test: where they may listen, and how one is started, watched and always stopped.
 
 Rule: a port is taken below the range that the kernel hands to outgoing connections, else a client's own connection may
-sit on the port of a node that restarts. A port that looked free can be gone a moment later, so who starts, tries again.
+sit on the port of a node that restarts. A port that looked free can be gone a moment later, so who starts, tries again;
+and as a node that is down has its ports free, workers of pytest-xdist beside each other take theirs from ranges apart.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -19,6 +21,9 @@ from gramme.runtime.processes import port_is_free
 
 _LOWEST: Final = 12_000
 _HIGHEST: Final = 31_000
+_OFFSETS_BELOW: Final = 400
+"""Of the ports of a node none is further than that above its first one."""
+
 _POLL_S: Final = 0.005
 _TAIL_LINES: Final = 20
 STOP_TIMEOUT_S: Final = 20.0
@@ -31,11 +36,21 @@ class ServerFailed(GrammeError):
 def free_port(offsets: Iterable[int]) -> int:
     """A port P such that P + offset is free on 127.0.0.1 for every offset. Raises `ServerFailed` if none is found."""
     offsets = tuple(offsets)
+    ports = _own_ports()
     for _ in range(200):
-        port = random.randrange(_LOWEST, _HIGHEST)
+        port = random.choice(ports)
         if all(port_is_free("127.0.0.1", port + offset) for offset in offsets):
             return port
-    raise ServerFailed(f"no ports are free between {_LOWEST} and {_HIGHEST}")
+    raise ServerFailed(f"no ports are free between {ports.start} and {ports.stop}")
+
+
+def _own_ports() -> range:
+    """What a port P is drawn from: for a worker of pytest-xdist its share, with room above it for the offsets."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int("".join(filter(str.isdigit, os.environ.get("PYTEST_XDIST_WORKER", ""))) or "0") % workers
+    width = (_HIGHEST - _LOWEST) // workers
+    lowest = _LOWEST + number * width
+    return range(lowest, lowest + width - min(_OFFSETS_BELOW, width // 2))
 
 
 class Process:
