@@ -18,7 +18,7 @@ from gramme.sim.checkers.history import Item, Kind, Operation, Outcome
 
 TABLE: Final = "history"
 _KINDS: Final = (Kind.GET,) * 5 + (Kind.PUT,) * 3 + (Kind.ADD,) * 3 + (Kind.REPLACE,) * 2 + (Kind.INSERT, Kind.DELETE)
-_PAUSE_S: Final = 0.01
+_PAUSE_S: Final = 0.03
 """At most, before an operation: without it clients and nodes keep all cores busy, and nodes restart slowly."""
 _CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 

@@ -33,7 +33,7 @@ KILLS, DONE, AUDITS = 3, 120, 30
 CLIENTS = 5
 ACCOUNTS = 7
 GENERATION_S = 5.0
-PAUSE_S = 0.01  # at most, before each step of a client: it leaves cores to nodes that restart
+PAUSE_S = 0.02  # at most, before each step of a client: it leaves cores to nodes that restart
 _APPEND = "SET l = list_append(if_not_exists(l, :none), :new), n = if_not_exists(n, :start) + :amount"
 _NOT_DONE = ("TransactionCanceledException", "TransactionConflictException")
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.seconds(80)
 KILLS = 20
 WORKERS = 4
 TABLE = "counters"
-PAUSE_S = 0.005
+PAUSE_S = 0.02
 """Between two increments of a thread: enough to leave cores to the nodes, which have to start, and to other tests."""
 
 

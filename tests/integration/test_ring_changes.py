@@ -49,7 +49,7 @@ class Load:
 
     def _run(self, number: int) -> None:
         count = 0
-        while not self._stop.wait(0.005):
+        while not self._stop.wait(0.02):
             key, count = f"t{number}-{count}", count + 1
             put = Bucket(self._urls[count % 5], "carts").put(key, b"x" * 300, "?w=1")
             if put.status != 204:
