@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -211,4 +212,20 @@ def test_an_older_kept_row_is_renewed_when_no_younger_one_is_left(tmp_path: Path
     engine.write(one(b"a", None))
     engine.write(one(b"b", b"2"))
     assert engine.get(b"b") == b"2"
+    engine.close()
+
+
+def test_flushes_give_way_to_whatever_somebody_waits_for(tmp_path: Path) -> None:
+    loop = Loop()
+    engine = loop.open(tmp_path)
+    write_rows(engine)
+    done: list[bool] = []
+    engine.flush(lambda: done.append(True))
+    while not done:
+        loop.run_one()
+    threads = {int(thread.name): (thread / "comm").read_text().strip() for thread in Path("/proc/self/task").iterdir()}
+    flushing = [thread for thread, name in threads.items() if name == "rocksdb:high"]
+    assert flushing
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    assert all(mine < os.getpriority(os.PRIO_PROCESS, thread) for thread in flushing) or mine == 19
     engine.close()

@@ -104,7 +104,8 @@ def _told(taken: Record[list[Curve]]) -> str:
         f"connections, latency from the intended start) at {SHARES[0]} to {SHARES[-1]} % of what a closed loop of as "
         f"many connections gets answered. {taken.rounds} rounds of {short(taken.seconds):.0f} s at each rate, "
         "medians, ms. *Steady* is the p99 without the tenths of a second in which the machine itself stood still for "
-        "2 ms or more (a real-time process that only sleeps was not woken: its host stopped it), nor the next ones.",
+        "2 ms or more (a real-time process that only sleeps was not woken: its host stopped it), nor the next ones. "
+        "What that process cost before it slept longer: decision 0111.",
     ]
     for curve in taken.found:
         kind, (longest, growth) = _KINDS[curve.workload], _GOALS[curve.workload]

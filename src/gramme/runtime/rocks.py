@@ -30,6 +30,7 @@ from rocksdict import (
     Cache,
     DataBlockIndexType,
     DBCompressionType,
+    Env,
     Options,
     Rdict,
     RdictIter,
@@ -441,12 +442,21 @@ def _options(settings: RocksSettings, cache: Cache) -> Options:
     options.set_max_write_buffer_number(settings.write_buffers)
     options.set_compression_type(DBCompressionType.lz4() if settings.compression else DBCompressionType.none())
     options.set_max_background_jobs(2)
+    options.set_env(_environment())
     options.set_bytes_per_sync(1 << 20)  # spread the write-back of a flush
     options.set_keep_log_file_num(4)
     options.set_max_log_file_size(4 << 20)
     options.set_stats_dump_period_sec(0)
     options.set_stats_persist_period_sec(0)
     return options
+
+
+def _environment() -> Env:
+    """Flushes give way: nobody waits for one, and at equal priority it takes the loop's core for tens of milliseconds.
+    Not compaction: with less than it needs, writes would be refused for want of it."""
+    environment = Env()
+    environment.lower_high_priority_thread_pool_cpu_priority()
+    return environment
 
 
 def _fail(error: Exception, action: str) -> NoReturn:
