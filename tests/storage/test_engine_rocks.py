@@ -229,3 +229,16 @@ def test_flushes_give_way_to_whatever_somebody_waits_for(tmp_path: Path) -> None
     mine = os.getpriority(os.PRIO_PROCESS, 0)
     assert all(mine < os.getpriority(os.PRIO_PROCESS, thread) for thread in flushing) or mine == 19
     engine.close()
+
+
+def test_a_row_that_is_written_again_and_again_is_counted_once(tmp_path: Path) -> None:
+    """Else the rows that are read as well would have no room beside it."""
+    settings = RocksSettings(row_cache_bytes=16_000, gathered_bytes=0)
+    engine = RocksEngine(tmp_path / "engine", print, print, settings)
+    engine.write(one(b"a", b"1"))
+    engine.write(one(b"b", b"1"))
+    assert (engine.get(b"a"), engine.get(b"b")) == (b"1", b"1")
+    for number in range(100):
+        engine.write(one(b"a", b"%d" % number * 1_000))
+    engine._db.close()
+    assert engine.get(b"b") == b"1"

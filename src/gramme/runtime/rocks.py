@@ -135,10 +135,11 @@ class RocksEngine:
         return value
 
     def _keep(self, key: bytes, value: bytes) -> None:
-        self._rows_bytes += len(key) + len(value) + _ROW_OVERHEAD_BYTES
-        if self._rows_bytes > self._rows_limit:
+        size = len(key) + len(value) + _ROW_OVERHEAD_BYTES
+        if self._rows_bytes + size > self._rows_limit:
             self._older, self._rows, self._rows_bytes = self._rows, {}, 0
         self._rows[key] = value
+        self._rows_bytes += size
 
     def scan(self, start: bytes, end: bytes, *, reverse: bool = False, skip: int = 0) -> Iterator[tuple[bytes, bytes]]:
         """Rows with start <= key < end as they are at this call; descending if `reverse`, keys without their first
@@ -252,10 +253,15 @@ class RocksEngine:
             if end is not None:
                 rows.clear()
                 older.clear()
+                self._rows_bytes = 0
             elif key in rows:
-                del rows[key]
-                if value is not None and len(value) <= _KEPT_ROW_BYTES:
-                    self._keep(key, value)
+                if value is None or len(value) > _KEPT_ROW_BYTES:
+                    self._rows_bytes -= len(key) + len(rows.pop(key)) + _ROW_OVERHEAD_BYTES
+                    continue
+                self._rows_bytes += len(value) - len(rows[key])
+                rows[key] = value
+                if self._rows_bytes > self._rows_limit:
+                    self._older, self._rows, self._rows_bytes = rows, {}, 0
                     rows, older = self._rows, self._older
             elif key in older:
                 del older[key]
