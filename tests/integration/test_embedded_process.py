@@ -30,6 +30,13 @@ def on_disk(tmp_path: Path) -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """For the tests that leave it as it is."""
+    with server(in_memory=False, data_dir=tmp_path_factory.mktemp("one") / "data") as running:
+        yield running
+
+
 def _count(client: Any, table: str = "table") -> int:
     pages = client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
     return sum(page["Count"] for page in pages)
@@ -40,21 +47,22 @@ def _gramme(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_one_line_says_that_it_is_ready(on_disk: Server) -> None:
-    lines = [line for line in on_disk.log.splitlines() if line.startswith("ready")]
-    objects_port = on_disk.admin_port - 100
-    assert lines == [f"ready tables={on_disk.endpoint_url} objects={objects_port} admin={on_disk.admin_port}"]
+def test_one_line_says_that_it_is_ready(one: Server) -> None:
+    lines = [line for line in one.log.splitlines() if line.startswith("ready")]
+    objects_port = one.admin_port - 100
+    assert lines == [f"ready tables={one.endpoint_url} objects={objects_port} admin={one.admin_port}"]
 
 
-def test_health_metrics_and_cluster_answer_on_the_admin_port(on_disk: Server) -> None:
-    create_table(on_disk.client(), "table")
-    assert get(on_disk.admin_port, "/health/live")[0] == 200
-    assert get(on_disk.admin_port, "/health/ready")[0] == 200
-    status, metrics = get(on_disk.admin_port, "/metrics")
+def test_health_metrics_and_cluster_answer_on_the_admin_port(one: Server) -> None:
+    one.reset()
+    create_table(one.client(), "table")
+    assert get(one.admin_port, "/health/live")[0] == 200
+    assert get(one.admin_port, "/health/ready")[0] == 200
+    status, metrics = get(one.admin_port, "/metrics")
     assert status == 200
     assert re.search(rb'^gramme_request_seconds_bucket\{.*le="[^"]+".*\} \d', metrics, re.MULTILINE)
     assert re.search(rb"^gramme_groups_led 5(\.0)?$", metrics, re.MULTILINE)  # four partitions and the catalog
-    status, document = get(on_disk.admin_port, "/cluster")
+    status, document = get(one.admin_port, "/cluster")
     assert status == 200
     assert document.startswith(b"{")
 
@@ -112,22 +120,23 @@ def test_sigterm_answers_what_was_asked_and_ends_with_0(on_disk: Server) -> None
     assert _count(client) == 1
 
 
-def test_a_second_process_on_the_directory_is_refused(on_disk: Server) -> None:
-    second = Server(in_memory=False, data_dir=on_disk.data_dir, settings={}, test_controls=False)
+def test_a_second_process_on_the_directory_is_refused(one: Server) -> None:
+    second = Server(in_memory=False, data_dir=one.data_dir, settings={}, test_controls=False)
     try:
         with pytest.raises(Exception, match="in use") as refused:
             second.start()
     finally:
         second.close()
-    assert str(on_disk.data_dir) in str(refused.value)
+    assert str(one.data_dir) in str(refused.value)
     assert "Traceback" not in str(refused.value)
-    create_table(on_disk.client(), "table")
+    one.reset()
+    create_table(one.client(), "table")
 
 
-def test_a_port_that_is_taken_is_named(on_disk: Server) -> None:
-    second = _gramme("dev", "--in-memory", "--port", str(on_disk.port))
+def test_a_port_that_is_taken_is_named(one: Server) -> None:
+    second = _gramme("dev", "--in-memory", "--port", str(one.port))
     assert second.returncode == 1
-    assert str(on_disk.admin_port) in second.stderr
+    assert str(one.admin_port) in second.stderr
     assert "address already in use" in second.stderr
     assert "Traceback" not in second.stderr
 
