@@ -41,8 +41,8 @@ def _contests() -> list[Contest]:
 
 def _found() -> dict[str, Any]:
     size = growth.Size(
-        items=10_000, loaded_per_s=1, busy_get=_outcome(2), settled_s=3, quiet=False, memory_mb=4, get=_outcome(1_000),
-        put=_outcome(500), restarted_memory_mb=5, restart_s=6, disk_mb=7,
+        items=10_000, loaded_per_s=1, busy_get=_outcome(2), busy_put=_outcome(1), settled_s=3, quiet=False,
+        highest_mb=4, get=_outcome(1_000), put=_outcome(500), restarted_mb=5, restart_s=6, disk_mb=7,
     )  # fmt: skip
     larger = msgspec.structs.replace(size, items=100_000, get=_outcome(700))
     curve = flat.Curve("get", [1_000.0], [[_outcome(100.0 * share) for share in flat.SHARES]], Check(1_400, 1_000, 0.1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -208,7 +209,8 @@ def test_an_older_kept_row_is_renewed_when_no_younger_one_is_left(tmp_path: Path
     engine = RocksEngine(tmp_path / "engine", print, print, RocksSettings(row_cache_bytes=0))
     engine.write(one(b"a", b"1"))
     engine.write(one(b"b", b"1"))
-    assert (engine.get(b"b"), engine.get(b"a")) == (b"1", b"1")  # each read makes what was kept before it older
+    for key in (b"b", b"b", b"a", b"a"):  # what is read again is kept, and makes what was kept before it older
+        assert engine.get(key) == b"1"
     engine.write(one(b"a", None))
     engine.write(one(b"b", b"2"))
     assert engine.get(b"b") == b"2"
@@ -228,6 +230,35 @@ def test_flushes_give_way_to_whatever_somebody_waits_for(tmp_path: Path) -> None
     assert flushing
     mine = os.getpriority(os.PRIO_PROCESS, 0)
     assert all(mine < os.getpriority(os.PRIO_PROCESS, thread) for thread in flushing) or mine == 19
+
+
+def test_a_store_that_is_opened_again_has_its_filters_and_its_cache(closed: Path) -> None:
+    """rocksdict opens a store that exists with the options it was closed with, but for the filters and the cache."""
+    settings = RocksSettings(block_cache_bytes=16 << 20)
+    engine = RocksEngine(closed, print, print, settings)
+    assert engine._property("rocksdb.block-cache-capacity") == 16 << 20
+    before = engine._property("rocksdb.block-cache-usage")
+    for _ in range(2):  # a block that is read for a row that was asked for before is kept
+        for key in ROWS:
+            assert engine.get(key + b"x") is None
+    assert engine._property("rocksdb.block-cache-usage") <= before + (8 << 10), "filters say that there is no such row"
+    for _ in range(2):
+        assert {key: engine.get(key) for key in ROWS} == ROWS
+    assert engine._property("rocksdb.block-cache-usage") > before + (16 << 10)
+    engine.close()
+
+
+def test_rows_that_are_read_once_leave_no_trace_and_those_read_again_are_kept(closed: Path) -> None:
+    engine = Loop().open(closed)
+    usage = [engine.memory_usage()]
+    for _ in range(3):
+        assert {key: engine.get(key) for key in ROWS} == ROWS
+        usage.append(engine.memory_usage())
+    once, again, more = (later - earlier for earlier, later in itertools.pairwise(usage))
+    size = sum(len(key) + len(value) for key, value in ROWS.items())
+    assert once < size / 4  # a key in 256 has the mark that its slot begins with, or was left by another
+    assert again > size
+    assert more < size / 4
     engine.close()
 
 

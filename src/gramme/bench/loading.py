@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 from gramme.bench import generator
 from gramme.bench.dataset import Shape, TableRequests
 from gramme.bench.errors import CannotMeasure
-from gramme.bench.prepared import Preparation
+from gramme.bench.prepared import Preparation, Prepared
 from gramme.client.endpoint import Endpoint
 from gramme.client.errors import ServiceError
 from gramme.client.signing import Credentials
@@ -27,7 +28,7 @@ ONE_PARTITION: Final = {"ProvisionedThroughput": {"ReadCapacityUnits": 1, "Write
 
 CREDENTIALS: Final = Credentials("bench", "bench")
 _BATCH: Final = 25
-_CHUNK: Final = 25_000
+_CHUNK: Final = 50_000
 _CONNECTIONS: Final = 8
 _LIMIT_S: Final = 60.0
 _UNPROCESSED: Final = b"PutRequest"
@@ -53,18 +54,29 @@ def create(url: str, definition: dict[str, Any]) -> None:
 
 
 def fill(url: str, requests: TableRequests, numbers: range) -> None:
-    """Put the items of these numbers. Raises CannotMeasure if one is refused."""
-    for first in range(numbers.start, numbers.stop, _CHUNK):
-        chunk = range(first, min(first + _CHUNK, numbers.stop))
-        preparation = Preparation()
-        for start in range(chunk.start, chunk.stop, _BATCH):
-            batch = range(start, min(start + _BATCH, chunk.stop))
-            preparation.send(preparation.add("batch", start, functools.partial(requests.batch, batch)))
-        found = generator.run(
-            url, preparation.prepared(), once=True, connections=_CONNECTIONS, unwanted=_UNPROCESSED
-        )  # fmt: skip
-        if found.all.failed:
-            raise CannotMeasure(f"filling {requests.table} at {url}: {found.all.failed} batches were refused")
+    """Put the items of these numbers; the next chunk is prepared while one is sent. Raises CannotMeasure if one is
+    refused."""
+    send = functools.partial(generator.run, url, once=True, connections=_CONNECTIONS, unwanted=_UNPROCESSED)
+    with ThreadPoolExecutor(1) as sender:
+        sent: Future[generator.Found] | None = None
+        for first in range(numbers.start, numbers.stop, _CHUNK):
+            chunk = _batches(requests, range(first, min(first + _CHUNK, numbers.stop)))
+            _check(sent, url, requests.table)
+            sent = sender.submit(send, chunk)
+        _check(sent, url, requests.table)
+
+
+def _batches(requests: TableRequests, numbers: range) -> Prepared:
+    preparation = Preparation()
+    for start in range(numbers.start, numbers.stop, _BATCH):
+        batch = range(start, min(start + _BATCH, numbers.stop))
+        preparation.send(preparation.add("batch", start, functools.partial(requests.batch, batch)))
+    return preparation.prepared()
+
+
+def _check(sent: Future[generator.Found] | None, url: str, table: str) -> None:
+    if sent is not None and (failed := sent.result().all.failed):
+        raise CannotMeasure(f"filling {table} at {url}: {failed} batches were refused")
 
 
 def _status(endpoint: Endpoint, table: str) -> str | None:

@@ -33,6 +33,11 @@ def resident_mb(pid: int) -> float:
     return sum(_proportional_mb(one) for one in family(pid))
 
 
+def highest_mb(pid: int) -> float:
+    """Megabytes of memory that the processes of the family had resident at most, each at its own moment."""
+    return sum(_status_kb(one, "VmHWM:") for one in family(pid)) * 1024 / 1e6
+
+
 def core_share(pids: Sequence[int], seconds: float) -> float:
     """Of one core, what these families use during so many seconds."""
     before, started = cpu_s(pids), time.monotonic()
@@ -53,6 +58,11 @@ def own_cpu_s(pid: int) -> float:
     """Seconds of processor time of this process alone, all its threads together."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK_S
+
+
+def _status_kb(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 
 
 def _proportional_mb(pid: int) -> float:
