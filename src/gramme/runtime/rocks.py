@@ -464,7 +464,7 @@ def _options(settings: RocksSettings, cache: Cache) -> Options:
     table.set_bloom_filter(10, False)
     table.set_format_version(5)
     table.set_data_block_index_type(DataBlockIndexType.binary_and_hash())
-    table.set_block_restart_interval(1)  # so that the hash leads to the row itself: a third of a read in memory not warm
+    table.set_block_restart_interval(1)  # so that the hash leads to the row itself (docs/decisions/0113)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_block_based_table_factory(table)
