@@ -230,6 +230,7 @@ def test_flushes_give_way_to_whatever_somebody_waits_for(tmp_path: Path) -> None
     assert flushing
     mine = os.getpriority(os.PRIO_PROCESS, 0)
     assert all(mine < os.getpriority(os.PRIO_PROCESS, thread) for thread in flushing) or mine == 19
+    engine.close()
 
 
 def test_a_store_that_is_opened_again_has_its_filters_and_its_cache(closed: Path) -> None:
