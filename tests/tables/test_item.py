@@ -19,12 +19,14 @@ from gramme.tables.item import (
     StoredHeader,
     decode_header,
     decode_item,
+    encode_attributes,
     encode_item,
     encode_stored,
     encode_tombstone,
     is_tombstone,
     item_json,
     key_attributes,
+    key_json,
     stored_size,
     stored_stamp,
 )
@@ -89,7 +91,25 @@ def test_key_attributes_are_those_of_the_whole_item(item: dict[str, Any], data: 
     assert key_attributes(body, names) == {name: decode_item(body)[name] for name in names}
 
 
+@given(items(), st.data())
+def test_key_json_is_that_of_the_key_attributes(item: dict[str, Any], data: st.DataObject) -> None:
+    """Whether they stand in front or not, whatever has to be escaped in them, and of whatever types they are."""
+    names = tuple(data.draw(st.lists(st.sampled_from(sorted(item)), unique=True, max_size=3))) if item else ()
+    body = encode_item(item, data.draw(st.sampled_from([names, ()])))
+    assert key_json(body, names) == encode_attributes(key_attributes(body, names))
+
+
+@pytest.mark.parametrize("text", ['"', "\\", '\\"', '"},"sk":{"S":"', "}", "\n", "\u2028", "\u00e4"])
+def test_key_json_of_keys_that_look_like_their_end(text: str) -> None:
+    item = {"p" + text: {"S": text}, "sk": {"S": text + text}, "other": {"S": "x"}}
+    body = encode_item(item, ())
+    names = ("p" + text, "sk")
+    assert key_json(body, names) == encode_attributes({name: item[name] for name in names})
+
+
 @pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"a":{"S":"1"}}', b'{"b":{"S":"1"', b'{"b":1}', b"\xff"])
 def test_key_attributes_of_what_has_them_not_are_damage(damaged: bytes) -> None:
     with pytest.raises(Corruption, match="not canonical JSON"):
         key_attributes(damaged, ("b",))
+    with pytest.raises(Corruption, match="not canonical JSON"):
+        key_json(damaged, ("b",))

@@ -198,6 +198,7 @@ OPERATIONS: Final[dict[str, Callable[[int], bytes]]] = {
     "GetItem, strong": lambda number: _get(number, consistent=True),
     "GetItem, eventual": lambda number: _get(number, consistent=False),
     "Query of 10 items": _query,
+    "Query, of items read lately": lambda number: _query(number % 10),
     "BatchGetItem of 25": _batch_get,
     "PutItem": _put,
     "UpdateItem": _update,

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from gramme.kernel.ids import Slot
 from gramme.node.changes.item_changes import ITEMS
+from gramme.node.item_pages import page_range
 from gramme.node.mutation import WITHOUT_OUTCOME, WRITES, decode_mutation
-from gramme.node.table_evaluator import page_range
 from gramme.paxos.entry import ORIGIN, Entry, Mark
 from gramme.tables.requests import GetItem, ScanRange
 

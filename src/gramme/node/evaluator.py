@@ -64,8 +64,8 @@ class Evaluator(Protocol):
     def write(self, request: Any, read: Read, context: Context) -> Change | Answer:
         """Evaluate a write. Raises nothing for bad input: that is an `Answer` too."""
 
-    def read(self, request: Any, get: Read, scan: Scan) -> Any:
-        """Answer a read from applied state."""
+    def read(self, request: Any, get: Read, scan: Scan, lately: ReadLately | None = None) -> Any:
+        """Answer a read from applied state. `lately` is given where `get` and `scan` show what is applied now."""
 
     def settled(self, get: Read) -> Evaluator:
         """The evaluator for the state that `get` shows: itself, or another one for good (a partition was sealed)."""
@@ -75,3 +75,14 @@ class Scan(Protocol):
     """Rows of applied state: (space-prefixed start, space-prefixed end, reverse) → (space-prefixed key, value)."""
 
     def __call__(self, start: bytes, end: bytes, reverse: bool) -> Any: ...
+
+
+class ReadLately(Protocol):
+    """What a read may leave for later ones (see `gramme.storage.engine.kept`): `shared` is the beginning, space and
+    `HASH_BYTES`, that the space-prefixed keys of some rows share and of no others."""
+
+    def find(self, shared: bytes) -> Any:
+        """What was kept of these rows, if none of them was written since; else None."""
+
+    def keep(self, shared: bytes, thing: Any, size_bytes: int) -> None:
+        """Keep `thing`, which the rows are the only reason for."""

@@ -21,9 +21,10 @@ from gramme.kernel.ids import CommandId, GroupId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
 from gramme.node.changes.item_changes import ITEMS
 from gramme.node.host import Host
+from gramme.node.item_pages import ITEMS_END
 from gramme.node.partition import PartitionReplica, Recorded
 from gramme.node.ports import NodeSettings
-from gramme.node.table_evaluator import ITEMS_END, TableEvaluator
+from gramme.node.table_evaluator import TableEvaluator
 from gramme.tables.expiry import expiry_of, is_expired
 from gramme.tables.item import HEADER_BYTES
 from gramme.tables.requests import ExpireItem, Written

@@ -20,7 +20,7 @@ from gramme.kernel.ids import NO_COMMAND_ID, NO_NODE, CommandId, ExtentId, NodeI
 from gramme.kernel.time import Instant, Stamp
 from gramme.node.accepted import AcceptedKeys
 from gramme.node.catalog.node_table import PlanRemoval
-from gramme.node.evaluator import Answer, Change, Context, Evaluator, Read, Scan
+from gramme.node.evaluator import Answer, Change, Context, Evaluator, Read, ReadLately, Scan
 from gramme.node.group_owner import GroupOwner
 from gramme.node.host import Host
 from gramme.node.messages import GroupSpec
@@ -45,6 +45,7 @@ from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark
 from gramme.paxos.outputs import BecameLeader, Chosen, LostLeadership
 from gramme.paxos.replica import GroupReplica, NotLeader
 from gramme.storage.engine.contract import Batch, Engine, View
+from gramme.storage.engine.kept import Kept
 from gramme.storage.engine.rows import PREFIX_BYTES, Space, row_key, space_range
 from gramme.tables.catalog import DescribeTable, ListTables
 from gramme.tables.requests import (
@@ -129,6 +130,22 @@ class _Held:
         self.waiters: list[OnReply] = [waiter]
 
 
+class _Lately:
+    """What reads of the rows behind `prefix`, an extent's, have kept (`ReadLately`)."""
+
+    __slots__ = ("_kept", "prefix")
+
+    def __init__(self, kept: Kept, prefix: bytes) -> None:
+        self._kept = kept
+        self.prefix = prefix
+
+    def find(self, shared: bytes) -> Any:
+        return self._kept.find(self.prefix + shared)
+
+    def keep(self, shared: bytes, thing: Any, size_bytes: int) -> None:
+        self._kept.keep(self.prefix + shared, thing, size_bytes)
+
+
 class PartitionReplica(GroupOwner):
     """See the module. `on_role` is told of every change of leadership, after the overlay is in order."""
 
@@ -169,7 +186,8 @@ class PartitionReplica(GroupOwner):
         self._unapplied: deque[Entry] = deque()
         self._totals: Totals | None = None  # as of `applied`; None: in the engine only
         self._applying = False
-        self.read_applied: Callable[[Any], Any] = partial(self._evaluate_read, self._get, self._scan)
+        self._lately = _Lately(self._engine.kept, self._prefix)
+        self.read_applied: Callable[[Any], Any] = partial(self._evaluate_read, self._get, self._scan, self._lately)
         """Answers a read from what is applied here: what `read_now` does, unless it was replaced."""
         self.read_now: Callable[[Any], Any] = self.read_applied
         """Answers a read from what is applied here. The caller has checked `serves_reads` or `current` in this step, or
@@ -265,11 +283,11 @@ class PartitionReplica(GroupOwner):
             for key, value in view.scan(prefix + start, prefix + end, reverse=reverse):
                 yield key[8:], value
 
-        return self._evaluate_read(lambda key: view.get(prefix + key), scan, request)
+        return self._evaluate_read(lambda key: view.get(prefix + key), scan, None, request)
 
-    def _evaluate_read(self, get: Read, scan: Scan, request: Any) -> Any:
+    def _evaluate_read(self, get: Read, scan: Scan, lately: ReadLately | None, request: Any) -> Any:
         try:
-            return self.evaluator.read(request, get, scan)
+            return self.evaluator.read(request, get, scan, lately)
         except GrammeError:
             raise  # damage or a broken invariant: the node stops
         except Exception as error:  # noqa: BLE001 - one request's bug must not take the replicas down, one by one
@@ -606,7 +624,7 @@ class PartitionReplica(GroupOwner):
         self.outcomes.replace(())
         for command_id, reply in outcomes:
             self._take_outcome(command_id, reply)
-        self._prefix = extent.to_bytes(8, "big")
+        self._prefix = self._lately.prefix = extent.to_bytes(8, "big")
         self._totals = None
         self.evaluator = self.evaluator.settled(self._get)
         self.evaluator.reset(self._scan)

@@ -19,8 +19,9 @@ from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import Slot
 from gramme.kernel.time import SECOND
 from gramme.node.changes import change_log
-from gramme.node.changes.item_changes import ITEMS, LOCAL, item_change, refused_keys
-from gramme.node.evaluator import Answer, Change, Context, Read, Scan
+from gramme.node.changes.item_changes import ITEMS, item_change, refused_keys
+from gramme.node.evaluator import Answer, Change, Context, Read, ReadLately, Scan
+from gramme.node.item_pages import read_page
 from gramme.node.state_rows import CHANGE_LOG_ROW, SCHEMA_ROW, cursor_row, filled_row
 from gramme.node.totals import TOTALS_ROW, decode_totals
 from gramme.node.transactions.holding import (
@@ -34,7 +35,6 @@ from gramme.node.transactions.holding import (
 )
 from gramme.paxos.entry import CommandKind
 from gramme.storage.engine.rows import Space
-from gramme.tables.descriptor import KeySchema
 from gramme.tables.evaluate import Fail, Nothing, Remove, evaluate
 from gramme.tables.expiry import expiry_of, is_expired
 from gramme.tables.indexes import (
@@ -42,17 +42,13 @@ from gramme.tables.indexes import (
     decode_schema,
 )
 from gramme.tables.item import (
-    HEADER_BYTES,
     decode_item,
     encode_stored,
     item_json,
     json_and_size,
-    sizes_of,
     stored_size,
 )
-from gramme.tables.keys import key_of
 from gramme.tables.requests import (
-    READ_UNIT_BYTES,
     ApplyIndex,
     BackfillDone,
     Configured,
@@ -74,9 +70,6 @@ from gramme.tables.requests import (
     Written,
 )
 from gramme.tables.streams import Changes, ReadChanges
-
-ITEMS_END: Final = bytes((Space.ITEMS + 1,))
-"""The end of the rows of items."""
 
 _ABSENT: Final = Found(None, 0)
 _TRIMMED: Final = Configured(0)
@@ -206,13 +199,15 @@ class TableEvaluator:
 
     # --- reads ------------------------------------------------------------------------------------------------------
 
-    def read(self, request: Any, get: Read, scan: Scan) -> Found | Page | Counted | Changes | VersionsRead | Failed:
+    def read(
+        self, request: Any, get: Read, scan: Scan, lately: ReadLately | None = None
+    ) -> Found | Page | Counted | Changes | VersionsRead | Failed:
         """One item, or one page of a range; stored JSON goes out untouched."""
         if type(request) is GetItem:
             stored = get(ITEMS + request.key)
             return _ABSENT if stored is None else Found(*json_and_size(stored))
         if type(request) is ScanRange:
-            return _page(request, get, scan)
+            return read_page(request, get, scan, lately)
         if type(request) is CountRows:
             return Counted(decode_totals(get(TOTALS_ROW)))
         if type(request) is ReadChanges:
@@ -229,7 +224,9 @@ class SealedEvaluator(TableEvaluator):
         """For good."""
         return self
 
-    def read(self, request: Any, get: Read, scan: Scan) -> Found | Page | Counted | Changes | VersionsRead | Failed:
+    def read(
+        self, request: Any, get: Read, scan: Scan, lately: ReadLately | None = None
+    ) -> Found | Page | Counted | Changes | VersionsRead | Failed:
         """Its change log is all there is to read."""
         return super().read(request, get, scan) if type(request) is ReadChanges else _GONE
 
@@ -285,41 +282,3 @@ def _apply_index(request: ApplyIndex, read: Read, context: Context) -> Change | 
             puts.append((ITEMS + key, encode_stored(json, size, context.stamp)))
     puts.append((row, _encode_cursor(cursor)))
     return Change(puts, deletes, cursor, (), ((0, rows, total),) if rows or total else ())
-
-
-# --- pages
-
-
-def page_range(request: ScanRange) -> tuple[bytes, bytes]:
-    """The rows that `request` walks: [start, end)."""
-    if request.index:
-        prefix = LOCAL + bytes((request.index,))
-        top = LOCAL + bytes((request.index + 1,))
-    else:
-        prefix, top = ITEMS, ITEMS_END
-    return prefix + request.start, prefix + request.end if request.end else top
-
-
-def _page(request: ScanRange, get: Read, scan: Scan) -> Page:
-    """Rows until `limit` or `max_bytes` is reached; the row that crosses the byte bound is still part of the page."""
-    items: list[bytes] = []
-    size = fetched = 0
-    start, end = page_range(request)
-    fetch, limit, max_bytes = request.fetch, request.limit, request.max_bytes
-    for key, stored in scan(start, end, request.reverse):
-        size += sizes_of(stored)[0]
-        if fetch is not None:
-            stored = _item_of(fetch, stored, get)
-            fetched += -(-stored_size(stored) // READ_UNIT_BYTES)
-        items.append(stored[HEADER_BYTES:])
-        if (limit is not None and len(items) == limit) or size + fetched * READ_UNIT_BYTES >= max_bytes:
-            return Page(items, key[len(start) - len(request.start) :], size, fetched)
-    return Page(items, None, size, fetched)
-
-
-def _item_of(schema: KeySchema, entry: bytes, get: Read) -> bytes:
-    """The stored item that an entry of a local index is of."""
-    stored = get(ITEMS + key_of(schema, decode_item(item_json(entry))))
-    if stored is None:
-        raise Invariant("a local index has an entry without its item")
-    return stored

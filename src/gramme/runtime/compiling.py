@@ -31,30 +31,32 @@ from gramme.runtime.compiled import DIRECTORY, INTERPRETER, MANIFEST, PACKAGE, B
 _ROOMS: Final = {
     "kernel": ("effects",),
     "storage": ("encoding",),
-    "storage.engine": ("contract", "rows"),
+    "storage.engine": ("contract", "kept", "rows"),
     "storage.log": ("layout", "recovery", "retention", "scan", "shared"),
     "paxos": (
         "acceptor", "campaign", "freshness", "leader", "lease", "log", "outputs", "peer", "recovery", "replica",
         "settings", "state", "status", "steps", "succession", "view",
     ),
-    "tables": ("compare", "expiry", "index_changes", "item", "keys", "numbers", "rows", "schema", "values"),
+    "tables": (
+        "compare", "expiry", "index_changes", "item", "keys", "numbers", "rows", "schema", "stretch", "values",
+    ),
     "tables.expression": (
         "condition", "condition_parser", "errors", "grammar", "key_condition", "lexer", "nodes", "projection",
         "request", "reserved", "update", "update_parser",
     ),
     "node": (
         "accepted", "deadline", "driver", "evaluator", "extents", "flushing", "group_owner", "groups", "host",
-        "introductions", "leadership", "log_replica", "members", "node", "outcomes", "partition", "ports", "router",
-        "standing", "state_rows", "table_evaluator", "totals", "wire",
+        "introductions", "item_pages", "leadership", "log_replica", "members", "node", "outcomes", "partition", "ports",
+        "router", "standing", "state_rows", "table_evaluator", "totals", "wire",
     ),
     "node.changes": ("item_changes", "retention"),
     "node.healing": ("hosting",),
     "node.objects": ("configuration",),
     "api": ("http",),
     "api.dynamodb": (
-        "batch_get_item", "batch_write_item", "call", "capacity", "delete_item", "errors", "expressions", "get_item",
-        "indexes", "item_keys", "legacy_shapes", "pages", "put_item", "query", "scan", "selection", "settings",
-        "shapes", "table_lookup", "update_item", "writes",
+        "batch_get_item", "batch_write_item", "call", "capacity", "delete_item", "dispatch", "errors", "expressions",
+        "get_item", "indexes", "item_keys", "legacy_shapes", "pages", "put_item", "query", "scan", "selection",
+        "settings", "shapes", "table_lookup", "update_item", "writes",
     ),
     "runtime": ("http_codec", "http_connection", "metrics"),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 
 from gramme.api.http import Handler
-from gramme.runtime.http_connection import HttpConnection, HttpLimits
+from gramme.runtime.http_connection import HttpConnection, HttpLimits, Unsent
 
 __all__ = ["HttpLimits", "HttpServer"]
 
@@ -37,7 +37,7 @@ class HttpServer:
         self.refused_connections = 0
         self._on_error = on_error
         self._connections: dict[HttpConnection, None] = {}
-        self._unsent: list[HttpConnection] = []  # answered in this turn
+        self.unsent = Unsent()
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event | None = None
@@ -99,18 +99,6 @@ class HttpServer:
 
     def failed(self, error: Exception) -> None:
         self._on_error(error)
-
-    def flush_soon(self, connection: HttpConnection) -> None:
-        # All answers of a turn leave in one go. A write wakes the client if it sleeps, which costs the writer as much
-        # as a small request; a client that is still busy with the answer before needs no waking (decision 0102).
-        if not self._unsent:
-            asyncio.get_running_loop().call_soon(self._flush_all)
-        self._unsent.append(connection)
-
-    def _flush_all(self) -> None:
-        connections, self._unsent = self._unsent, []
-        for connection in connections:
-            connection.flush()
 
     def _on_tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self.tick += 1

@@ -4,7 +4,7 @@ Owns the parser and the queues of a connection. Rules: a response leaves only af
 most `max_pipelined` requests are with the handler at once, and while there are more, or the peer does not read its
 answers, the connection is not read; a request past a limit gets an answer that says so, then the connection closes.
 Answers are handed to the transport at the end of the loop's turn, with those of all other connections
-(`ConnectionOwner.flush_soon`). Everything runs in callbacks, no task is made. Source: RFC 9112 §9 (persistence,
+(`Unsent`). Everything runs in callbacks, no task is made. Source: RFC 9112 §9 (persistence,
 pipelining), RFC 9110 §10.1.1 (Expect).
 """
 
@@ -62,6 +62,7 @@ class ConnectionOwner(Protocol):
     tick: int  # seconds since the server started, coarse
     date: bytes  # the Server and Date lines
     body_bytes: int  # of bodies that came in more than one piece, now held
+    unsent: Unsent
 
     def opened(self, connection: HttpConnection) -> bool:
         """Register; False if there are too many."""
@@ -71,8 +72,27 @@ class ConnectionOwner(Protocol):
     def failed(self, error: Exception) -> None:
         """Log a bug."""
 
-    def flush_soon(self, connection: HttpConnection) -> None:
-        """Call `connection.flush` once this turn of the loop has been worked off."""
+
+class Unsent:
+    """Connections of one server that have answers to send: all of them leave in one go, when this turn of the loop has
+    been worked off. A write wakes the client if it sleeps, which costs the writer as much as a small request; a client
+    that is still busy with the answer before needs no waking (decision 0102)."""
+
+    __slots__ = ("_connections",)
+
+    def __init__(self) -> None:
+        self._connections: list[HttpConnection] = []
+
+    def add(self, connection: HttpConnection) -> None:
+        """Have `connection.flush` called."""
+        if not self._connections:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._connections.append(connection)
+
+    def _flush(self) -> None:
+        connections, self._connections = self._connections, []
+        for connection in connections:
+            connection.flush()
 
 
 class _Exchange(HttpRequest):
@@ -133,6 +153,7 @@ class HttpConnection(asyncio.Protocol):
         "_silent",
         "_stream",
         "_transport",
+        "_unsent",
         "_url",
         "_waiting",
         "_write_paused",
@@ -141,6 +162,7 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, server: ConnectionOwner) -> None:
         self._server = server
         self._limits = server.limits
+        self._unsent = server.unsent
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._exchanges: deque[_Exchange] = deque()  # with the handler, or answered behind one that is
@@ -221,7 +243,7 @@ class HttpConnection(asyncio.Protocol):
         self._feed(data)
         self._feeding = False
         if self._output or self._finished:
-            self._server.flush_soon(self)
+            self._unsent.add(self)
         if self._waiting:
             self._advance()
 
@@ -411,7 +433,7 @@ class HttpConnection(asyncio.Protocol):
         while exchanges and (response := exchanges[0].response) is not None and self._stream is None:
             self._emit(exchanges.popleft(), response)
         if not self._feeding:
-            self._server.flush_soon(self)
+            self._unsent.add(self)
             if self._paused or self._waiting:
                 self._advance()
 
@@ -531,7 +553,7 @@ class HttpConnection(asyncio.Protocol):
                 break
         self._feeding = False
         if self._output or self._finished:
-            self._server.flush_soon(self)
+            self._unsent.add(self)
         if self._waiting or self._write_paused or (self._input and not self._refused):
             self._throttle()
         else:

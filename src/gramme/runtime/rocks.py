@@ -43,6 +43,7 @@ from rocksdict import (
 
 from gramme.kernel.errors import Corruption, GrammeError, Stalled
 from gramme.storage.engine.contract import Batch, View
+from gramme.storage.engine.kept import Kept
 
 _STALL = "Write stall"  # of RocksDB's Status::Incomplete for a write with no_slowdown
 _CORRUPTION = "Corruption"
@@ -64,7 +65,7 @@ class EngineFailure(GrammeError):
 
 @dataclass(frozen=True, slots=True)
 class RocksSettings:
-    """Memory and shape of the store. The defaults hold it under 430 MB: four write buffers and the caches.
+    """Memory and shape of the store. The defaults hold it under 460 MB: four write buffers and the caches.
 
     The node flushes by itself, so a buffer is made large enough to be filled rarely in between.
     """
@@ -73,6 +74,7 @@ class RocksSettings:
     write_buffers: int = 4
     block_cache_bytes: int = 128 << 20
     row_cache_bytes: int = 32 << 20
+    kept_bytes: int = 32 << 20
     gathered_bytes: int = 64 << 10  # some 50 items of 900 bytes: more gives nothing and is felt as a pause
     compression: bool = True  # LZ4: measured as fast as none, and items in JSON shrink
 
@@ -110,6 +112,7 @@ class RocksEngine:
         self._keeping = ReadOptions()  # those of a read whose block stays in the block cache
         self._db.set_read_options(_passing())
         self._asked = bytearray(_ASKED_SLOTS)  # a mark of the key that was last asked for in each slot; see `_get`
+        self.kept = Kept(settings.kept_bytes)
         self._rows: dict[bytes, bytes] = {}  # read lately; see `_get`
         self._older: dict[bytes, bytes] = {}
         self._rows_bytes = 0
@@ -238,6 +241,7 @@ class RocksEngine:
                 gathered[key] = value
         if self._rows or self._older:
             self._renew(batch)
+        self.kept.wrote(batch)
 
     def _hand_over(self, more: Iterable[tuple[bytes, bytes | None, bytes | None]] = ()) -> None:
         """Write to RocksDB what is gathered and then `more`, all of it or nothing. Raises `Stalled`, `Corruption`,
@@ -348,7 +352,7 @@ class RocksEngine:
 
     def memory_usage(self) -> int:
         """Bytes of the write buffers, the block cache and, at most, the rows kept and gathered beside it."""
-        kept = self._rows_bytes + (self._rows_limit if self._older else 0)
+        kept = self._rows_bytes + (self._rows_limit if self._older else 0) + self.kept.size_bytes
         return self._property("rocksdb.cur-size-all-mem-tables") + self._cache.get_usage() + kept + self._gathered_bytes
 
     def _property(self, name: str) -> int:
@@ -365,6 +369,7 @@ class RocksEngine:
         self._closed = True
         self._rows.clear()
         self._older.clear()
+        self.kept.clear()
         if self._flusher is not None:
             self._flusher.join()
         with suppress(Exception):

@@ -8,6 +8,7 @@ form, no white space. Rule: a reader slices, it does not decode.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct
@@ -142,6 +143,22 @@ def key_attributes(json: bytes, names: tuple[str, ...]) -> Item:
         return dict(zip(names, astuple(_decoder_of(names)(json)), strict=True))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption(f"a stored item is not canonical JSON, or has not its key: {error}") from error
+
+
+def key_json(json: bytes, names: tuple[str, ...]) -> bytes:
+    """JSON of the attributes `names` of canonical JSON, which has them all: cut out where they stand in front, as a
+    table's keys do. Raises Corruption."""
+    found = _front_of(names)(json)
+    return encode_attributes(key_attributes(json, names)) if found is None else found[0] + b"}"
+
+
+_KEY_VALUE: Final = rb':\{"[SNB]":"[^"\\]*(?:\\.[^"\\]*)*"\}'
+
+
+@lru_cache(512)
+def _front_of(names: tuple[str, ...]) -> Callable[[bytes], re.Match[bytes] | None]:
+    members = b",".join([re.escape(_encode(name)) + _KEY_VALUE for name in names])
+    return re.compile(rb"\{" + members + b"(?=[,}])").match
 
 
 @lru_cache(512)

@@ -24,7 +24,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def read_halves(size_bytes: int, consistent: bool) -> int:
     """Half units of one read operation that touched `size_bytes`."""
-    units = max(1, -(-size_bytes // READ_UNIT_BYTES))
+    units = -(-size_bytes // READ_UNIT_BYTES) or 1
     return 2 * units if consistent else units
 
 

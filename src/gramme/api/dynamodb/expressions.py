@@ -30,11 +30,12 @@ _ARGUMENTS: Final = {
 class Rules:
     """Which members of an operation hold expressions, in the order of messages, and which legacy members clash."""
 
-    __slots__ = ("arguments", "involved", "legacy", "with_values")
+    __slots__ = ("arguments", "clashing", "involved", "legacy", "with_values")
 
     def __init__(self, expressions: tuple[str, ...], legacy: tuple[str, ...]) -> None:
         self.arguments = tuple((member, _ARGUMENTS[member]) for member in expressions)
         self.legacy = legacy
+        self.clashing = frozenset(legacy)
         self.with_values = tuple(member for member in expressions if member != "ProjectionExpression")
         self.involved = frozenset((*expressions, *legacy, "ExpressionAttributeNames", "ExpressionAttributeValues"))
 
@@ -76,7 +77,7 @@ def prepare(body: Mapping[str, Any], rules: Rules) -> Prepared | None:
         text = body.get(member)
         if text is not None:
             texts[member] = arguments[argument] = text
-    if texts:
+    if texts and not rules.clashing.isdisjoint(body):
         _refuse_legacy(body, rules, texts)
     names, values = body.get("ExpressionAttributeNames"), body.get("ExpressionAttributeValues")
     if values is not None and type(values) is not dict:
@@ -90,11 +91,6 @@ def prepare(body: Mapping[str, Any], rules: Rules) -> Prepared | None:
 
 
 def _refuse_legacy(body: Mapping[str, Any], rules: Rules, texts: Mapping[str, str]) -> None:
-    for member in rules.legacy:
-        if body.get(member) is not None:
-            break
-    else:
-        return
     legacy = [member for member in rules.legacy if body.get(member) is not None]
     if "KeyConditions" in legacy and "KeyConditionExpression" not in texts:
         legacy.remove("KeyConditions")  # beside the other expressions they may stand

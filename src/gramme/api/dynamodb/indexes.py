@@ -35,17 +35,14 @@ class Source:
     """What is read. `table` has the partitions to read from: of a global index, its own. `fetch`: answer whole items of
     this key (local indexes only)."""
 
-    __slots__ = ("fetch", "index", "table")
+    __slots__ = ("fetch", "index", "number", "table")
 
     def __init__(self, table: TableDescriptor, index: Index | None = None, fetch: KeySchema | None = None) -> None:
         self.table = table
         self.index = index
         self.fetch = fetch
-
-    @property
-    def number(self) -> int:
+        self.number = index.number if index is not None and index.kind == "LOCAL" else 0
         """The local index to read (`ScanRange.index`); 0: the partitions' items, or a global index's entries."""
-        return self.index.number if self.index is not None and self.index.kind == "LOCAL" else 0
 
     @property
     def key_names(self) -> tuple[str, ...]:

@@ -5,8 +5,7 @@ Source: the DynamoDB and DynamoDB Streams service models (botocore 1.44.5).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from gramme.api.dynamodb import (
     account,
@@ -35,19 +34,10 @@ from gramme.api.dynamodb import (
     update_item,
     update_table,
 )
-from gramme.api.dynamodb.call import Call
-from gramme.api.dynamodb.shapes import InputShape
+from gramme.api.dynamodb.dispatch import Operation
 from gramme.api.dynamodb.streams import describe_stream, get_records, get_shard_iterator, list_streams
 from gramme.api.dynamodb.streams import models as stream_models
 from gramme.api.dynamodb.unbuilt import not_found
-
-
-class Operation(NamedTuple):
-    """The input of an operation and the function that begins it, with an input that has been checked."""
-
-    shape: InputShape
-    start: Callable[[Call], None]
-
 
 _NO_GLOBAL_TABLE: Final = not_found(
     "GlobalTableName",

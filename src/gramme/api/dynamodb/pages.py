@@ -20,7 +20,7 @@ from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.expression.condition import Condition
 from gramme.tables.expression.nodes import Values
 from gramme.tables.expression.projection import Columns, Projection
-from gramme.tables.item import encode_attributes, key_attributes
+from gramme.tables.item import key_attributes, key_json
 from gramme.tables.keys import key_after
 from gramme.tables.requests import READ_UNIT_BYTES, Failed, FailureKind, Item, Page, Reply, ScanRange
 from gramme.tables.rows import select_rows
@@ -35,8 +35,8 @@ class RowReader:
     """One page's bounds, and what it does with each row."""
 
     __slots__ = (
-        "_charged", "_cut", "consistent", "count", "counts_only", "fetched", "filter", "halves", "last_row", "limit",
-        "projection", "reverse", "rows", "scanned", "size", "source", "values",
+        "_charged", "_cut", "_room", "consistent", "count", "counts_only", "fetched", "filter", "halves", "last_row",
+        "limit", "projection", "reverse", "rows", "scanned", "size", "source", "values",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +58,7 @@ class RowReader:
         self.fetched = 0  # read units of whole items that were fetched beside a local index
         self.halves = 0  # half units of capacity, without these
         self.last_row: bytes | None = None  # where the next page begins, None at the end of the range
+        self._room = PAGE_BYTES  # until the page's bound
         self._charged = 0  # of `size`: what `halves` accounts for
         self._cut = False  # the last chunk did not reach the end of its partition
 
@@ -115,11 +116,12 @@ class RowReader:
 
     def _request(self, low: bytes, high: bytes) -> ScanRange:
         source = self.source
+        room = self._room
         return ScanRange(
             low,
             high,
             None if self.limit is None else self.limit - self.scanned,
-            min(_CHUNK_BYTES, PAGE_BYTES - self._bytes),
+            room if room < _CHUNK_BYTES else _CHUNK_BYTES,
             self.reverse,
             self.consistent,
             source.number,
@@ -130,21 +132,17 @@ class RowReader:
         self._cut = True
         return (low, last_key) if self.reverse else (key_after(last_key), high)
 
-    @property
-    def _bytes(self) -> int:
-        """What counts towards the bound of the page."""
-        return self.size + self.fetched * READ_UNIT_BYTES
-
     def _take(self, page: Page) -> bool:
         """True if a bound of the page is reached."""
         self.scanned += len(page.items)
         self.size += page.size
         self.fetched += page.fetched
+        self._room -= page.size + page.fetched * READ_UNIT_BYTES
         kept = select_rows(page.items, self.filter, None if self.counts_only else self.projection, self.values)
         self.count += len(kept)
         if not self.counts_only:
             self.rows += kept
-        if self.scanned == self.limit or (self._bytes >= PAGE_BYTES and page.items):
+        if self.scanned == self.limit or (self._room <= 0 and page.items):
             self.last_row = page.items[-1] if page.items else None
             return True
         return False
@@ -171,9 +169,8 @@ class RowReader:
         level = call.body.get("ReturnConsumedCapacity")
         if level is not None:
             rest = self.usage(call.body["TableName"]).member(level) + rest
-        last_key = self.last_key()
-        if last_key is not None:
-            rest = b',"LastEvaluatedKey":' + encode_attributes(last_key) + rest
+        if self.last_row is not None:
+            rest = b',"LastEvaluatedKey":' + key_json(self.last_row, self.source.key_names) + rest
         if self.counts_only:
             call.answer(counts + rest)
         else:

@@ -28,7 +28,9 @@ _RULES: Final = Rules(
 def start(call: Call) -> None:
     """Begin Query."""
     body = call.body
-    prepared = with_projection(body, with_filter(body, prepare(body, _RULES), "QueryFilter"))
+    prepared = prepare(body, _RULES)
+    if not _RULES.clashing.isdisjoint(body):
+        prepared = with_projection(body, with_filter(body, prepared, "QueryFilter"))
     if body.get("ExclusiveStartKey") is not None:
         normalise_start_key(body["ExclusiveStartKey"])
     call.parsed = key_terms(body, prepared)

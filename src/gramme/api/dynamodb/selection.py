@@ -14,6 +14,8 @@ from gramme.tables.expression.request import NO_VALUES
 def check_select(body: dict[str, Any]) -> None:
     """Refuse a Select that contradicts the other members. Raises ApiError."""
     select = body.get("Select")
+    if select is None:
+        return
     member = "AttributesToGet" if body.get("AttributesToGet") is not None else "ProjectionExpression"
     projected = body.get(member) is not None
     if select == "ALL_PROJECTED_ATTRIBUTES" and body.get("IndexName") is None:

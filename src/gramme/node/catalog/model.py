@@ -42,7 +42,7 @@ from gramme.node.catalog.streams import (
     list_streams,
     streams_row,
 )
-from gramme.node.evaluator import Answer, Change, Context, Read, Scan
+from gramme.node.evaluator import Answer, Change, Context, Read, ReadLately, Scan
 from gramme.node.messages import GroupSpec
 from gramme.node.ports import Member
 from gramme.objects.config import FOUNDED_VERSION, decode_config
@@ -155,7 +155,7 @@ class CatalogEvaluator:
                 return self._change_nodes(request, read)
         raise Invariant(f"not a catalog write: {type(request).__name__}")
 
-    def read(self, request: Any, get: Read, scan: Scan) -> CatalogAnswer:
+    def read(self, request: Any, get: Read, scan: Scan, lately: ReadLately | None = None) -> CatalogAnswer:
         """One catalog read."""
         match request:
             case DescribeTable(name=name):

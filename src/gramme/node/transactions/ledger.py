@@ -21,7 +21,7 @@ import msgspec
 
 from gramme.kernel.errors import Invariant
 from gramme.kernel.time import SECOND, Timestamp
-from gramme.node.evaluator import Answer, Change, Context, Read, Scan
+from gramme.node.evaluator import Answer, Change, Context, Read, ReadLately, Scan
 from gramme.storage.engine.rows import Space
 from gramme.tables.transaction_commands import (
     Begin,
@@ -117,7 +117,7 @@ class LedgerEvaluator:
                 return _forget(request, read)
         raise Invariant(f"not a command to the ledger: {type(request).__name__}")
 
-    def read(self, request: Any, get: Read, scan: Scan) -> Any:
+    def read(self, request: Any, get: Read, scan: Scan, lately: ReadLately | None = None) -> Any:
         """The ledger is only written to: its answers depend on what is in flight."""
         raise Invariant(f"not a read of the ledger: {type(request).__name__}")
 

@@ -8,7 +8,10 @@ remains is always a *prefix* of the batches, no older than the last flush that c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from gramme.storage.engine.kept import Kept
 
 
 class Batch:
@@ -51,6 +54,9 @@ class View(Protocol):
 
 class Engine(View, Protocol):
     """A node's one engine. All calls are made from the node's loop."""
+
+    kept: Kept
+    """What readers have kept of the rows as they are now. The engine tells it of each batch as it becomes visible."""
 
     def scan(self, start: bytes, end: bytes, *, reverse: bool = False, skip: int = 0) -> Iterator[tuple[bytes, bytes]]:
         """As `View.scan`; the keys come without their first `skip` bytes."""

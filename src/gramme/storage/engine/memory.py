@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from gramme.kernel.errors import Stalled
 from gramme.kernel.ports import Randomness
 from gramme.storage.engine.contract import Batch, View
+from gramme.storage.engine.kept import Kept
 from gramme.storage.engine.sorted_map import Snapshot, SortedMap
+
+_KEPT_BYTES: Final = 8 << 20
 
 
 class MemoryEngine:
@@ -25,6 +29,7 @@ class MemoryEngine:
     """
 
     def __init__(self, schedule: Callable[[Callable[[], None]], None], *, crashable: bool = False) -> None:
+        self.kept = Kept(_KEPT_BYTES)
         self._schedule = schedule
         self._crashable = crashable
         self._rows = SortedMap()
@@ -54,6 +59,7 @@ class MemoryEngine:
         if self.stalled:
             raise Stalled("the engine cannot take a write now")
         self._apply(batch)
+        self.kept.wrote(batch)
         if self._crashable:
             kept = Batch()  # the caller may reuse its batch
             kept.ops = batch.ops.copy()
@@ -101,6 +107,7 @@ class MemoryEngine:
         self._dropped = 0
         self._life += 1
         self.stalled = False
+        self.kept.clear()
 
     def disk_usage(self) -> int:
         """Bytes of all keys and values: what stands in for the disk here."""
