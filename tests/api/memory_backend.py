@@ -27,8 +27,9 @@ from gramme.tables.catalog import (
     TableNames,
     TableReply,
 )
+from gramme.tables.decisions import Decision, Fail, Nothing, Put, Remove
 from gramme.tables.descriptor import Partition, TableDescriptor, TableStream
-from gramme.tables.evaluate import Decision, Fail, Nothing, Put, Remove, evaluate
+from gramme.tables.evaluate import evaluate
 from gramme.tables.index_changes import schema_settled
 from gramme.tables.item import encode_stored, item_json, stored_size
 from gramme.tables.requests import (

@@ -16,7 +16,8 @@ from gramme.node.accepted import AcceptedKeys
 from gramme.node.changes.item_changes import ITEMS
 from gramme.node.mutation import Mutation, encode_mutation
 from gramme.node.partition import PartitionReplica
-from gramme.paxos.entry import Command, CommandKind, Entry, make_entry
+from gramme.paxos.chain import make_entry
+from gramme.paxos.entry import Command, CommandKind, Entry
 from gramme.sim.cluster import SimCluster
 from gramme.sim.configs import CONFIGS
 from gramme.sim.world import World

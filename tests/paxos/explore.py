@@ -24,8 +24,9 @@ from gramme.kernel.errors import GrammeError
 from gramme.kernel.ids import Ballot, BootId, CommandId, GroupId, Lsn, NodeId, Slot
 from gramme.kernel.record import Record
 from gramme.kernel.time import Instant, Stamp, Timestamp
+from gramme.paxos.chain import decode_entry
 from gramme.paxos.configuration import Configuration, Replica, decode_configuration
-from gramme.paxos.entry import Command, CommandKind, Entry, decode_entry
+from gramme.paxos.entry import Command, CommandKind, Entry
 from gramme.paxos.lease import LeaseTable
 from gramme.paxos.messages import Accepted, Amnesiac, Behind, Nack, Promise, Release, Suffix
 from gramme.paxos.outputs import Chosen

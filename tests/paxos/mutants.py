@@ -18,8 +18,9 @@ from gramme.kernel.ids import Ballot, NodeId, Slot
 from gramme.kernel.time import Instant
 from gramme.paxos.acceptor import Acceptor
 from gramme.paxos.campaign import Campaign
+from gramme.paxos.chain import make_entry
 from gramme.paxos.configuration import Configuration
-from gramme.paxos.entry import Command, Entry, make_entry
+from gramme.paxos.entry import Command, Entry
 from gramme.paxos.leader import Leader
 from gramme.paxos.lease import LeaseTable
 from gramme.paxos.messages import Accepted

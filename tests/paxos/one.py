@@ -8,7 +8,8 @@ from typing import Any
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import Ballot, BootId, CommandId, GroupId, NodeId, Slot, make_ballot
 from gramme.kernel.time import SECOND, Instant, Stamp, Timestamp
-from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark, make_entry
+from gramme.paxos.chain import make_entry
+from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark
 from gramme.paxos.lease import LeaseTable
 from gramme.paxos.messages import Accept, Accepted, LeaseRenew
 from gramme.paxos.outputs import BecameLeader

@@ -14,6 +14,7 @@ from gramme.kernel.errors import Corruption, InvalidInput
 from gramme.kernel.ids import NO_COMMAND_ID, Ballot, Lsn, NodeId, Slot, make_ballot
 from gramme.kernel.time import SECOND, Instant, Stamp
 from gramme.paxos.campaign import PromiseDurable
+from gramme.paxos.chain import make_entry
 from gramme.paxos.configuration import (
     Configuration,
     Replica,
@@ -23,7 +24,7 @@ from gramme.paxos.configuration import (
     pack_replicas,
     unpack_replicas,
 )
-from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, make_entry
+from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry
 from gramme.paxos.messages import (
     Accepted,
     Amnesiac,

@@ -9,16 +9,8 @@ from hypothesis import strategies as st
 from gramme.kernel.errors import Corruption, Invariant
 from gramme.kernel.ids import Ballot, CommandId, Slot
 from gramme.kernel.time import Stamp
-from gramme.paxos.entry import (
-    HEADER_BYTES,
-    ORIGIN,
-    Command,
-    CommandKind,
-    barrier,
-    check_chain,
-    decode_entry,
-    make_entry,
-)
+from gramme.paxos.chain import barrier, check_chain, decode_entry, make_entry
+from gramme.paxos.entry import HEADER_BYTES, ORIGIN, Command, CommandKind
 
 _commands = st.builds(
     Command,

@@ -8,7 +8,8 @@ from gramme.kernel.errors import Corruption, Invariant
 from gramme.kernel.ids import Ballot, CommandId, GroupId, Lsn, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import Stamp
-from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark, make_entry
+from gramme.paxos.chain import make_entry
+from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark
 from gramme.paxos.recovery import fold
 from gramme.paxos.state import (
     GroupState,

@@ -11,8 +11,9 @@ from gramme.kernel.errors import InvalidInput, Invariant, Stalled
 from gramme.kernel.ids import NO_NODE, Ballot, CommandId, Lsn, Slot
 from gramme.kernel.record import RecordKind
 from gramme.kernel.time import SECOND, Instant, Timestamp
+from gramme.paxos.chain import barrier
 from gramme.paxos.configuration import encode_configuration, founding_of
-from gramme.paxos.entry import MAX_COMMAND_BYTES, ORIGIN, Command, CommandKind, barrier
+from gramme.paxos.entry import MAX_COMMAND_BYTES, ORIGIN, Command, CommandKind
 from gramme.paxos.messages import (
     Accept,
     Accepted,

@@ -22,8 +22,9 @@ from gramme.kernel.errors import InvalidInput, Stalled
 from gramme.kernel.ids import BootId, CommandId, GroupId, Lsn, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
+from gramme.paxos.chain import decode_entry
 from gramme.paxos.configuration import Configuration, Replica, decode_configuration
-from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark, decode_entry
+from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark
 from gramme.paxos.lease import LeaseTable
 from gramme.paxos.messages import LEASE_MESSAGES, MESSAGES
 from gramme.paxos.outputs import BecameLeader, Chosen, LostLeadership, NeedSnapshot, Reconfigured

@@ -32,7 +32,9 @@ def lose_the_first_record_of_a_leader() -> AbstractContextManager[None]:
     def forgetful(self: TableEvaluator, request: Any, read: Any, context: Any) -> Any:
         begins = self._schema is None
         plan = original(self, request, read, context)
-        return plan._replace(changes=()) if begins and type(plan) is Change else plan
+        if begins and type(plan) is Change:
+            plan.changes = ()
+        return plan
 
     return patched(TableEvaluator, "write", forgetful)
 
@@ -49,7 +51,9 @@ def record_twice_what_is_sent_twice() -> AbstractContextManager[None]:
         repeats.pop()
 
     def twice(self: PartitionReplica, plan: Change, *rest: Any) -> None:
-        propose(self, plan._replace(changes=plan.changes * 2) if repeats[-1] else plan, *rest)
+        if repeats[-1]:
+            plan.changes *= 2
+        propose(self, plan, *rest)
 
     stack = patched(PartitionReplica, "_propose", twice)
 

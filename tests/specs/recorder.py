@@ -16,8 +16,9 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.ids import Ballot, NodeId, Slot, ballot_node
 from gramme.kernel.record import Record, RecordKind
 from gramme.paxos.campaign import Campaign
+from gramme.paxos.chain import decode_entry
 from gramme.paxos.configuration import Configuration, decode_configuration
-from gramme.paxos.entry import ORIGIN, CommandKind, Entry, Mark, decode_entry
+from gramme.paxos.entry import ORIGIN, CommandKind, Entry, Mark
 from gramme.paxos.outputs import Chosen
 from gramme.paxos.replica import GroupReplica
 from gramme.paxos.state import unpack_base, unpack_install

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 from random import Random
 
+import msgspec
 import pytest
 from tests.storage.log_files import CLUSTER, SMALL, Bench, Files, entry, keep_sectors, random_records, sectors
 
@@ -315,7 +316,7 @@ def test_a_newer_format_and_an_unknown_kind_of_record_are_refused(monkeypatch: p
     with pytest.raises(Incompatible, match="log segment 1 has format 2; this release reads format 1 only"):
         newer.files.recover()
     unknown = Bench()
-    unknown.write(entry(1)._replace(kind=200))  # type: ignore[arg-type]
+    unknown.write(msgspec.structs.replace(entry(1), kind=200))
     with pytest.raises(Incompatible, match="a record of kind 200"):
         unknown.files.recover()
 

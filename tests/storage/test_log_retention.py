@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+import msgspec
 import pytest
 from tests.storage.log_files import CLUSTER, SMALL, Files, entry
 
@@ -205,7 +206,8 @@ def _random_life(rng: Random) -> None:
             node.append(Record(RecordKind.PROMISE, group, Slot(0), ballot, 0, 0, b""))
         else:
             last[group] = last.get(group, 0) + 1
-            node.append(entry(last[group], rng.randbytes(rng.randrange(300)), group)._replace(ballot=Ballot(0)))
+            made = entry(last[group], rng.randbytes(rng.randrange(300)), group)
+            node.append(msgspec.structs.replace(made, ballot=Ballot(0)))
         if rng.random() < 0.3:
             node.sync()
         if rng.random() < 0.1:

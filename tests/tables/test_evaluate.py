@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gramme.tables.evaluate import Fail, Nothing, Put, Remove, evaluate
+from gramme.tables.decisions import Fail, Nothing, Put, Remove
+from gramme.tables.evaluate import evaluate
 from gramme.tables.item import encode_item, encode_stored, encode_tombstone
 from gramme.tables.numbers import OVERFLOW, TOO_PRECISE
 from gramme.tables.requests import (

@@ -14,7 +14,8 @@ import pytest
 
 from gramme.kernel.errors import InvalidInput
 from gramme.tables import legacy
-from gramme.tables.evaluate import Fail, Nothing, Put, evaluate
+from gramme.tables.decisions import Fail, Nothing, Put
+from gramme.tables.evaluate import evaluate
 from gramme.tables.expression.errors import InvalidExpression
 from gramme.tables.expression.request import GENERATED, carried_condition, parsed_condition, prepare
 from gramme.tables.item import encode_item, encode_stored

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from gramme.kernel.errors import InvalidInput
+from gramme.tables.decisions import Fail
 from gramme.tables.descriptor import KeySchema
-from gramme.tables.evaluate import Fail, evaluate
+from gramme.tables.evaluate import evaluate
 from gramme.tables.expression.key_condition import key_range
 from gramme.tables.expression.request import prepare
 from gramme.tables.item import encode_item, encode_stored

@@ -7,7 +7,8 @@ says *what* must survive. Source: REPLICATION.md §5.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+
+import msgspec
 
 from gramme.kernel.ids import Ballot, GroupId, Slot
 
@@ -31,8 +32,8 @@ class RecordKind(IntEnum):
     FOUND = 13  # node: cluster id, node id and founding configuration
 
 
-class Record(NamedTuple):
-    """One log record without its framing.
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One log record without its framing: a Struct, because every write makes one (decision 0110).
 
     `slot` is 0 and `ballot` 0 where a kind has none. `key_id` names the encryption key of `body` (0: not encrypted).
     """

@@ -7,7 +7,7 @@ says what physically changes, or what the answer is if nothing does. Two exist: 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from gramme.kernel.ids import Slot
 from gramme.kernel.time import Stamp, Timestamp
@@ -18,21 +18,36 @@ from gramme.paxos.entry import CommandKind
 Read = Callable[[bytes], bytes | None]
 """Newest value of a space-prefixed key, or None."""
 
+_NO_FLOOR: Final = Timestamp(0)
 
-class Change(NamedTuple):
+
+class Change:
     """Rows to put and delete (space-prefixed keys), the answer once that is applied, records of what changed for those
     who consume them, and by how much the partition grew. `erased`: ranges of rows that go before anything is put; only
     of rows that no evaluation reads, for writes in flight are not looked up in ranges. `floor`: what the stamp must not
     be below."""
 
-    puts: list[tuple[bytes, bytes]]
-    deletes: list[bytes]
-    reply: Any
-    changes: tuple[ChangeRecord, ...] = ()
-    grown: tuple[Growth, ...] = ()
-    erased: tuple[tuple[bytes, bytes], ...] = ()
-    kind: CommandKind = CommandKind.MUTATIONS
-    floor: Timestamp = Timestamp(0)
+    __slots__ = ("changes", "deletes", "erased", "floor", "grown", "kind", "puts", "reply")
+
+    def __init__(
+        self,
+        puts: list[tuple[bytes, bytes]],
+        deletes: list[bytes],
+        reply: Any,
+        changes: tuple[ChangeRecord, ...] = (),
+        grown: tuple[Growth, ...] = (),
+        erased: tuple[tuple[bytes, bytes], ...] = (),
+        kind: CommandKind = CommandKind.MUTATIONS,
+        floor: Timestamp = _NO_FLOOR,
+    ) -> None:
+        self.puts = puts
+        self.deletes = deletes
+        self.reply = reply
+        self.changes = changes
+        self.grown = grown
+        self.erased = erased
+        self.kind = kind
+        self.floor = floor
 
 
 class Answer(NamedTuple):
@@ -42,13 +57,20 @@ class Answer(NamedTuple):
     keys: tuple[bytes, ...]
 
 
-class Context(NamedTuple):
+def _no_slot() -> Slot:
+    return Slot(0)
+
+
+class Context:
     """What a leader adds to a request: wall time, the stamp that a resulting command will carry, and the last slot of
     the log so far, behind which it will stand (a function: few commands ask)."""
 
-    wall: Timestamp
-    stamp: Stamp
-    last_slot: Callable[[], Slot] = lambda: Slot(0)
+    __slots__ = ("last_slot", "stamp", "wall")
+
+    def __init__(self, wall: Timestamp, stamp: Stamp, last_slot: Callable[[], Slot] = _no_slot) -> None:
+        self.wall = wall
+        self.stamp = stamp
+        self.last_slot = last_slot
 
 
 class Evaluator(Protocol):

@@ -383,7 +383,7 @@ class Groups(RecordOwner):
     def _drop_record(self, group: GroupId) -> Record:
         under = self._dropped_under.get(group)
         record = drop_record(group, self.dropped[group])
-        return record if under is None else record._replace(body=encode_configuration(under))
+        return record if under is None else msgspec.structs.replace(record, body=encode_configuration(under))
 
     @property
     def untidy(self) -> bool:

@@ -149,7 +149,7 @@ class Router:
     ) -> None:
         """See `Backend`."""
         place = table.partition_of(key)
-        if isinstance(request, PARTITION_READS):
+        if type(request) in _READS:
             reply = self._read_here(place, request)
             if reply is not None:
                 on_reply(reply)

@@ -35,7 +35,8 @@ from gramme.node.transactions.holding import (
 )
 from gramme.paxos.entry import CommandKind
 from gramme.storage.engine.rows import Space
-from gramme.tables.evaluate import Fail, Nothing, Remove, evaluate
+from gramme.tables.decisions import Put, Remove
+from gramme.tables.evaluate import evaluate
 from gramme.tables.expiry import expiry_of, is_expired
 from gramme.tables.indexes import (
     PartitionSchema,
@@ -75,7 +76,6 @@ _ABSENT: Final = Found(None, 0)
 _TRIMMED: Final = Configured(0)
 _NOTHING_EXPIRED: Final = Written(None, 0, 0)
 _GONE: Final = Failed(FailureKind.NO_TABLE)
-_UNCHANGED: Final = (Nothing, Fail)
 _CONTENTS: Final = tuple(
     (bytes((space,)), bytes((space + 1,))) for space in (Space.ITEMS, Space.LOCAL_INDEX, Space.PENDING)
 )
@@ -130,9 +130,9 @@ class TableEvaluator:
                 return refused
         stored = read(row)
         decision = evaluate(request, stored)
-        if isinstance(decision, _UNCHANGED):
-            return Answer(decision.reply, (row,))
-        return item_change(schema, request.key, stored, decision, context.stamp, read)
+        if type(decision) is Put or type(decision) is Remove:
+            return item_change(schema, request.key, stored, decision, context.stamp, read)
+        return Answer(decision.reply, (row,))
 
     # --- commands to the partition ----------------------------------------------------------------------------------
 

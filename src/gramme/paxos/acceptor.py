@@ -15,8 +15,9 @@ from gramme.kernel.effects import Effects
 from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import Ballot, NodeId, Slot, ballot_node
 from gramme.kernel.time import Instant
+from gramme.paxos.chain import decode_entry
 from gramme.paxos.configuration import Configuration, decode_configuration
-from gramme.paxos.entry import CommandKind, Entry, Mark, decode_entry
+from gramme.paxos.entry import CommandKind, Entry, Mark
 from gramme.paxos.lease import LeaseView
 from gramme.paxos.log import ReplicaLog
 from gramme.paxos.messages import Accept, Accepted, Behind, Commit, Install, Learn, Nack, Prepare, Promise, Rebase

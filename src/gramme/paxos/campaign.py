@@ -20,8 +20,9 @@ from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import NO_NODE, Ballot, NodeId, Slot
 from gramme.kernel.time import Instant
 from gramme.paxos.acceptor import Acceptor
+from gramme.paxos.chain import decode_entry
 from gramme.paxos.configuration import Configuration, decode_configuration
-from gramme.paxos.entry import CommandKind, Entry, decode_entry
+from gramme.paxos.entry import CommandKind, Entry
 from gramme.paxos.messages import Fetch, Poll, PollAnswer, Prepare, Promise, Suffix
 from gramme.paxos.settings import PaxosSettings
 

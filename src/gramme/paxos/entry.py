@@ -16,15 +16,13 @@ from typing import Final
 
 import msgspec
 
-from gramme.kernel.crc import crc32c
-from gramme.kernel.errors import Corruption, Invariant
-from gramme.kernel.ids import NO_COMMAND_ID, Ballot, CommandId, Slot
+from gramme.kernel.ids import CommandId, Slot
 from gramme.kernel.time import Stamp
 from gramme.storage.log.layout import MAX_BODY_BYTES
 
-_HEAD: Final = struct.Struct(">QQIIB16s")  # slot, stamp, configuration, key id, kind, command id
-_CRC_BYTES: Final = 4
-HEADER_BYTES: Final = _CRC_BYTES + _HEAD.size
+HEAD: Final = struct.Struct(">QQIIB16s")  # slot, stamp, configuration, key id, kind, command id
+CRC_BYTES: Final = 4
+HEADER_BYTES: Final = CRC_BYTES + HEAD.size
 """Bytes of an encoded entry before its body: CRC (u32), slot (u64), stamp (u64), configuration (u32), key id (u32),
 kind (u8), command id (16 bytes); integers are big-endian."""
 
@@ -95,43 +93,3 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     def mark(self) -> Mark:
         """This entry's position and proof."""
         return Mark(self.slot, self.crc, self.stamp)
-
-
-def make_entry(previous_crc: int, slot: Slot, stamp: Stamp, configuration: int, command: Command) -> Entry:
-    """The entry that puts `command` into `slot` behind an entry whose CRC is `previous_crc` (0 before the first)."""
-    head = _HEAD.pack(slot, stamp, configuration, command.key_id, command.kind, command.command_id)
-    crc = crc32c(command.body, crc32c(head, previous_crc))
-    encoded = b"".join((crc.to_bytes(4, "big"), head, command.body))
-    return Entry(slot, stamp, configuration, command.kind, command.command_id, command.key_id, crc, encoded)
-
-
-def decode_entry(encoded: bytes) -> Entry:
-    """Parse without checking the chain (`check_chain` does). Raises Corruption if it is too short to be an entry."""
-    if len(encoded) < HEADER_BYTES:
-        raise Corruption(f"a log entry of {len(encoded)} bytes is shorter than its header of {HEADER_BYTES}")
-    slot, stamp, configuration, key_id, kind, command_id = _HEAD.unpack_from(encoded, _CRC_BYTES)
-    crc = int.from_bytes(encoded[:_CRC_BYTES], "big")
-    return Entry(Slot(slot), Stamp(stamp), configuration, _kind(kind), CommandId(command_id), key_id, crc, encoded)
-
-
-def check_chain(previous: Mark, entry: Entry) -> None:
-    """Raise Invariant unless `entry` is what follows `previous`: next slot, later stamp, chained CRC."""
-    if entry.slot != previous.slot + 1 or entry.stamp <= previous.stamp:
-        raise Invariant(
-            f"log entry with slot {entry.slot}, stamp {entry.stamp} cannot follow slot {previous.slot}, "
-            f"stamp {previous.stamp}"
-        )
-    if crc32c(memoryview(entry.encoded)[_CRC_BYTES:], previous.crc) != entry.crc:
-        raise Invariant(f"log entry at slot {entry.slot} does not continue the log: its chained checksum differs")
-
-
-def barrier(ballot: Ballot) -> Command:
-    """The no-op that a new leader has chosen before it serves. The ballot in its body makes it like no other."""
-    return Command(CommandKind.NOOP, NO_COMMAND_ID, ballot.to_bytes(8, "big"))
-
-
-_KINDS: Final = {int(kind): kind for kind in CommandKind}
-
-
-def _kind(number: int) -> int:
-    return _KINDS.get(number, number)

@@ -18,8 +18,9 @@ from gramme.kernel.errors import InvalidInput, Stalled
 from gramme.kernel.ids import NO_COMMAND_ID, Ballot, NodeId, Slot
 from gramme.kernel.time import Instant, Stamp, Timestamp
 from gramme.paxos.acceptor import Acceptor
+from gramme.paxos.chain import barrier, make_entry
 from gramme.paxos.configuration import Configuration, Replica, encode_configuration
-from gramme.paxos.entry import MAX_COMMAND_BYTES, Command, CommandKind, Entry, Mark, barrier, make_entry
+from gramme.paxos.entry import MAX_COMMAND_BYTES, Command, CommandKind, Entry, Mark
 from gramme.paxos.lease import LeaseView
 from gramme.paxos.messages import Accepted, Amnesiac, Behind, Promise
 from gramme.paxos.peer import Mode, Peer

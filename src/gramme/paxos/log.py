@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gramme.kernel.ids import Slot
-from gramme.paxos.entry import ORIGIN, Entry, Mark, check_chain
+from gramme.kernel.time import Stamp
+from gramme.paxos.chain import check_chain
+from gramme.paxos.entry import ORIGIN, Entry, Mark
 
 
 class ReplicaLog:
@@ -30,6 +32,11 @@ class ReplicaLog:
     def last(self) -> Mark:
         """The mark of the last slot."""
         return self.entries[-1].mark if self.entries else self.base
+
+    @property
+    def last_stamp(self) -> Stamp:
+        """The stamp of the last slot: what `last` says, for those who ask before each write."""
+        return self.entries[-1].stamp if self.entries else self.base.stamp
 
     def entry(self, slot: Slot) -> Entry | None:
         """The entry at `slot`, if it is retained."""

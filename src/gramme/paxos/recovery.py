@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from gramme.kernel.errors import Corruption
 from gramme.kernel.ids import Ballot, GroupId, Lsn, Slot
 from gramme.kernel.record import Record, RecordKind
+from gramme.paxos.chain import decode_entry
 from gramme.paxos.configuration import Configuration, unpack_replicas
-from gramme.paxos.entry import Entry, decode_entry
+from gramme.paxos.entry import Entry
 from gramme.paxos.state import GroupState, unpack_base, unpack_checkpoint, unpack_install
 
 

@@ -27,8 +27,9 @@ from gramme.kernel.errors import Corruption
 from gramme.kernel.ids import Ballot, GroupId, NodeId, Slot, make_ballot
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import Stamp
+from gramme.paxos.chain import check_chain
 from gramme.paxos.configuration import Configuration, decode_configuration, founding, pack_replicas, unpack_replicas
-from gramme.paxos.entry import ORIGIN, CommandKind, Entry, Mark, check_chain
+from gramme.paxos.entry import ORIGIN, CommandKind, Entry, Mark
 
 _CHECKPOINT: Final = struct.Struct(">QIQ")
 _BASE: Final = struct.Struct(">IQ")

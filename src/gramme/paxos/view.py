@@ -82,7 +82,7 @@ class ReplicaView:
     @property
     def last_stamp(self) -> Stamp:
         """The stamp of the last slot."""
-        return self.acceptor.log.last.stamp
+        return self.acceptor.log.last_stamp
 
     @property
     def retained(self) -> list[Entry]:

@@ -34,11 +34,12 @@ _ROOMS: Final = {
     "storage.engine": ("contract", "kept", "rows"),
     "storage.log": ("layout", "recovery", "retention", "scan", "shared"),
     "paxos": (
-        "acceptor", "campaign", "freshness", "leader", "lease", "log", "outputs", "peer", "recovery", "replica",
-        "settings", "state", "status", "steps", "succession", "view",
+        "acceptor", "campaign", "chain", "freshness", "leader", "lease", "log", "outputs", "peer", "recovery",
+        "replica", "settings", "state", "status", "steps", "succession", "view",
     ),
     "tables": (
-        "compare", "expiry", "index_changes", "item", "keys", "numbers", "rows", "schema", "stretch", "values",
+        "compare", "evaluate", "expiry", "index_changes", "item", "keys", "numbers", "rows", "schema", "stretch",
+        "values",
     ),
     "tables.expression": (
         "condition", "condition_parser", "errors", "grammar", "key_condition", "lexer", "nodes", "projection",
@@ -55,10 +56,11 @@ _ROOMS: Final = {
     "api": ("http",),
     "api.dynamodb": (
         "batch_get_item", "batch_write_item", "call", "capacity", "delete_item", "dispatch", "errors", "expressions",
-        "get_item", "indexes", "item_keys", "legacy_shapes", "pages", "put_item", "query", "scan", "selection",
-        "settings", "shapes", "table_lookup", "update_item", "writes",
+        "get_item", "indexes", "item_keys", "legacy", "legacy_shapes", "pages", "put_item", "query", "scan",
+        "selection", "settings", "shapes", "table_lookup", "update_item", "writes",
     ),
-    "runtime": ("http_codec", "http_connection", "metrics"),
+    "runtime": ("clock", "http_codec", "http_connection", "metrics"),
+    "runtime.disk": ("log_writer",),
 }  # fmt: skip
 MODULES: Final = tuple(f"gramme.{room}.{name}" for room, names in _ROOMS.items() for name in names)
 """What is compiled, all of it or nothing."""

@@ -14,23 +14,22 @@ import os
 import random
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gramme.api.http import HttpRequest, Respond
 from gramme.kernel.errors import Corruption, GrammeError, InvalidInput
 from gramme.kernel.ids import BootId, ClusterId, Lsn, NodeId
-from gramme.kernel.ports import LogDisk, Timer
-from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
+from gramme.kernel.ports import LogDisk
+from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.node.healing.steps import HealingSettings
 from gramme.node.node import Node
 from gramme.node.ports import Member, NodeSettings, Ports
 from gramme.node.wire import decode_frame, encode_frame
 from gramme.runtime import metrics as measured
+from gramme.runtime.clock import LoopScheduler, SystemClock
 from gramme.runtime.config import parse_address
 from gramme.runtime.engine_loss import DAMAGED, ENGINE, EngineLoss
 from gramme.runtime.frames import MAX_PAYLOAD_BYTES
@@ -47,32 +46,6 @@ _T = TypeVar("_T")
 _READY_POLL_S = 0.002
 _EXIT_FAILED = 1
 _REMOVED = "node {} was removed from the cluster for good"
-
-
-class SystemClock:
-    """Real time; wall time can be moved forward by a test control, leases never."""
-
-    def __init__(self) -> None:
-        self.advance_ns = 0
-        self.instant: Callable[[], Instant] = partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME)  # type: ignore[assignment]
-        """CLOCK_BOOTTIME, which counts suspend. Asked for several times a request, so it is not a function of ours."""
-
-    def timestamp(self) -> Timestamp:
-        """Wall time."""
-        return Timestamp(time.time_ns() + self.advance_ns)
-
-
-class LoopScheduler:
-    """Timers of an asyncio loop by `Instant`."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: SystemClock) -> None:
-        self._loop = loop
-        self._clock = clock
-        self.call_soon: Callable[[Callable[[], None]], Any] = loop.call_soon
-
-    def call_at(self, when: Instant, callback: Callable[[], None]) -> Timer:
-        """See `kernel.ports.Scheduler`."""
-        return self._loop.call_later(max(0, when - self._clock.instant()) / 1e9, callback)
 
 
 class PeerTransport:

@@ -35,7 +35,7 @@ from gramme.tables.values import item_size
 
 if TYPE_CHECKING:
     from gramme.node.node import Node
-    from gramme.runtime.server import SystemClock
+    from gramme.runtime.clock import SystemClock
     from gramme.runtime.throttles import Throttles
 
 _DEADLINE_NS: Final = 10 * SECOND

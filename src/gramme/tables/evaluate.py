@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from gramme.kernel.errors import InvalidInput
+from gramme.tables.decisions import Decision, Fail, Nothing, Put, Remove
 from gramme.tables.expression.nodes import Values
 from gramme.tables.expression.projection import Wanted, project
 from gramme.tables.expression.request import GENERATED, NO_VALUES, carried_condition, carried_update
@@ -44,35 +43,6 @@ _NO_ITEM: Final[Item] = {}
 _NOTHING_WANTED: Final[Wanted] = {}
 
 
-class Put(msgspec.Struct, frozen=True, gc=False):
-    """Store `item` (canonical JSON) of DynamoDB size `size` under the request's key, then answer."""
-
-    item: bytes
-    size: int
-    reply: Written
-
-
-class Remove(msgspec.Struct, frozen=True, gc=False):
-    """Delete the row under the request's key, then answer. The row exists."""
-
-    reply: Written
-
-
-class Nothing(msgspec.Struct, frozen=True, gc=False):
-    """The write succeeds and changes nothing: there is no row to delete, or the update gives the stored bytes again."""
-
-    reply: Written
-
-
-class Fail(msgspec.Struct, frozen=True, gc=False):
-    """The write is not done; the stored item stays as it is."""
-
-    reply: ConditionFailed | Refused
-
-
-Decision = Put | Remove | Nothing | Fail
-
-
 def evaluate(request: WriteRequest, stored: bytes | None) -> Decision:
     """What `request` does to the row whose stored value (header and JSON) is `stored`, None if there is none.
 
@@ -82,15 +52,16 @@ def evaluate(request: WriteRequest, stored: bytes | None) -> Decision:
     if stored is not None and is_tombstone(stored):
         stored = None
     try:
-        if isinstance(request, UpdateItem):
+        if type(request) is UpdateItem:
             return _update(request, stored)
         if request.condition is not None:
             old = _NO_ITEM if stored is None else decode_item(item_json(stored))
             failure = _failed_condition(request, request.condition, old, stored)
             if failure is not None:
                 return failure
-        if isinstance(request, PutItem):
+        if type(request) is PutItem:
             return _put(request, stored)
+        assert type(request) is DeleteItem
         return _delete(request, stored)
     except InvalidInput as error:
         return Fail(Refused(str(error)))
@@ -158,7 +129,7 @@ def _updated(update: Update | None, base: Item, primary: Item, values: Values) -
 
 
 def _check_targets(update: Update, primary: Item) -> None:
-    check_updated_attributes((action.path.steps[0] for action in update.actions), primary)
+    check_updated_attributes([action.path.steps[0] for action in update.actions], primary)
 
 
 def _checked_size(item: Item) -> int:

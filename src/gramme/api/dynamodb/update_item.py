@@ -30,11 +30,12 @@ def _located(call: Call, table: TableDescriptor) -> None:
     body = call.body
     given = body["Key"]
     key = request_key(table.key, given)
-    primary = {name: given[name] for name in table.key.names}
+    names = table.key.names
+    primary = {name: given[name] for name in names}
     expressions: Prepared | None = call.parsed
     if expressions is not None and expressions.parsed.update is not None:
         updated = [action.path.steps[0] for action in expressions.parsed.update.actions]
-        check_updated_attributes(updated, table.key.names)
+        check_updated_attributes(updated, names)
     condition = None if expressions is None else expressions.condition()
     update = None if expressions is None else expressions.update_text
     send(call, table, UpdateItem(key, primary, update, condition, return_values(body), returns_on_failure(body)))

@@ -16,7 +16,7 @@ from gramme.node.mutation import ChangeRecord
 from gramme.node.totals import Growth
 from gramme.storage.engine.rows import Space
 from gramme.tables.compare import equal
-from gramme.tables.evaluate import Put, Remove
+from gramme.tables.decisions import Put, Remove
 from gramme.tables.indexes import (
     MAX_COLLECTION_BYTES,
     PartitionSchema,
@@ -115,8 +115,9 @@ def _with_consumers(
     reply = msgspec.structs.replace(change.reply, indexes=units, collection_bytes=total)
     recorded = len(local) != len(changed) or (schema.stream is not None and not _same(old, new))
     records = (ChangeRecord(key, old and old[1], json, service),) if recorded else ()
-    grown = (*change.grown, *(_index_growth(replacement) for replacement in local))
-    return change._replace(reply=reply, changes=records, grown=grown)
+    change.grown = (*change.grown, *(_index_growth(replacement) for replacement in local))
+    change.reply, change.changes = reply, records
+    return change
 
 
 def _same(old: Image | None, new: Image | None) -> bool:

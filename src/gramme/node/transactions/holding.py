@@ -27,7 +27,8 @@ from gramme.node.mutation import ChangeRecord
 from gramme.node.totals import Growth
 from gramme.paxos.entry import CommandKind
 from gramme.storage.engine.rows import Space
-from gramme.tables.evaluate import Decision, Fail, Put, Remove, evaluate
+from gramme.tables.decisions import Decision, Fail, Put, Remove
+from gramme.tables.evaluate import evaluate
 from gramme.tables.indexes import PartitionSchema
 from gramme.tables.item import decode_item, is_tombstone, item_json, restamped, stored_size, stored_stamp
 from gramme.tables.requests import (

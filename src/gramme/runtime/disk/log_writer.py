@@ -14,7 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gramme.kernel.errors import Invariant
 from gramme.kernel.ports import SegmentWrite
@@ -43,7 +43,7 @@ class LogWriterDisk:
         self._durable_jobs = 0
         self._out: deque[memoryview] = deque()
         self._answers = b""
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: Any = None  # uvloop's returns None where asyncio's says bool, which compiled code would refuse
         self._writing = False
         self._submitted = False
         self._stopped = False

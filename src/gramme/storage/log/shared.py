@@ -173,7 +173,7 @@ class SharedLog:
                 raise InvalidInput(f"a log record has {len(record.body)} bytes, the limit is {MAX_BODY_BYTES}")
         slots, open_installs = self._stats.slots, self._retention.open_installs
         for record in batch:
-            kind, group, slot, ballot, configuration, key_id, body = record
+            kind, group, slot, body = record.kind, record.group, record.slot, record.body
             body_bytes = len(body)
             size = IDENTIFIER_BYTES + body_bytes
             if self._offset + size > self._end or self._index == self._capacity:
@@ -184,7 +184,17 @@ class SharedLog:
             if distance > MAX_DISTANCE:  # a lower mark is still a true one
                 distance = MAX_DISTANCE
             fields = pack_identifier(
-                lsn, group, slot, ballot, configuration, key_id, body_bytes, crc32c(body), offset, distance, kind
+                lsn,
+                group,
+                slot,
+                record.ballot,
+                record.configuration,
+                record.key_id,
+                body_bytes,
+                crc32c(body),
+                offset,
+                distance,
+                kind,
             )
             identifier = fields + pack_crc(crc32c(fields, self._seed))
             self._records += (identifier, body)
