@@ -22,7 +22,7 @@ from gramme.runtime import compiled
 pytestmark = pytest.mark.skipif(compiled.active(), reason="calls between compiled functions are not seen")
 
 BUDGET: Final = {
-    "GetItem, strong": 139,
+    "GetItem, strong": 140,
     "GetItem, eventual": 132,
     "Query of 10 items": 285,
     "Query, of items read lately": 207,

@@ -269,7 +269,8 @@ def test_a_row_that_is_written_again_and_again_is_counted_once(tmp_path: Path) -
     engine = RocksEngine(tmp_path / "engine", print, print, settings)
     engine.write(one(b"a", b"1"))
     engine.write(one(b"b", b"1"))
-    assert (engine.get(b"a"), engine.get(b"b")) == (b"1", b"1")
+    for _ in range(2):  # a row is kept once it is read again
+        assert (engine.get(b"a"), engine.get(b"b")) == (b"1", b"1")
     for number in range(100):
         engine.write(one(b"a", b"%d" % number * 1_000))
     engine._db.close()

@@ -38,11 +38,17 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
     "measure": ("runtime/endpoints.py", "runtime/metrics.py"),
     "key": ("tables/keys.py", "storage/encoding.py"),
     "route": ("node/router.py", "tables/descriptor.py"),
-    "evaluate": ("node/partition.py", "node/table_evaluator.py", "node/item_changes.py", "tables/"),
+    "evaluate": (
+        "node/partition.py",
+        "node/table_evaluator.py",
+        "node/item_pages.py",
+        "node/changes/item_changes.py",
+        "tables/",
+    ),
     "engine": ("runtime/rocks.py", "storage/engine/"),
     "replicate": ("paxos/", "node/"),
     "log": ("storage/log/", "runtime/disk/", "node/host.py"),
-    "wire": ("node/wire.py", "node/mutation.py", "paxos/entry.py"),
+    "wire": ("node/wire.py", "node/mutation.py", "paxos/chain.py", "paxos/entry.py"),
 }
 """Files and directories under src/gramme of each stage; the longest that fits counts."""
 
