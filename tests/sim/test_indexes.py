@@ -19,6 +19,7 @@ import gramme.node.table_evaluator as evaluator_module
 from gramme.kernel.time import MILLISECOND, SECOND
 from gramme.node.changes import item_changes
 from gramme.node.changes.feeder import Feeder, _Lane
+from gramme.node.changes.item_changes import ITEMS_END
 from gramme.node.state_rows import cursor_row
 from gramme.sim.checkers.indexes import IndexState, wrong_index
 from gramme.sim.configs import CONFIGS, SimConfig
@@ -70,9 +71,7 @@ def backfill_old_rows() -> Iterator[None]:
     def late(self: Feeder, index: Any, backfill: Any, lanes: Any) -> None:
         rows = held.pop(id(backfill), None)
         if rows is None:
-            held[id(backfill)] = [
-                (key, value) for key, value in self._partition.scan(backfill.next, feeder_module._ITEMS_END, False)
-            ]
+            held[id(backfill)] = [(key, value) for key, value in self._partition.scan(backfill.next, ITEMS_END, False)]
             self._later(200_000_000, self.wake)
             return
         scan = self._partition.scan

@@ -35,7 +35,7 @@ def resident_mb(pid: int) -> float:
 
 def highest_mb(pid: int) -> float:
     """Megabytes of memory that the processes of the family had resident at most, each at its own moment."""
-    return sum(_status_kb(one, "VmHWM:") for one in family(pid)) * 1024 / 1e6
+    return sum(_field_mb(one, "status", "VmHWM:") or 0.0 for one in family(pid))
 
 
 def core_share(pids: Sequence[int], seconds: float) -> float:
@@ -60,13 +60,16 @@ def own_cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 
-def _status_kb(pid: int, name: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
-
-
 def _proportional_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024 / 1e6
+    proportional = _field_mb(pid, "smaps_rollup", "Pss:")
+    if proportional is not None:
+        return proportional
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES / 1e6
+
+
+def _field_mb(pid: int, file: str, name: str) -> float | None:
+    """What a line of one of the kernel's files about this process says in kB; None if there is no such line."""
+    for line in Path(f"/proc/{pid}/{file}").read_text(encoding="utf-8").splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024 / 1e6
+    return None

@@ -19,9 +19,8 @@ from typing import Any, Final
 
 from gramme.kernel.ids import CommandId, GroupId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
-from gramme.node.changes.item_changes import ITEMS
+from gramme.node.changes.item_changes import ITEMS, ITEMS_END
 from gramme.node.host import Host
-from gramme.node.item_pages import ITEMS_END
 from gramme.node.partition import PartitionReplica, Recorded
 from gramme.node.ports import NodeSettings
 from gramme.node.table_evaluator import TableEvaluator

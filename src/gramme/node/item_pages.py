@@ -10,17 +10,13 @@ from __future__ import annotations
 from typing import Final
 
 from gramme.kernel.errors import Invariant
-from gramme.node.changes.item_changes import ITEMS, LOCAL
+from gramme.node.changes.item_changes import ITEMS, ITEMS_END, LOCAL
 from gramme.node.evaluator import Read, ReadLately, Scan
-from gramme.storage.engine.rows import Space
 from gramme.tables.descriptor import KeySchema
 from gramme.tables.item import HEADER_BYTES, decode_item, item_json, sizes_of, stored_size
 from gramme.tables.keys import HASH_BYTES, key_of
 from gramme.tables.requests import READ_UNIT_BYTES, Page, ScanRange
 from gramme.tables.stretch import Stretch, stretch_read
-
-ITEMS_END: Final = bytes((Space.ITEMS + 1,))
-"""The end of the rows of items."""
 
 STRETCH_BYTES: Final = 128 << 10
 """Of one partition key's items, as much is kept."""

@@ -4,20 +4,16 @@ totals that partitions keep."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from gramme.kernel.ids import CATALOG_GROUP, GroupId
 from gramme.node.catalog.model import all_tables
+from gramme.node.changes.item_changes import ITEMS, LOCAL
 from gramme.node.partition import PartitionReplica
 from gramme.node.totals import TOTALS_ROW, decode_totals
 from gramme.sim.checkers.indexes import IndexState, Item, wrong_index
 from gramme.sim.stream_reader import stray_records
-from gramme.storage.engine.rows import Space
 from gramme.tables.descriptor import Index, Partition, TableDescriptor
 from gramme.tables.item import decode_item, item_json, stored_size
-
-_ITEMS: Final = bytes((Space.ITEMS,))
-_LOCAL: Final = bytes((Space.LOCAL_INDEX,))
 
 
 def wrong_rows(replicas: Mapping[GroupId, PartitionReplica]) -> str | None:
@@ -25,7 +21,7 @@ def wrong_rows(replicas: Mapping[GroupId, PartitionReplica]) -> str | None:
     for table in all_tables(replicas[CATALOG_GROUP].scan):
         if table.status != "ACTIVE":
             return f"table {table.name} is still {table.status}"
-        items = _rows(replicas, table.partitions, _ITEMS)
+        items = _rows(replicas, table.partitions, ITEMS)
         for index in table.indexes:
             wrong = wrong_index(table.key.names, items, _state(replicas, table, index))
             if wrong is not None:
@@ -42,7 +38,7 @@ def _wrong_totals(replica: PartitionReplica, local: list[int]) -> str | None:
     """What differs between the partition's totals and a recount of its rows; None if nothing does."""
     kept = {number: (rows, size) for number, rows, size in decode_totals(replica.get(TOTALS_ROW))}
     for number in (0, *local):
-        prefix = _LOCAL + bytes((number,)) if number else _ITEMS
+        prefix = LOCAL + bytes((number,)) if number else ITEMS
         sizes = [stored_size(stored) for _, stored in replica.scan(prefix, _above(prefix), False)]
         if kept.get(number, (0, 0)) != (len(sizes), sum(sizes)):
             return f"counts {kept.get(number)} for {number}, and holds {len(sizes)} rows of {sum(sizes)} bytes"
@@ -55,9 +51,9 @@ def _above(prefix: bytes) -> bytes:
 
 def _state(replicas: Mapping[GroupId, PartitionReplica], table: TableDescriptor, index: Index) -> IndexState:
     if index.kind == "LOCAL":
-        rows = _rows(replicas, table.partitions, _LOCAL + bytes((index.number,)))
+        rows = _rows(replicas, table.partitions, LOCAL + bytes((index.number,)))
     else:
-        rows = _rows(replicas, index.partitions, _ITEMS)
+        rows = _rows(replicas, index.partitions, ITEMS)
     projected = None if index.projection == "ALL" else index.included
     return IndexState(table.name, index.name, index.hash + index.range, projected, rows)
 

@@ -16,6 +16,7 @@ from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.node.catalog.model import all_tables, table_row
 from gramme.node.catalog.streams import all_streams
 from gramme.node.changes.change_log import read_changes, read_log
+from gramme.node.changes.item_changes import ITEMS, ITEMS_END
 from gramme.node.mutation import CHANGES, CHANGES_END
 from gramme.node.node import Node
 from gramme.node.partition import PartitionReplica
@@ -23,15 +24,12 @@ from gramme.node.table_evaluator import TableEvaluator
 from gramme.sim.checkers.streams import Record, ShardStory, broken_story, wrong_replay
 from gramme.sim.cluster import SimCluster
 from gramme.sim.world import World
-from gramme.storage.engine.rows import Space
 from gramme.tables.catalog import DescribeTable, StreamChange, TableReply, UpdateTable
 from gramme.tables.descriptor import Partition, TableDescriptor
 from gramme.tables.item import decode_item, item_json
 from gramme.tables.keys import key_of
 from gramme.tables.streams import Change, Changes, ListStreams, Position, ReadChanges, StreamDescriptor, StreamList
 
-_ITEMS: Final = bytes((Space.ITEMS,))
-_ITEMS_END: Final = bytes((Space.ITEMS + 1,))
 _PATIENCE_NS: Final = SECOND
 _POLL_NS: Final = 40 * MILLISECOND
 
@@ -238,7 +236,7 @@ def _items(table: TableDescriptor, replicas: Replicas) -> dict[bytes, bytes]:
     return {
         row[1:]: item_json(stored)
         for place in table.partitions
-        for row, stored in replicas[place.group].scan(_ITEMS, _ITEMS_END, False)
+        for row, stored in replicas[place.group].scan(ITEMS, ITEMS_END, False)
     }
 
 

@@ -7,7 +7,7 @@ so can be compiled. Source: AWS developer guide, low-level API.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -52,13 +52,13 @@ class Dispatcher:
     def __init__(
         self,
         environment: Environment,
-        operations: Mapping[bytes, Operation],
+        operations: dict[bytes, Operation],
         unknown: Callable[[bytes], errors.ApiError],
         other: Handler,
         rng: Randomness,
     ) -> None:
         self._environment = environment
-        self._operations = dict(operations)
+        self._operations = operations
         self._unknown = unknown
         self._other = other
         self._origins = environment.settings.cors_origins

@@ -28,11 +28,11 @@ from typing import Any, Final, NamedTuple
 from gramme.kernel.ids import Ballot, CommandId, GroupId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.node.changes.change_log import read_log
+from gramme.node.changes.item_changes import ITEMS, ITEMS_END
 from gramme.node.host import Host
 from gramme.node.mutation import CHANGES_END, ChangeRecord, change_key, decode_change, slot_of_change
 from gramme.node.partition import PartitionReplica
 from gramme.node.table_evaluator import is_filled
-from gramme.storage.engine.rows import Space
 from gramme.tables.descriptor import Index, Partition
 from gramme.tables.indexes import Entry, PartitionSchema, entry_of
 from gramme.tables.item import decode_item, item_json
@@ -48,8 +48,6 @@ _BATCH_ROWS: Final = 500
 _BATCH_BYTES: Final = 512 << 10
 _RETRY_NS: Final = 50 * MILLISECOND
 _PATIENCE_NS: Final = 5 * SECOND
-_ITEMS: Final = bytes((Space.ITEMS,))
-_ITEMS_END: Final = bytes((Space.ITEMS + 1,))
 
 Send = Callable[[Partition, Any, Instant, Callable[[Any], None]], None]
 Row = tuple[bytes, bytes | None, int]
@@ -105,7 +103,7 @@ class _Backfill:
 
     def __init__(self) -> None:
         self.begun = False
-        self.next: bytes | None = _ITEMS  # None: every row is in the lanes
+        self.next: bytes | None = ITEMS  # None: every row is in the lanes
         self.finished = False
 
 
@@ -311,7 +309,7 @@ class Feeder:
         slot = self._partition.applied.slot
         size = 0
         start, backfill.next = backfill.next, None
-        for count, (row, stored) in enumerate(self._partition.scan(start, _ITEMS_END, False)):
+        for count, (row, stored) in enumerate(self._partition.scan(start, ITEMS_END, False)):
             if count >= _STEP_ROWS or size >= _STEP_BYTES:
                 backfill.next = row
                 break

@@ -29,6 +29,7 @@ from gramme.tables.item import decode_item, encode_stored, is_tombstone, item_js
 from gramme.tables.requests import CollectionFull, Item, Refused, Written
 
 ITEMS: Final = bytes((Space.ITEMS,))
+ITEMS_END: Final = bytes((Space.ITEMS + 1,))
 LOCAL: Final = bytes((Space.LOCAL_INDEX,))
 
 Image = tuple[Item, bytes]
