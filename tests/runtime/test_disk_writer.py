@@ -248,6 +248,7 @@ def test_a_write_that_fails_is_told_with_its_cause_and_ends_the_writer(tmp_path:
 def test_a_failed_fsync_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The writer's own loop, in this process, over a socket that already holds two jobs."""
     ours, theirs = socket.socketpair()
+    answers, told = os.pipe()
     commands, janitor = os.pipe()
     directory = os.open(tmp_path, os.O_RDONLY)
     job = writer.FRAME.pack(writer.JOB, 1, writer.WRITE.size + 3) + writer.WRITE.pack(1, 0, 3) + b"abc"
@@ -261,10 +262,10 @@ def test_a_failed_fsync_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", failing)
         with pytest.raises(OSError, match="fsync failed"):
-            writer.serve(writer.Writer(directory, 0, janitor), theirs.fileno())
+            writer.serve(writer.Writer(directory, 0, janitor), theirs.fileno(), told)
     assert len(calls) == 1
-    assert writer.ANSWER.unpack(ours.recv(100)) == (errno.EIO, 0, 0)
-    for descriptor in (commands, janitor, directory):
+    assert writer.ANSWER.unpack(os.read(answers, 100)) == (errno.EIO, 0, 0)
+    for descriptor in (answers, told, commands, janitor, directory):
         os.close(descriptor)
     ours.close()
     theirs.close()
@@ -272,6 +273,7 @@ def test_a_failed_fsync_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.M
 
 def test_waiting_jobs_share_one_fdatasync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = socket.socketpair()
+    answers, told = os.pipe()
     commands, janitor = os.pipe()
     directory = os.open(tmp_path, os.O_RDONLY)
     for number in range(50):
@@ -289,11 +291,11 @@ def test_waiting_jobs_share_one_fdatasync(tmp_path: Path, monkeypatch: pytest.Mo
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", counting)
-        writer.serve(writer.Writer(directory, 0, janitor), theirs.fileno())
+        writer.serve(writer.Writer(directory, 0, janitor), theirs.fileno(), told)
     assert len(calls) == 1
-    assert writer.ANSWER.unpack(ours.recv(100)) == (0, 0, 50)
+    assert writer.ANSWER.unpack(os.read(answers, 100)) == (0, 0, 50)
     assert (tmp_path / "00000001.seg").read_bytes() == b"".join(b"%03d" % number for number in range(50))
-    for descriptor in (commands, janitor, directory):
+    for descriptor in (answers, told, commands, janitor, directory):
         os.close(descriptor)
     ours.close()
     theirs.close()

@@ -24,6 +24,7 @@ from gramme.runtime.disk.directory import DataDirectory, sync_directory
 _MAX_JOBS: Final = 1024
 _SOCKET_BYTES: Final = 4 << 20
 _MAX_IOV: Final = 64
+_MAX_ANSWERS: Final = 256
 
 
 class LogWriterDisk:
@@ -42,18 +43,24 @@ class LogWriterDisk:
         self._waiting: deque[Callable[[], None]] = deque()
         self._durable_jobs = 0
         self._out: deque[memoryview] = deque()
-        self._answers = b""
         self._loop: Any = None  # uvloop's returns None where asyncio's says bool, which compiled code would refuse
         self._writing = False
         self._submitted = False
         self._stopped = False
         self._files = os.open(self.directory.log, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._channel, theirs = socket.socketpair()
-        with theirs:
-            for end in (self._channel, theirs):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
-            self._process = _start(theirs.fileno(), self._files, self.directory.log_lock, segment_bytes)
-        self._channel.setblocking(False)
+        self._jobs, theirs = socket.socketpair()
+        # Answers have a pipe of their own: on the socket, each answer that the node reads would wake the writer, which
+        # waits there for its next job, to tell it of room that it never lacked.
+        self._answers, told = os.pipe()
+        try:
+            with theirs:
+                self._jobs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+                inherited = (theirs.fileno(), told, self._files, self.directory.log_lock)
+                self._process = _start(inherited, segment_bytes)
+        finally:
+            os.close(told)
+        self._jobs.setblocking(False)
+        os.set_blocking(self._answers, False)
 
     @property
     def writer_pid(self) -> int:
@@ -68,10 +75,10 @@ class LogWriterDisk:
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have `loop` deliver answers, and take what was submitted before."""
         self._loop = loop
-        loop.add_reader(self._channel.fileno(), self._readable)
+        loop.add_reader(self._answers, self._readable)
         if self._out and not self._writing:
             self._writing = True
-            loop.add_writer(self._channel.fileno(), self._writable)
+            loop.add_writer(self._jobs.fileno(), self._writable)
 
     def segments(self) -> list[int]:
         """Numbers of the segments that exist, ascending. Only before the first `submit`."""
@@ -125,16 +132,17 @@ class LogWriterDisk:
         if not self._stopped:
             self._detach()
             try:
-                self._channel.setblocking(True)
+                self._jobs.setblocking(True)
                 while self._out:
-                    self._channel.sendall(self._out.popleft())
-                self._channel.shutdown(socket.SHUT_WR)
+                    self._jobs.sendall(self._out.popleft())
+                self._jobs.shutdown(socket.SHUT_WR)
             except OSError:
                 pass  # the writer is gone, and with it what nobody was told is durable
         else:
-            self._channel.close()
+            self._jobs.close()
         self._process.wait()
-        self._channel.close()
+        self._jobs.close()
+        os.close(self._answers)
         os.close(self._files)
         self.directory.close()
 
@@ -145,7 +153,7 @@ class LogWriterDisk:
             self._out.extend(map(memoryview, parts))
             return
         try:
-            sent = self._channel.sendmsg(parts[:_MAX_IOV])
+            sent = self._jobs.sendmsg(parts[:_MAX_IOV])
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -157,13 +165,13 @@ class LogWriterDisk:
             sent = max(0, sent - len(part))
         if self._out and self._loop is not None and not self._writing:
             self._writing = True
-            self._loop.add_writer(self._channel.fileno(), self._writable)
+            self._loop.add_writer(self._jobs.fileno(), self._writable)
 
     def _writable(self) -> None:
         try:
             while self._out:
                 part = self._out[0]
-                sent = self._channel.send(part)
+                sent = self._jobs.send(part)
                 if sent < len(part):
                     self._out[0] = part[sent:]
                     return
@@ -177,18 +185,15 @@ class LogWriterDisk:
 
     def _readable(self) -> None:
         try:
-            data = self._channel.recv(4096)
+            answers = os.read(self._answers, _MAX_ANSWERS * writer.ANSWER.size)  # whole ones: a pipe takes one whole
         except BlockingIOError:
             return
         except OSError as error:
             self._fail(f"the log writer is gone: {error}")
             return
-        if not data:
+        if not answers:
             self._fail("the log writer ended by itself")
             return
-        self._answers += data
-        whole = len(self._answers) // writer.ANSWER.size * writer.ANSWER.size
-        answers, self._answers = self._answers[:whole], self._answers[whole:]
         for error_number, _, durable in writer.ANSWER.iter_unpack(answers):
             if error_number:
                 self._fail(f"writing the log failed: {os.strerror(error_number)}")
@@ -212,15 +217,17 @@ class LogWriterDisk:
         self._stopped = True
         if self._loop is not None:
             self._stop_writing()
-            self._loop.remove_reader(self._channel.fileno())
+            self._loop.remove_reader(self._answers)
 
     def _stop_writing(self) -> None:
         if self._writing and self._loop is not None:
             self._writing = False
-            self._loop.remove_writer(self._channel.fileno())
+            self._loop.remove_writer(self._jobs.fileno())
 
 
-def _start(channel: int, directory: int, lock: int, segment_bytes: int) -> subprocess.Popen[bytes]:
-    """Start the writer without site packages; it inherits the directory's lock."""
-    command = [sys.executable, "-I", "-S", writer.__file__, str(channel), str(directory), str(segment_bytes)]
-    return subprocess.Popen(command, pass_fds=(channel, directory, lock), stdin=subprocess.DEVNULL)
+def _start(inherited: tuple[int, int, int, int], segment_bytes: int) -> subprocess.Popen[bytes]:
+    """Start the writer without site packages. It inherits its ends of the socket and the pipe, the log's directory,
+    and the directory's lock."""
+    jobs, told, files, _ = inherited
+    command = [sys.executable, "-I", "-S", writer.__file__, *map(str, (jobs, told, files, segment_bytes))]
+    return subprocess.Popen(command, pass_fds=inherited, stdin=subprocess.DEVNULL)

@@ -1,9 +1,10 @@
 """The log-writer process. Run by path with `python -I -S`; imports nothing of the package, so that it starts fast.
 
-Owns the descriptors of the segments. It reads jobs from one socket, carries out every write that has arrived, makes
-each file touched durable with one fdatasync, and answers with the number of the last job that is durable: jobs that
-wait together share the fsync. A failed write or fsync is told and ends the process; it is never tried again, because
-the kernel may have dropped the bytes (REPLICATION.md §1). At the end of its input it finishes what it read and exits.
+Owns the descriptors of the segments. It reads jobs from a socket, carries out every write that has arrived, makes
+each file touched durable with one fdatasync, and answers through a pipe with the number of the last job that is
+durable: jobs that wait together share the fsync. A failed write or fsync is told and ends the process; it is never
+tried again, because the kernel may have dropped the bytes (REPLICATION.md §1). At the end of its input it finishes
+what it read and exits.
 
 A second process, forked at the start, does what must not delay a job: it removes segments and keeps one spare
 segment full of zeros, since an fdatasync of blocks that were written before commits no metadata (measured: 5,700/s
@@ -197,29 +198,21 @@ class Writer:
         os.write(self.janitor, payload)
 
 
-def serve(writer: Writer, channel: int) -> None:
+def serve(writer: Writer, jobs: int, answers: int) -> None:
     """Read frames until the end of input; answer after every round of writes. Raises OSError when a write failed."""
     buffer, chunk = bytearray(), memoryview(bytearray(READ_BYTES))
-    while size := read(channel, chunk):
+    while size := os.readv(jobs, [chunk]):
         buffer += chunk[:size]
         answered = writer.jobs
         try:
             used = carry_out(writer, buffer)
             writer.sync()
         except OSError as error:
-            answer(channel, error.errno or 5, answered)
+            answer(answers, error.errno or 5, answered)
             raise
         del buffer[:used]
         if writer.jobs != answered:
-            answer(channel, 0, writer.jobs)
-
-
-def read(channel: int, chunk: memoryview) -> int:
-    """Bytes read; 0 at the end, which is a reset where the node died with answers unread."""
-    try:
-        return os.readv(channel, [chunk])
-    except ConnectionResetError:
-        return 0
+            answer(answers, 0, writer.jobs)
 
 
 def carry_out(writer: Writer, buffer: bytearray) -> int:
@@ -240,26 +233,26 @@ def carry_out(writer: Writer, buffer: bytearray) -> int:
     return used
 
 
-def answer(channel: int, error: int, jobs: int) -> bool:
-    """Tell the node; False if it is gone, which is no reason to stop before the end of input."""
+def answer(answers: int, error: int, jobs: int) -> None:
+    """Tell the node, unless it is gone, which is no reason to stop before the end of input."""
     try:
-        os.write(channel, ANSWER.pack(error, 0, jobs))
-    except (BrokenPipeError, ConnectionResetError):
-        return False
-    return True
+        os.write(answers, ANSWER.pack(error, 0, jobs))
+    except BrokenPipeError:
+        return
 
 
 def main(arguments: list[str]) -> int:
-    """Arguments: descriptor of the channel, of the log's directory, bytes of a segment. Any other descriptor that
-    was passed on (the directory's lock) is held open until exit."""
-    channel, directory, segment_bytes = map(int, arguments[:3])
+    """Arguments: descriptors of the socket with jobs, of the pipe for answers, of the log's directory; bytes of a
+    segment. Any other descriptor that was passed on (the directory's lock) is held open until exit."""
+    jobs, answers, directory, segment_bytes = map(int, arguments[:4])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the node decides when to stop; the end of input says so
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     commands, janitor = os.pipe()
     if os.fork() == 0:
         os.close(janitor)
-        os.close(channel)
+        os.close(jobs)
+        os.close(answers)
         try:
             Janitor(directory, segment_bytes).run(commands)
         except OSError as error:
@@ -268,7 +261,7 @@ def main(arguments: list[str]) -> int:
         os._exit(0)
     os.close(commands)
     try:
-        serve(Writer(directory, segment_bytes, janitor), channel)
+        serve(Writer(directory, segment_bytes, janitor), jobs, answers)
     except OSError as error:
         sys.stderr.write(f"log writer: {error}\n")
         return 1
