@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.patched import patched
 from tests.paxos import mutants
+from tests.sim import planted_ranges as ranges
 from tests.sim import planted_transactions as transactions
 
 import gramme.node.node
@@ -266,5 +267,15 @@ PLANTED: dict[str, Planted] = dict(
         _own(transactions.recovery_cancels_what_is_decided, "bank-steps", first=2),
         _own(transactions.recovery_leaves_the_row, "bank-steps"),
         _own(transactions.begin_again_under_a_known_token, "bank-steps", first=3),
+        _own(ranges.keep_what_is_written, "ranges"),
+        _own(ranges.forget_the_first_neighbourhood_only, "ranges"),
+        _own(ranges.forget_puts_only, "ranges"),
+        _own(ranges.keep_across_a_snapshot, "range-laggards", first=5),
+        _own(ranges.join_what_does_not_touch, "ranges"),
+        _own(ranges.keep_more_than_was_read, "ranges"),
+        _own(ranges.lose_the_last_row_of_a_page, "ranges"),
+        _own(ranges.go_on_one_row_too_far, "ranges"),
+        _own(ranges.repeat_the_row_a_page_begins_behind, "ranges"),
+        _own(ranges.read_pages_anywhere, "ranges"),
     )
 )

@@ -8,7 +8,7 @@ from tests.sim.planted import PLANTED
 
 from gramme.sim.configs import CONFIGS
 
-pytestmark = pytest.mark.seconds(60)
+pytestmark = pytest.mark.seconds(70)
 
 
 @pytest.mark.parametrize("name", PLANTED)

@@ -9,7 +9,15 @@ from types import ModuleType
 
 import pytest
 from tests.paxos import mutants
-from tests.sim import planted, planted_objects, planted_transactions, test_gray, test_leadership, test_objects
+from tests.sim import (
+    planted,
+    planted_objects,
+    planted_ranges,
+    planted_transactions,
+    test_gray,
+    test_leadership,
+    test_objects,
+)
 from tests.specs import models
 
 from gramme.bench import elections
@@ -18,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 ROWS = [line for line in (ROOT / "docs/design/planted.md").read_text().splitlines() if line.startswith("| `")]
 FAULTS = [row.split("|")[1].strip().strip("`") for row in ROWS]
 _MODULES: tuple[ModuleType, ...] = (
-    mutants, planted, planted_transactions, planted_objects, test_gray, test_leadership, elections,
+    mutants, planted, planted_transactions, planted_ranges, planted_objects, test_gray, test_leadership, elections,
 )  # fmt: skip
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)(?:\[(\w+)[^\]`]*\])?`")
 

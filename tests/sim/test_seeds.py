@@ -7,7 +7,7 @@ import pytest
 from gramme.sim.configs import CONFIGS, config_of
 from gramme.sim.run import simulate
 
-pytestmark = pytest.mark.seconds(35)
+pytestmark = pytest.mark.seconds(40)
 
 FIXED = [(config, seed) for config in CONFIGS for seed in (1, 2)]
 

@@ -29,15 +29,17 @@ from gramme.sim.configs import SimConfig
 from gramme.sim.coverage import Coverage
 from gramme.sim.damage import rot
 from gramme.sim.disk import SimLogDisk
+from gramme.sim.engine import SimEngine
 from gramme.sim.loop import ANSWER
 from gramme.sim.machine_keeper import ZONES, MachineKeeper, zone_name
 from gramme.sim.network import Network, SimTransport
 from gramme.sim.tripwires import Tripwires
 from gramme.sim.world import TURN_NS, MachineClock, Process, World
-from gramme.storage.engine.memory import MemoryEngine
 
 _RESERVE_BYTES: Final = 1 << 20
 _FREE_BYTES: Final = 1 << 40
+_KEPT_ROWS: Final = 40  # so few that what reads keep (`storage.engine.kept`) goes for want of room, too
+_ROW_BYTES: Final = 300
 
 
 class NodeFailed(AssertionError):
@@ -54,8 +56,8 @@ class Machine:
     joined: tuple[Member, ...]
     clock: MachineClock
     log_disk: SimLogDisk
-    new_engine: Callable[[], MemoryEngine]
-    engine: MemoryEngine = field(init=False)
+    new_engine: Callable[[], SimEngine]
+    engine: SimEngine = field(init=False)
     process: Process | None = None
     node: Node | None = None
     api: DynamoDbApi | None = None
@@ -125,8 +127,14 @@ class SimCluster:
             disk_rng, later, partial(self._disk_failed, node), free=_FREE_BYTES, least_ns=config.disk_delay_ns,
             times_ns=config.log_job_ns, swift_ns=TURN_NS if swift else 0,
         )  # fmt: skip
+        kept_bytes = _KEPT_ROWS * (_ROW_BYTES + config.padding_bytes)
         machine = Machine(
-            node, self._members, joined, clock, log_disk, lambda: MemoryEngine(engine_later, crashable=True)
+            node,
+            self._members,
+            joined,
+            clock,
+            log_disk,
+            lambda: SimEngine(engine_later, kept_bytes, self.coverage.note),
         )
         return machine
 
@@ -535,7 +543,23 @@ class SimCluster:
             assert machine.open_requests.pop(number, None) is on_response, "a request was answered twice"
             process.emit(lambda: self._respond_later(on_response, response), ANSWER)
 
+        if request.headers.get(b"x-amz-target", b"").endswith(b".Query"):
+            handle = partial(self._watch_query, machine.engine, handle)
         process.serve(request, lambda: handle(request, respond))
+
+    def _watch_query(
+        self, engine: SimEngine, handle: Handler, request: HttpRequest, respond: Callable[[HttpResponse], None]
+    ) -> None:
+        walks = engine.walks
+        answered: list[int] = []
+
+        def note(response: HttpResponse) -> None:
+            answered.append(response.status)
+            respond(response)
+
+        handle(request, note)
+        if answered == [200] and engine.walks == walks:
+            self.coverage.note("a page is cut out of what was read lately")
 
     def _respond_later(self, on_response: Callable[[HttpResponse | None], None], response: HttpResponse | None) -> None:
         self.world.after(self._hop_ns(), lambda: on_response(response))

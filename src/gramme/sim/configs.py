@@ -48,6 +48,7 @@ class SimConfig:
     log_replica_after_ns: int = 3 * SECOND
     replace_after_ns: int = 600 * SECOND
     table_churn: bool = False
+    ranges: bool = False  # the table has a sort key, and clients read ranges of it
     indexes: bool = False  # the table has local and global indexes; one more comes and goes
     streams: bool = False  # tables have streams, which somebody reads
     stream_churn: bool = False  # one is turned off and on again and again
@@ -102,6 +103,34 @@ _BANK: Final = replace(
     padding_bytes=60,
 )
 """Transactions, and the faults of the default configuration."""
+
+_RANGES: Final = replace(
+    _BASE,
+    name="ranges",
+    ranges=True,
+    clients=6,
+    keys=2,
+    write_units=0,
+    think_ns=10 * MILLISECOND,
+    safety_ns=4 * SECOND,
+    reads=0.1,
+    conditional=0.3,
+    transacted=0.15,
+    padding_bytes=200,
+    grant_ns=300 * MILLISECOND,
+    renewal_ns=80 * MILLISECOND,
+    faults={
+        FaultKind.CRASH: 3,
+        FaultKind.POWER: 2,
+        FaultKind.PAUSE: 2,
+        FaultKind.CUT_NODE: 2,
+        FaultKind.CUT_WAY: 3,
+        FaultKind.DRAIN: 3,
+    },
+    fault_interval_ns=500 * MILLISECOND,
+    fault_length_ns=400 * MILLISECOND,
+)
+"""Ranges of a few partition keys, read page by page while leaders come and go."""
 
 _OBJECTS: Final = replace(
     _BASE,
@@ -485,6 +514,50 @@ CONFIGS: Final[dict[str, SimConfig]] = {
             },
             fault_interval_ns=200 * MILLISECOND,
             fault_length_ns=500 * MILLISECOND,
+        ),
+        _RANGES,
+        replace(_RANGES, name="range-quiet", faults={}, network=NORMAL, safety_ns=3 * SECOND),
+        replace(
+            # Rows so large that a page is read in several steps, between which they may be written.
+            _RANGES,
+            name="range-chunks",
+            clients=4,
+            padding_bytes=12_000,
+            segment_bytes=256 << 10,
+            flush_bytes=512 << 10,
+            think_ns=20 * MILLISECOND,
+        ),
+        replace(
+            # Logs are cut soon, so that replicas which missed something get their rows by snapshots, and lead again.
+            _RANGES,
+            name="range-laggards",
+            faults={FaultKind.CUT_NODE: 3, FaultKind.CRASH: 1, FaultKind.DRAIN: 2},
+            fault_interval_ns=1_000 * MILLISECOND,
+            fault_length_ns=1_800 * MILLISECOND,
+            safety_ns=8 * SECOND,
+            retain_log_bytes=2 << 10,
+            flush_interval_ns=300 * MILLISECOND,
+            balance_ns=500 * MILLISECOND,
+            think_ns=20 * MILLISECOND,
+        ),
+        replace(
+            # Replicas are made anew after damage, and elsewhere; log replicas vote meanwhile.
+            _RANGES,
+            name="range-losses",
+            nodes=5,
+            safety_ns=8 * SECOND,
+            log_replica_after_ns=600 * MILLISECOND,
+            replace_after_ns=6_000 * MILLISECOND,
+            faults={
+                FaultKind.ROT: 3,
+                FaultKind.CRASH: 3,
+                FaultKind.POWER: 2,
+                FaultKind.CUT_WAY: 1,
+                FaultKind.DRAIN: 1,
+            },
+            fault_interval_ns=700 * MILLISECOND,
+            fault_length_ns=600 * MILLISECOND,
+            think_ns=20 * MILLISECOND,
         ),
         replace(_BASE, name="indexes", indexes=True, reads=0.25, keys=8, write_units=0),
         replace(

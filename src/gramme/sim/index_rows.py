@@ -34,6 +34,12 @@ def wrong_rows(replicas: Mapping[GroupId, PartitionReplica]) -> str | None:
     return stray_records(replicas)
 
 
+def items_of(replicas: Mapping[GroupId, PartitionReplica], table: str) -> list[Item]:
+    """All items of a table, by its name."""
+    (known,) = [each for each in all_tables(replicas[CATALOG_GROUP].scan) if each.name == table]
+    return _rows(replicas, known.partitions, ITEMS)
+
+
 def _wrong_totals(replica: PartitionReplica, local: list[int]) -> str | None:
     """What differs between the partition's totals and a recount of its rows; None if nothing does."""
     kept = {number: (rows, size) for number, rows, size in decode_totals(replica.get(TOTALS_ROW))}

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from functools import partial
 from hashlib import blake2b
+from itertools import chain
 from typing import Final
 
 from gramme.kernel.ids import CATALOG_GROUP, GroupId, NodeId
@@ -21,7 +22,7 @@ from gramme.sim.bank import Bank, left_over
 from gramme.sim.checkers.convergence import ReplicaState, divergence
 from gramme.sim.checkers.descriptors import outdated
 from gramme.sim.checkers.healing import unhealed
-from gramme.sim.checkers.history import Kind, Outcome
+from gramme.sim.checkers.history import Kind, Operation, Outcome
 from gramme.sim.checkers.linearizability import check
 from gramme.sim.checkers.staleness import stale_read
 from gramme.sim.client import Client
@@ -30,10 +31,11 @@ from gramme.sim.guard import forbid_ambient
 from gramme.sim.index_rows import wrong_rows
 from gramme.sim.object_run import ObjectRun
 from gramme.sim.phases import FOUNDING_NS, RECOVERY_NS, Phases
+from gramme.sim.range_reader import RangeReader
 from gramme.sim.result import NotKept, Result, Violated
 from gramme.sim.stream_reader import StreamReader
 from gramme.sim.tables import Administrator
-from gramme.sim.workload import Recorder, Worker
+from gramme.sim.workload import Recorder, Worker, names_of
 from gramme.storage.engine.rows import Space, extent_range
 
 CONVERGENCE_NS: Final = 15 * SECOND
@@ -68,14 +70,11 @@ class _Run(Phases):
         super().__init__(seed, config)
         self.recorder = Recorder(self.world)
         self.clients = [Client(self.world, self.cluster, number) for number in range(config.clients)]
-        self.workers = [
-            Worker(self.world, client, config, self.recorder, _TABLE, f"{_TABLE}/") for client in self.clients
-        ]
+        self.workers = [self._worker(client, _TABLE) for client in self.clients]
         if config.table_churn:
-            self.workers += [
-                Worker(self.world, client, config, self.recorder, _CHURNED, f"{_CHURNED}/")
-                for client in self._more_clients(2, retries_unknown=False)
-            ]
+            more = self._more_clients(2, retries_unknown=False)
+            self.workers += [self._worker(client, _CHURNED) for client in more]
+        self.range_readers = [worker for worker in self.workers if isinstance(worker, RangeReader)]
         self.bank = Bank(self.world, config, self._more_clients(config.tellers))
         (self.admin_client,) = self._more_clients(1)
         self.readers: list[StreamReader] = []
@@ -84,6 +83,10 @@ class _Run(Phases):
             names += TABLES if config.tellers else ()
             self.readers = [StreamReader(self.world, self.cluster, name) for name in names]
         self.administrator = Administrator(self.world, self.admin_client, config, self.recorder)
+
+    def _worker(self, client: Client, table: str) -> Worker:
+        kind = RangeReader if self.config.ranges else Worker
+        return kind(self.world, client, self.config, self.recorder, table, f"{table}/")
 
     def _more_clients(self, count: int, *, retries_unknown: bool = True) -> list[Client]:
         first = len(self.clients)
@@ -103,6 +106,7 @@ class _Run(Phases):
             self._check_convergence()
             self._check_descriptors()
             self._check_indexes()
+            self._check_ranges()
             self._check_streams()
         self._check_history()
 
@@ -127,7 +131,7 @@ class _Run(Phases):
         if config.stream_churn:
             self.readers[0].churn()
         if config.table_churn:
-            self.administrator.churn(_CHURNED, f"{_CHURNED}/", config.keys)
+            self.administrator.churn(_CHURNED, [f"{_CHURNED}/{key}" for key in names_of(config)])
 
     def _come_to_rest(self) -> None:
         for worker in self.workers:
@@ -157,11 +161,11 @@ class _Run(Phases):
         waiting: list[str] = []
         for node in self._sound_nodes():
             worker = self.workers[node % self.config.clients]
-            for number in range(self.config.keys):
-                read, write = f"read of k{number} at node {node}", f"write of k{number} at node {node}"
+            for key in worker.keys:
+                read, write = f"read of {key} at node {node}", f"write of {key} at node {node}"
                 waiting += (read, write)
-                worker.read(f"k{number}", Kind.GET, node, partial(self._progressed, waiting, read))
-                worker.put(f"k{number}", node, partial(self._progressed, waiting, write))
+                worker.read(key, Kind.GET, node, partial(self._progressed, waiting, read))
+                worker.put(key, node, partial(self._progressed, waiting, write))
         self.bank.prove(self._sound_nodes(), waiting)
         self._await(lambda: not waiting, RECOVERY_NS, lambda: f"without an answer: {waiting}")
 
@@ -212,6 +216,14 @@ class _Run(Phases):
         """Indexes follow their table: within the time that replicas have, they are what the table says."""
         self._converge(lambda: wrong_rows(self._replicas()), CONVERGENCE_NS, "indexes do not follow their table")
 
+    def _check_ranges(self) -> None:
+        """Page by page, every node shows what the replicas hold, eventually too."""
+        waiting: list[str] = []
+        for reader in self.range_readers[:1]:
+            for node in self._sound_nodes():
+                reader.prove(node, self._replicas(), waiting)
+        self._await(lambda: not waiting, RECOVERY_NS, lambda: f"without an answer: {waiting}")
+
     def _check_streams(self) -> None:
         """The readers get to the end of every shard, and what they got is the tables' story."""
         for reader in self.readers:
@@ -238,8 +250,11 @@ class _Run(Phases):
     def _sound_nodes(self) -> list[NodeId]:
         return [machine.id for machine in self.cluster.sound_machines]
 
+    def _history(self) -> list[Operation]:
+        return [*self.recorder.history(), *chain(*(reader.reads() for reader in self.range_readers))]
+
     def _check_history(self) -> None:
-        history = self.recorder.history()
+        history = self._history()
         violation = check(history)
         if violation is not None:
             raise Violated(str(violation))
@@ -253,9 +268,13 @@ class _Run(Phases):
 
     def sum_up(self) -> None:
         """Fill the result from whatever has happened."""
-        history = self.recorder.history()
+        for mark in sorted(chain(*(reader.marks for reader in self.range_readers))):
+            self.cluster.coverage.note(mark)
+        history = self._history()
         self.result.history = history
         self._account(len(history), sum(operation.outcome is Outcome.UNKNOWN for operation in history))
         self.result.stats |= {**self.bank.stats(), "table_incarnations": self.administrator.incarnations}
+        for reader in self.range_readers:
+            self.result.stats["pages"] = self.result.stats.get("pages", 0) + len(reader.pages)
         keeper = self.cluster.keeper
         self.result.stats |= {"nodes_added": keeper.added, "nodes_removed": keeper.removed}

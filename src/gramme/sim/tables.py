@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gramme.kernel.time import MILLISECOND, SECOND
@@ -40,6 +40,11 @@ _INDEXED: dict[str, Any] = {
     ],
 }
 
+_RANGED: dict[str, Any] = {
+    "KeySchema": _INDEXED["KeySchema"],
+    "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+}
+
 
 class Administrator:
     """Creates and deletes tables through the API, persistently: each step is repeated until it is known to be done."""
@@ -63,6 +68,8 @@ class Administrator:
         }
         if self._config.indexes and units is None:
             body |= _INDEXED
+        if self._config.ranges and units is None:
+            body |= _RANGED
         if self._config.streams:
             body["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
         write_units = self._config.write_units if units is None else units
@@ -112,8 +119,8 @@ class Administrator:
     def _later(self, action: Callable[[], None]) -> None:
         self._world.after(20 * MILLISECOND + self._client.rng.randrange(100 * MILLISECOND), action)
 
-    def churn(self, table: str, key_prefix: str, keys: int) -> None:
-        """Delete and re-create `table` until `stop`.
+    def churn(self, table: str, keys: Sequence[str]) -> None:
+        """Delete and re-create `table`, whose items are called `keys` in histories, until `stop`.
 
         For its items that is one deletion each, some time between the call of DeleteTable and the end of CreateTable:
         an old group that still serves after that, or a forward that reaches one, breaks the history.
@@ -125,8 +132,7 @@ class Administrator:
                 return
             self.idle = False
             handles = [
-                self._recorder.begin(Asked(self._client.number, f"{key_prefix}k{n}", Kind.DELETE, self._world.now_ns))
-                for n in range(keys)
+                self._recorder.begin(Asked(self._client.number, key, Kind.DELETE, self._world.now_ns)) for key in keys
             ]
             self.delete(table, lambda: self.create(table, lambda: created(handles)))
 

@@ -7,6 +7,7 @@ of `clients` columns; batches count as one operation per item.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Final
 
 from gramme.kernel.ids import NodeId
@@ -15,6 +16,7 @@ from gramme.sim.checkers.history import Item, Kind, Operation, Outcome
 from gramme.sim.client import Answer, Client, UnexpectedAnswer
 from gramme.sim.client_loop import ClientLoop
 from gramme.sim.configs import SimConfig
+from gramme.sim.ranges import keys_of, primary_of
 from gramme.sim.world import World
 
 _OPERATION: Final = {
@@ -33,6 +35,12 @@ _ACTION: Final = {
     Kind.DELETE: "Delete",
     Kind.ADD: "Update",
 }
+
+
+def names_of(config: SimConfig) -> tuple[str, ...]:
+    """What clients call the items of a table: by partition key, and by sort key where ranges are read."""
+    partition_keys = tuple(f"k{number}" for number in range(config.keys))
+    return tuple(chain(*map(keys_of, partition_keys))) if config.ranges else partition_keys
 
 
 class Asked:
@@ -75,6 +83,7 @@ class Recorder:
         self._operations: list[Operation] = []
         self._open: dict[int, Asked] = {}
         self.count = 0
+        self.written_ns: dict[str, int] = {}  # when a client heard last that a write of the key was done
 
     def begin(self, asked: Asked) -> int:
         """An operation is invoked; returns its handle."""
@@ -86,6 +95,8 @@ class Recorder:
         """It has ended as far as its client will ever know."""
         asked = self._open.pop(handle)
         return_ns = None if outcome is Outcome.UNKNOWN else self._world.now_ns
+        if outcome is Outcome.OK and asked.kind not in (Kind.GET, Kind.PEEK):
+            self.written_ns[asked.key] = self._world.now_ns
         self._operations.append(asked.end(return_ns, outcome, seen))
 
     def history(self) -> list[Operation]:
@@ -105,6 +116,7 @@ class Worker(ClientLoop):
         self._recorder = recorder
         self._table = table
         self._key_prefix = key_prefix
+        self.keys = names_of(config)
         self._values = 0
         self._last_seen: dict[str, str] = {}
 
@@ -124,7 +136,7 @@ class Worker(ClientLoop):
 
     def _some_key(self) -> str:
         # The square makes the first keys hot.
-        return f"k{int(self._rng.random() ** 2 * self._config.keys)}"
+        return self.keys[int(self._rng.random() ** 2 * len(self.keys))]
 
     def read(self, key: str, kind: Kind, node: NodeId | None, on_done: Callable[[bool], None]) -> None:
         """Read `key`, at `node` if one is given; tells whether there was an answer."""
@@ -136,7 +148,7 @@ class Worker(ClientLoop):
             if answer.body is None:
                 self._recorder.end(handle, Outcome.UNKNOWN)
             else:
-                seen = _item(answer.body.get("Item"))
+                seen = item_of(answer.body.get("Item"))
                 if seen is not None and seen.value is not None:
                     self._last_seen[key] = seen.value
                 self._recorder.end(handle, Outcome.OK, seen)
@@ -182,6 +194,8 @@ class Worker(ClientLoop):
         return item
 
     def _primary(self, key: str) -> dict[str, Any]:
+        if self._config.ranges:
+            return primary_of(key)
         return {"pk": {"S": key}, "sk": {"S": "0"}} if self._config.indexes else {"pk": {"S": key}}
 
     def _write(self, key: str) -> None:
@@ -223,7 +237,7 @@ class Worker(ClientLoop):
     def _written(self, handle: int, asked: Asked, answer: Answer) -> None:
         self._check_table(answer)
         if answer.body is not None:
-            self._recorder.end(handle, Outcome.OK, _item(answer.body.get("Attributes")) if asked.reports else None)
+            self._recorder.end(handle, Outcome.OK, item_of(answer.body.get("Attributes")) if asked.reports else None)
             if asked.value is not None:
                 self._last_seen[asked.key.removeprefix(self._key_prefix)] = asked.value
         elif not answer.refused:
@@ -252,7 +266,7 @@ class Worker(ClientLoop):
             found = [{}] * len(keys) if answer.body is None else answer.body["Responses"]
             outcome = Outcome.UNKNOWN if answer.body is None else Outcome.OK
             for handle, response in zip(handles, found, strict=True):
-                self._recorder.end(handle, outcome, _item(response.get("Item")))
+                self._recorder.end(handle, outcome, item_of(response.get("Item")))
             self._rest()
 
         self._client.call("TransactGetItems", {"TransactItems": gets}, done)
@@ -298,15 +312,16 @@ class Worker(ClientLoop):
                     self._recorder.end(handle, outcome)
             else:
                 unprocessed = answer.body.get("UnprocessedItems", {}).get(self._table, [])
-                left = [request["PutRequest"]["Item"]["pk"]["S"] for request in unprocessed]
+                left = [request["PutRequest"]["Item"] for request in unprocessed]
                 for key, handle in handles.items():
-                    self._recorder.end(handle, Outcome.UNKNOWN if key in left else Outcome.OK)
+                    is_left = any(item.items() >= self._primary(key).items() for item in left)
+                    self._recorder.end(handle, Outcome.UNKNOWN if is_left else Outcome.OK)
             self._rest()
 
         self._client.call("BatchWriteItem", {"RequestItems": {self._table: requests}}, done)
 
 
-def _item(attributes: dict[str, Any] | None) -> Item | None:
+def item_of(attributes: dict[str, Any] | None) -> Item | None:
     """The model's view of a wire item; an empty answer is an absent item."""
     if not attributes:
         return None

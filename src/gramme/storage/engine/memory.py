@@ -25,11 +25,17 @@ class MemoryEngine:
 
     `schedule` runs a callback later on the loop: it completes flushes (at once after the current event in production,
     after a virtual delay in simulation). With `crashable` the engine keeps the batches since the last completed
-    flush, for `crash`; without, they cost nothing.
+    flush, for `crash`; without, they cost nothing. At most `kept_bytes` of what reads have made of rows are kept.
     """
 
-    def __init__(self, schedule: Callable[[Callable[[], None]], None], *, crashable: bool = False) -> None:
-        self.kept = Kept(_KEPT_BYTES)
+    def __init__(
+        self,
+        schedule: Callable[[Callable[[], None]], None],
+        *,
+        crashable: bool = False,
+        kept_bytes: int = _KEPT_BYTES,
+    ) -> None:
+        self.kept = Kept(kept_bytes)
         self._schedule = schedule
         self._crashable = crashable
         self._rows = SortedMap()
