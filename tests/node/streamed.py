@@ -146,11 +146,11 @@ class Streamed(Three):
         """What a replica knows of the table."""
         partition = self.replica(node, place.group)
         assert isinstance(partition.evaluator, TableEvaluator)
-        return partition.evaluator.schema(partition.get)
+        return partition.evaluator.schema(partition.rows.get)
 
     def log(self, place: Partition, node: NodeId) -> ChangeLog:
         """The change log of a replica."""
-        return read_log(self.replica(node, place.group).get, self.schema(place, node))
+        return read_log(self.replica(node, place.group).rows.get, self.schema(place, node))
 
     def advance_wall(self, seconds: int) -> None:
         """Every machine's wall clock moves forward."""
@@ -165,7 +165,7 @@ class Streamed(Three):
         """Whether the catalog says that partitions know everything."""
         catalog = self.node(N0).groups.partitions
         return all(t.configured == t.schema_version for p in catalog.values() if p.spec.group == 1
-                   for t in all_tables(p.scan))  # fmt: skip
+                   for t in all_tables(p.rows.scan))  # fmt: skip
 
 
 def encoded(key: str) -> bytes:

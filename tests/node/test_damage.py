@@ -104,7 +104,7 @@ def test_a_lost_install_is_never_harmless_since_it_carries_a_promise() -> None:
     assert lost.slot > 0
     three.start(N2)
     partition = three.replica(N2, group)
-    assert partition.applied.slot >= lost.slot
+    assert partition.rows.applied.slot >= lost.slot
     assert group in three.node(N2).groups.amnesiac
     three.crash(N1)
     assert _no_leader(three, group, 5 * SECOND), "an amnesiac replica voted"
@@ -117,7 +117,7 @@ def test_a_lost_entry_that_is_applied_is_harmless() -> None:
     three.crash(N2)
     lost = damage(three, N2, group, RecordKind.ACCEPT)
     three.start(N2)
-    assert three.replica(N2, group).applied.slot >= lost.slot
+    assert three.replica(N2, group).rows.applied.slot >= lost.slot
     assert group not in three.node(N2).groups.amnesiac
     three.crash(N1)
     three.until(lambda: three.leader(group) is not None, "two of three lead")
@@ -202,7 +202,7 @@ def test_a_log_that_ends_below_its_chosen_mark_takes_its_replica_away_and_not_th
     _write(three, quiet, 1)
     three.run(SECOND)  # node 2 knows that it is chosen, and cannot apply it
     last = three.replica(N2, group).replica.chosen_slot
-    assert last > three.replica(N2, group).applied.slot
+    assert last > three.replica(N2, group).rows.applied.slot
     segments = len(three.cluster.machines[N2].log_disk.stored())
     _write(three, busy, 40, size=500)
     three.run(SECOND)
@@ -223,7 +223,7 @@ def test_a_write_is_not_applied_again_where_damage_hides_that_it_was() -> None:
     applied is known from the log alone."""
     three, table, group = _with_a_table()
     assert three.submit(N0, table, _INSERT, _ONCE) == Written(None, 0, 3)
-    slot = three.replica(N0, group).applied.slot
+    slot = three.replica(N0, group).rows.applied.slot
     three.submit(N0, table, DELETE)
     _write(three, table, 5)
     three.run(2 * SECOND)
@@ -231,7 +231,7 @@ def test_a_write_is_not_applied_again_where_damage_hides_that_it_was() -> None:
     damage(three, N2, group, RecordKind.ACCEPT, slot)
     three.start(N2)
     assert group not in three.node(N2).groups.amnesiac
-    assert three.replica(N2, group).doubts_outcomes(three.node(N2).host.now())
+    assert three.replica(N2, group).outcomes.doubted(three.node(N2).host.now())
     three.lead(N2, group)
     assert three.submit(N2, table, _INSERT, _ONCE, repeated=True) == Written(None, 0, 3)
     assert three.submit(N2, table, STRONG) == _ABSENT
@@ -242,7 +242,7 @@ def test_where_all_doubt_leadership_stays_for_a_while_before_it_goes_on() -> Non
     """Each of them hands over as soon as it leads, so it must not be at once."""
     three, table, group = _with_a_table()
     for node in ALL:
-        three.replica(node, group).doubt_outcomes()
+        three.replica(node, group).outcomes.doubt(three.node(node).host.now())
 
     def round_() -> int:
         return max(ballot_round(three.replica(node, group).replica.ballot) for node in ALL)

@@ -82,14 +82,14 @@ class _Three:
     def settle(self) -> None:
         """Everything is applied everywhere."""
         self.world.run(self.world.now_ns + SECOND)
-        assert all(self.replica(n).applied.slot == self.replica(n).replica.last_slot for n in range(3))
+        assert all(self.replica(n).rows.applied.slot == self.replica(n).replica.last_slot for n in range(3))
 
     def put_seen_by(self, follower: int, key: bytes, value: int) -> None:
         """A write that is answered, which `follower` has accepted and not applied."""
         self.put(self.leader, key, value)
         replica = self.replica(follower)
         self.run_until(lambda: replica.replica.last_slot == self.replica(self.leader).replica.last_slot)
-        assert replica.applied.slot < replica.replica.last_slot
+        assert replica.rows.applied.slot < replica.replica.last_slot
 
 
 @pytest.fixture

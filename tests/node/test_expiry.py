@@ -106,7 +106,7 @@ def test_entries_of_indexes_go_too() -> None:
         for place in index.partitions
         for node in ALL
         if three.replica(node, place.group).leading
-        for row in three.replica(node, place.group).scan(b"\x01", b"\x02", False)
+        for row in three.replica(node, place.group).rows.scan(b"\x01", b"\x02", False)
     ]
     assert [decode_item(item_json(stored))["pk"]["S"] for _, stored in rows] == ["staying"]
 

@@ -99,7 +99,7 @@ def test_a_node_whose_replicas_lag_is_not_to_be_relied_on() -> None:
     assert node.unready() == "starting: 1 replicas have not caught up yet"
     node._handlers[SnapshotChunk] = take
     three.until(lambda: not node.unready(), "it has caught up")
-    assert three.replica(N2, group).applied == three.replica(N0, group).applied
+    assert three.replica(N2, group).rows.applied == three.replica(N0, group).rows.applied
 
 
 # --- stop -------------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def g(count: int) -> dict[str, Any]:
 
 def kept(three: Streamed, place: Partition, node: NodeId = N0) -> int:
     """Change records that a replica has."""
-    return sum(1 for _ in three.replica(node, place.group).scan(b"\x04", b"\x05", False))
+    return sum(1 for _ in three.replica(node, place.group).rows.scan(b"\x04", b"\x05", False))
 
 
 def total(three: Streamed, node: NodeId = N0) -> int:

@@ -23,7 +23,7 @@ def _with_an_item() -> tuple[Three, TableDescriptor]:
     table = three.create()
     assert three.submit(N0, table, PUT) == Written(None, 0, 3)
     group = table.partitions[0].group
-    three.until(lambda: len({three.replica(node, group).applied for node in ALL}) == 1, "all have applied it")
+    three.until(lambda: len({three.replica(node, group).rows.applied for node in ALL}) == 1, "all have applied it")
     return three, table
 
 

@@ -41,7 +41,7 @@ def _bring_back(three: Three, group: Any) -> None:
     """Node 2 is back and has caught up by a snapshot."""
     three.start(N2)
     three.until(lambda: three.node(N2).snapshots_in.installed == 1, "a snapshot is installed")
-    three.until(lambda: three.replica(N2, group).applied == three.replica(N0, group).applied, "it has all")
+    three.until(lambda: three.replica(N2, group).rows.applied == three.replica(N0, group).rows.applied, "it has all")
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -74,12 +74,12 @@ def test_a_replica_that_got_a_snapshot_doubts_what_its_sender_doubted(restarted:
     _write_beyond_the_log(three, table)
     leader = three.leader(group)
     assert leader is not None
-    three.replica(leader, group).doubt_outcomes()
+    three.replica(leader, group).outcomes.doubt(three.node(leader).host.now())
     _bring_back(three, group)
     if restarted:
         three.crash(N2)
         three.start(N2)
-    assert three.replica(N2, group).doubts_outcomes(three.node(N2).host.now())
+    assert three.replica(N2, group).outcomes.doubted(three.node(N2).host.now())
 
 
 def test_a_replica_doubts_no_more_once_it_has_a_snapshot_of_one_that_knows() -> None:
@@ -90,10 +90,10 @@ def test_a_replica_doubts_no_more_once_it_has_a_snapshot_of_one_that_knows() -> 
         three.cluster.cut(N2, peer)
         three.cluster.cut(peer, N2)
     _write_beyond_the_log(three, table, three.leader(group) or N0)
-    three.replica(N2, group).doubt_outcomes()
+    three.replica(N2, group).outcomes.doubt(three.node(N2).host.now())
     three.cluster.network.heal_all()
     three.until(lambda: three.node(N2).snapshots_in.installed == 1, "a snapshot is installed")
-    assert not three.replica(N2, group).doubts_outcomes(three.node(N2).host.now())
+    assert not three.replica(N2, group).outcomes.doubted(three.node(N2).host.now())
 
 
 def test_a_snapshot_that_comes_twice_is_installed_once() -> None:
@@ -116,12 +116,12 @@ def test_a_snapshot_that_comes_twice_is_installed_once() -> None:
     node._handlers[SnapshotChunk] = twice
     three.until(lambda: node.snapshots_in.installed >= 1, "a snapshot is installed")
     for _ in range(50):
-        assert three.replica(N2, group).extent == read_extent(three.cluster.machines[N2].engine, group)
+        assert three.replica(N2, group).rows.extent == read_extent(three.cluster.machines[N2].engine, group)
         three.run(MILLISECOND)
     assert node.snapshots_in.installed == 1
     three.crash(N2)
     three.start(N2)
-    three.until(lambda: len({three.replica(node, group).applied for node in ALL}) == 1, "it has all")
+    three.until(lambda: len({three.replica(node, group).rows.applied for node in ALL}) == 1, "it has all")
     assert three.replica(N2, group).read_now(EVENTUAL) == Found(ITEM, 3)
 
 
@@ -133,19 +133,19 @@ def test_a_snapshot_that_a_stalled_engine_kept_waiting_takes_nothing_back() -> N
     group = table.partitions[0].group
     three.run(100 * MILLISECOND)
     replica = three.replica(N2, group)
-    before, extent = replica.applied, replica.extent
+    before, extent = replica.rows.applied, replica.rows.extent
     three.cluster.stall_engine(N2, True)
     for _ in range(4):
         assert isinstance(three.submit(N0, table, PutItem(KEY, ITEM, 3)), Written)
     three.run(100 * MILLISECOND)
-    assert replica.applied == before
+    assert replica.rows.applied == before
     mark = three.replica(N0, group).replica.acceptor.log.mark_at(Slot(before.slot + 2))
     assert mark is not None
     chunk = SnapshotChunk(group, 1, 0, mark.slot, mark.crc, mark.stamp, 0, [], [], True)
     three.node(N2).on_messages(N0, three.node(N0).boot, [chunk])
     three.cluster.stall_engine(N2, False)
     three.run(100 * MILLISECOND)
-    assert replica.applied.slot == before.slot + 4
-    assert (replica.extent, three.node(N2).snapshots_in.installed) == (extent, 0)
+    assert replica.rows.applied.slot == before.slot + 4
+    assert (replica.rows.extent, three.node(N2).snapshots_in.installed) == (extent, 0)
     three.submit(N0, table, PutItem(KEY, ITEM, 3))
-    three.until(lambda: replica.applied.slot == before.slot + 5, "it goes on")
+    three.until(lambda: replica.rows.applied.slot == before.slot + 5, "it goes on")

@@ -355,7 +355,7 @@ def test_a_stream_can_be_turned_on_while_an_index_is_there_and_the_other_way_rou
     table = three.table()
     assert len(three.records(stream)) == 1  # confirmed by the index, kept for the stream
     place = next(p for p in table.partitions if three.log(p, N0).confirmed > 0)
-    records = list(three.replica(N0, place.group).scan(b"\x04", b"\x05", False))
+    records = list(three.replica(N0, place.group).rows.scan(b"\x04", b"\x05", False))
     assert len(records) == 1  # that of the second change was the index's alone
 
 
@@ -459,7 +459,7 @@ def test_a_replica_that_missed_the_seal_is_sealed_by_a_snapshot() -> None:
     three.until(lambda: three.log(place, N2) == three.log(place, N0), "node 2 has caught up")
     assert three.node(N2).snapshots_in.installed > 0
     assert isinstance(three.replica(N2, place.group).evaluator, SealedEvaluator)
-    assert next(three.replica(N2, place.group).scan(b"\x01", b"\x02", False), None) is None
+    assert next(three.replica(N2, place.group).rows.scan(b"\x01", b"\x02", False), None) is None
     three.lead(N2, place.group)
     assert len(three.shard(stream, place, N2)) == 40
     assert three.submit(N2, table, GetItem(PUT.key, consistent=True)) == Failed(FailureKind.NO_TABLE)
@@ -475,6 +475,6 @@ def test_an_item_that_a_transaction_holds_goes_with_its_table() -> None:
     three.delete(NAME)
     for node in ALL:
         three.until(lambda node=node: three.log(place, node).open is None, "sealed")  # type: ignore[misc]
-        assert next(three.replica(node, place.group).scan(b"\x03", b"\x04", False), None) is None
+        assert next(three.replica(node, place.group).rows.scan(b"\x03", b"\x04", False), None) is None
     assert three.send(place, Finish(prepare.tx, True)) == Failed(FailureKind.NO_TABLE)
     assert three.records(stream) == []

@@ -140,7 +140,7 @@ class Cluster:
             (node.me, group, row[1:])
             for node in self.living()
             for group, partition in node.groups.partitions.items()
-            for row, _ in partition.scan(start, end, False)
+            for row, _ in partition.rows.scan(start, end, False)
             if row.startswith(start)
         ]
 

@@ -27,8 +27,8 @@ BUDGET: Final = {
     "Query of 10 items": 285,
     "Query, of items read lately": 207,
     "BatchGetItem of 25": 1687,
-    "PutItem": 411,
-    "UpdateItem": 538,
+    "PutItem": 419,
+    "UpdateItem": 546,
 }
 """Calls a request, at most, with Python 3.11 (later ones make fewer). Those of reads are exact; a write's answer comes
 turns of the loop later, and what else happens in these differs by about a dozen calls. Strong reads come first: of rows

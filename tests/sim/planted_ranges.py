@@ -15,9 +15,9 @@ from tests.patched import patched
 import gramme.api.dynamodb.query
 import gramme.node.item_pages
 import gramme.node.table_evaluator
+from gramme.node.applied_rows import AppliedRows
 from gramme.node.evaluator import Read, ReadLately, Scan
 from gramme.node.item_pages import read_page
-from gramme.node.partition import PartitionReplica
 from gramme.node.router import Router
 from gramme.storage.engine.contract import Batch
 from gramme.storage.engine.kept import SHARED_BYTES, Kept
@@ -60,16 +60,30 @@ def forget_puts_only() -> AbstractContextManager[None]:
     return patched(Kept, "wrote", wrote)
 
 
+class _KeptBefore:
+    """What was kept of the rows that begin with `before`, whatever a replica's rows begin with by now."""
+
+    def __init__(self, kept: Any, before: bytes) -> None:
+        self._kept = kept
+        self._before = before
+
+    def find(self, shared: bytes) -> Any:
+        return self._kept.find(self._before + shared[len(self._before) :])
+
+    def keep(self, shared: bytes, thing: Any, size_bytes: int) -> None:
+        self._kept.keep(self._before + shared[len(self._before) :], thing, size_bytes)
+
+
 def keep_across_a_snapshot() -> AbstractContextManager[None]:
     """A replica whose rows came by a snapshot goes on with what was kept of those from before."""
-    original = PartitionReplica.switch_extent
+    original = AppliedRows.switch
 
-    def switch(self: PartitionReplica, *args: Any) -> None:
-        before = self._lately.prefix
+    def switch(self: Any, *args: Any) -> None:
+        before = self._prefix
         original(self, *args)
-        self._lately.prefix = before
+        self._kept = _KeptBefore(self._kept, before)
 
-    return patched(PartitionReplica, "switch_extent", switch)
+    return patched(AppliedRows, "switch", switch)
 
 
 def join_what_does_not_touch() -> AbstractContextManager[None]:

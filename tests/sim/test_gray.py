@@ -101,7 +101,7 @@ def test_a_relayed_write_is_applied_once() -> None:
     """Its answer is lost on the way back, so it is sent again under the same name."""
     three, table = _separated([(N0, N1), (N1, N0)])
     group = table.partitions[0].group
-    before = three.replica(N0, group).applied.slot
+    before = three.replica(N0, group).rows.applied.slot
     three.cluster.cut(N2, N1)
     answer = three.begin(N1, table, PUT)
     three.run(300 * MILLISECOND)
@@ -109,7 +109,7 @@ def test_a_relayed_write_is_applied_once() -> None:
     three.cluster.heal(N2, N1)
     three.until(lambda: bool(answer), "the write is answered")
     assert not isinstance(answer[0], Failed)
-    assert three.replica(N0, group).applied.slot == before + 1
+    assert three.replica(N0, group).rows.applied.slot == before + 1
 
 
 # --- a leader that hears nobody ---------------------------------------------------------------------------------------

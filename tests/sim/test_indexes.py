@@ -17,6 +17,7 @@ from tests.sim.hunting import Plant, find
 import gramme.node.changes.feeder as feeder_module
 import gramme.node.table_evaluator as evaluator_module
 from gramme.kernel.time import MILLISECOND, SECOND
+from gramme.node.applied_rows import AppliedRows
 from gramme.node.changes import item_changes
 from gramme.node.changes.feeder import Feeder, _Lane
 from gramme.node.changes.item_changes import ITEMS_END
@@ -71,15 +72,13 @@ def backfill_old_rows() -> Iterator[None]:
     def late(self: Feeder, index: Any, backfill: Any, lanes: Any) -> None:
         rows = held.pop(id(backfill), None)
         if rows is None:
-            held[id(backfill)] = [(key, value) for key, value in self._partition.scan(backfill.next, ITEMS_END, False)]
+            held[id(backfill)] = [
+                (key, value) for key, value in self._partition.rows.scan(backfill.next, ITEMS_END, False)
+            ]
             self._later(200_000_000, self.wake)
             return
-        scan = self._partition.scan
-        self._partition.scan = lambda *_: iter(rows)  # type: ignore[method-assign]
-        try:
+        with patched(AppliedRows, "scan", lambda *_: iter(rows)):
             original(self, index, backfill, lanes)
-        finally:
-            self._partition.scan = scan  # type: ignore[method-assign]
 
     with patched(Feeder, "_read_chunk", late):
         yield

@@ -51,18 +51,18 @@ class Sweep:
         """Whether there is something to read now."""
         if self._next is not None or self._began is None:
             return True
-        return wall - self._began >= period_ns and (self.partition.applied.slot != self._slot or wall >= self._due)
+        return wall - self._began >= period_ns and (self.partition.rows.applied.slot != self._slot or wall >= self._due)
 
     def step(self, wall: Timestamp) -> list[bytes]:
         """Read on. Returns the encoded keys of the rows that have expired."""
         if self._next is None:
             self._next, self._began = ITEMS, wall
-            self._slot, self._due = self.partition.applied.slot, _NEVER
+            self._slot, self._due = self.partition.rows.applied.slot, _NEVER
         start, self._next = self._next, None
         now_s = wall // SECOND
         expired: list[bytes] = []
         size = 0
-        for count, (row, stored) in enumerate(self.partition.scan(start, ITEMS_END, False)):
+        for count, (row, stored) in enumerate(self.partition.rows.scan(start, ITEMS_END, False)):
             if count >= _STEP_ROWS or size >= _STEP_BYTES:
                 self._next = row
                 break
@@ -111,7 +111,7 @@ class Expiry:
         evaluator, group = partition.evaluator, partition.spec.group
         if not isinstance(evaluator, TableEvaluator):
             return  # the catalog
-        attribute = evaluator.schema(partition.get).expiry
+        attribute = evaluator.schema(partition.rows.get).expiry
         sweep = self._sweeps.get(group)
         if attribute is None:
             self._sweeps.pop(group, None)

@@ -52,7 +52,7 @@ class Flusher:
         return slot if partition is self._groups.partitions.get(group) else Slot(0)
 
     def _applied(self) -> dict[GroupId, tuple[PartitionReplica, Slot]]:
-        return {group: (partition, partition.applied.slot) for group, partition in self._groups.partitions.items()}
+        return {group: (partition, partition.rows.applied.slot) for group, partition in self._groups.partitions.items()}
 
     def _arm(self) -> None:
         self._host.ports.scheduler.call_at(Instant(self._host.now() + _PERIOD_NS), self._tick)

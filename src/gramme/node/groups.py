@@ -21,12 +21,13 @@ from gramme.kernel.errors import Corruption, Invariant, Stalled
 from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, Ballot, GroupId, Lsn, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
+from gramme.node.applied_rows import read_applied, read_configuration
 from gramme.node.evaluator import Evaluator
 from gramme.node.extents import FreshExtents, first_extent, forget_group, read_extent
 from gramme.node.host import Host, RecordOwner
 from gramme.node.log_replica import LogReplica
 from gramme.node.messages import GroupsDropped, GroupSpec, GroupsReady, MakeAnew
-from gramme.node.partition import PartitionReplica, read_applied, read_configuration
+from gramme.node.partition import PartitionReplica
 from gramme.node.ports import NodeSettings
 from gramme.paxos.configuration import Configuration, decode_configuration, encode_configuration
 from gramme.paxos.entry import ORIGIN
@@ -195,7 +196,7 @@ class Groups(RecordOwner):
             return
         partition.rebuild_outcomes(state.entries)
         if damaged:
-            partition.doubt_outcomes()
+            partition.outcomes.doubt(self._host.now())
 
     def _protocol(self, state: GroupState) -> GroupReplica:
         return GroupReplica(state.group, self._settings.me, state, self._leases, self._paxos, self._host.ports.rng)

@@ -230,7 +230,7 @@ class Leadership:
             and self._me in partition.replica.configuration.eligible
             and partition.replica.leader_hint == leader
             and not partition.catching_up
-            and not partition.doubts_outcomes(now)
+            and not partition.outcomes.doubted(now)
         )
 
     def on_taken(self, source: NodeId, taken: LeadershipTaken) -> None:

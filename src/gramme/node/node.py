@@ -310,7 +310,7 @@ class Node(RecordOwner):
         if partition.leading:
             self.router.hint(group, self.me)
             partition.refusing = self.low_space
-            if partition.doubts_outcomes(self.host.now()):
+            if partition.outcomes.doubted(self.host.now()):
                 # Not at once: where all doubt, leadership would go round and round.
                 when = Instant(self.host.now() + _DOUBT_NS)
                 self.ports.scheduler.call_at(when, lambda: None if self.host.stopped else self.fail_over([group]))

@@ -23,7 +23,9 @@ from gramme.kernel.time import Instant
 class Outcomes:
     """Command id → encoded reply, in a young and an old generation."""
 
-    __slots__ = ("_limit", "_old", "_old_answers", "_rotated_at", "_window_ns", "_young", "_young_answers")
+    __slots__ = (
+        "_doubted_until", "_limit", "_old", "_old_answers", "_rotated_at", "_window_ns", "_young", "_young_answers",
+    )  # fmt: skip
 
     def __init__(self, window_ns: int, limit: int, now: Instant) -> None:
         self._young: dict[CommandId, bytes] = {}
@@ -33,6 +35,7 @@ class Outcomes:
         self._window_ns = window_ns
         self._limit = limit
         self._rotated_at = now
+        self._doubted_until = Instant(0)
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old) + len(self._young_answers) + len(self._old_answers)
@@ -69,10 +72,31 @@ class Outcomes:
             self._old_answers, self._young_answers = self._young_answers, {}
         return due
 
+    def doubt(self, now: Instant) -> None:
+        """Some that count may be missing (part of the log is damaged): which commands were applied is not known for
+        sure until the window is over."""
+        self._doubted_until = Instant(now + self._window_ns)
+
+    def doubted(self, now: Instant) -> bool:
+        """Whether a command that is not here may have been applied all the same: then no write that might be one which
+        is sent again is judged, and this replica should rather not lead."""
+        return now < self._doubted_until
+
     def export(self) -> list[tuple[CommandId, bytes]]:
         """All of it, for a snapshot."""
         return [*self._old.items(), *self._young.items()]
 
-    def replace(self, outcomes: Iterable[tuple[CommandId, bytes]]) -> None:
-        """Take over the outcomes of a snapshot."""
-        self._old, self._young = {}, dict(outcomes)
+    def take(self, outcomes: Iterable[tuple[CommandId, bytes]], now: Instant) -> None:
+        """Remember those that came with a snapshot; under no command's id, the word that its sender did not know them
+        all."""
+        for command_id, reply in outcomes:
+            if command_id == NO_COMMAND_ID:
+                self.doubt(now)
+            else:
+                self._young[command_id] = reply
+
+    def replace(self, outcomes: Iterable[tuple[CommandId, bytes]], now: Instant) -> None:
+        """A snapshot has become this replica's state, and these are its outcomes."""
+        self._old, self._young = {}, {}
+        self._doubted_until = Instant(0)
+        self.take(outcomes, now)

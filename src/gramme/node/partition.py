@@ -1,28 +1,30 @@
 """One replica of a partition: a replication group joined to its rows.
 
-The leader evaluates each write against applied rows overlaid with writes in flight, proposes the resulting mutation,
-and answers when it has applied it. Every replica applies chosen entries blindly, each batch with its applied slot.
-Rules (REPLICATION.md §2): apply before answer; an answer that changes nothing is a read of in-flight state, so it needs
-the lease and leaves only when the last slot it depended on is applied; on losing the ballot the overlay is dropped and
-proposed writes have an unknown outcome until the next leader's log tells, by command id.
+The leader evaluates each write against applied rows (`applied_rows`) overlaid with writes in flight (`in_flight`),
+proposes the resulting mutation, and answers when it has applied it. Every replica applies chosen entries blindly.
+Rules (REPLICATION.md §2): apply before answer; an answer that changes nothing needs the lease; on losing the ballot
+what is in flight is dropped, and proposed writes have an unknown outcome until the next leader's log tells, by command
+id (`outcomes`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.errors import GrammeError, InvalidInput, Invariant, Stalled
-from gramme.kernel.ids import NO_COMMAND_ID, NO_NODE, CommandId, ExtentId, NodeId, Slot
-from gramme.kernel.time import Instant, Stamp
+from gramme.kernel.ids import NO_NODE, CommandId, ExtentId, NodeId, Slot
+from gramme.kernel.time import Instant
 from gramme.node.accepted import AcceptedKeys
+from gramme.node.applied_rows import AppliedRows
 from gramme.node.catalog.node_table import PlanRemoval
 from gramme.node.evaluator import Answer, Change, Context, Evaluator, Read, ReadLately, Scan
 from gramme.node.group_owner import GroupOwner
 from gramme.node.host import Host
+from gramme.node.in_flight import InFlight
 from gramme.node.messages import GroupSpec
 from gramme.node.mutation import (
     CHANGES_END,
@@ -32,21 +34,16 @@ from gramme.node.mutation import (
     Mutation,
     change_key,
     decode_mutation,
-    encode_change,
     encode_mutation,
 )
 from gramme.node.outcomes import Outcomes
 from gramme.node.ports import NodeSettings
-from gramme.node.state_rows import APPLIED, APPLIED_KEY, CONFIGURATION_ROW, SCHEMA_ROW
-from gramme.node.totals import TOTALS_ROW, Totals
+from gramme.node.state_rows import SCHEMA_ROW
 from gramme.node.wire import decode_reply, encode_reply
-from gramme.paxos.configuration import Configuration, decode_configuration
-from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark
+from gramme.paxos.entry import Command, CommandKind, Entry, Mark
 from gramme.paxos.outputs import BecameLeader, Chosen, LostLeadership
 from gramme.paxos.replica import GroupReplica, NotLeader
-from gramme.storage.engine.contract import Batch, Engine, View
-from gramme.storage.engine.kept import Kept
-from gramme.storage.engine.rows import PREFIX_BYTES, Space, row_key, space_range
+from gramme.storage.engine.contract import View
 from gramme.tables.catalog import DescribeTable, ListTables
 from gramme.tables.requests import (
     PARTITION_READS,
@@ -106,46 +103,6 @@ OnReply = Callable[[Any], None]
 """Called once with a reply of `gramme.tables` or with `Elsewhere`."""
 
 
-class _Pending:
-    """A proposed write at the leader."""
-
-    __slots__ = ("command_id", "mutation", "reply", "waiters")
-
-    def __init__(self, command_id: CommandId, mutation: Mutation, reply: Any, waiter: OnReply) -> None:
-        self.command_id = command_id
-        self.mutation = mutation
-        self.reply = reply
-        self.waiters: list[OnReply] = [waiter]
-
-
-class _Held:
-    """An answer that leaves when slot `depends` is applied."""
-
-    __slots__ = ("command_id", "depends", "reply", "waiters")
-
-    def __init__(self, command_id: CommandId, depends: Slot, reply: Any, waiter: OnReply) -> None:
-        self.command_id = command_id
-        self.depends = depends
-        self.reply = reply
-        self.waiters: list[OnReply] = [waiter]
-
-
-class _Lately:
-    """What reads of the rows behind `prefix`, an extent's, have kept (`ReadLately`)."""
-
-    __slots__ = ("_kept", "prefix")
-
-    def __init__(self, kept: Kept, prefix: bytes) -> None:
-        self._kept = kept
-        self.prefix = prefix
-
-    def find(self, shared: bytes) -> Any:
-        return self._kept.find(self.prefix + shared)
-
-    def keep(self, shared: bytes, thing: Any, size_bytes: int) -> None:
-        self._kept.keep(self.prefix + shared, thing, size_bytes)
-
-
 class PartitionReplica(GroupOwner):
     """See the module. `on_role` is told of every change of leadership, after the overlay is in order."""
 
@@ -162,32 +119,22 @@ class PartitionReplica(GroupOwner):
         on_output: Callable[[PartitionReplica, Any], None],
     ) -> None:
         super().__init__(spec, replica, host)
-        self.extent = extent
-        self.applied = applied
         self.leading = False
         self.refusing = False
         self.backlogged = ""  # the global index that cannot keep up: writes of items are refused meanwhile
         self._leads_next = False
         self.outcomes = Outcomes(settings.outcome_window_ns, settings.outcome_limit, host.now())
-        self._engine: Engine = host.ports.engine
+        self.rows = AppliedRows(host.ports.engine, extent, applied)
+        self._in_flight = InFlight(self.rows)
         self._clock = host.ports.clock
         self._settings = settings
         self._on_role = on_role
         self._on_output = on_output
-        self._outcomes_known_at = Instant(0)
-        self._outcome_rows = 0  # rotations until the outcome rows of a snapshot may go; 0: there are none
-        self._prefix = extent.to_bytes(8, "big")
         self._sealing = False  # among the entries that are being applied is a SEAL
-        self.evaluator = evaluator.settled(self._get)
-        self._overlay: dict[bytes, tuple[Slot, bytes | None]] = {}
-        self._pending: dict[Slot, _Pending] = {}
-        self._by_command: dict[CommandId, _Pending | _Held] = {}
-        self._held_answers: deque[_Held] = deque()
+        self.evaluator = evaluator.settled(self.rows.get)
         self._unapplied: deque[Entry] = deque()
-        self._totals: Totals | None = None  # as of `applied`; None: in the engine only
         self._applying = False
-        self._lately = _Lately(self._engine.kept, self._prefix)
-        self.read_applied: Callable[[Any], Any] = partial(self._evaluate_read, self._get, self._scan, self._lately)
+        self.read_applied: Callable[[Any], Any] = partial(self._evaluate_read, self.rows.get, self.rows.scan, self.rows)
         """Answers a read from what is applied here: what `read_now` does, unless it was replaced."""
         self.read_now: Callable[[Any], Any] = self.read_applied
         """Answers a read from what is applied here. The caller has checked `serves_reads` or `current` in this step, or
@@ -251,15 +198,12 @@ class PartitionReplica(GroupOwner):
         is read."""
         if not self.fresh(now):
             return False
-        applied = self.applied.slot
+        applied = self.rows.applied.slot
         if self.leading or self.replica.last_slot == applied >= self.seen:
             return True
-        if (
-            type(request) is ReadChanges
-        ):  # who reads on behind all records here is told of those that come by the leader
-            return any(
-                True for _ in self._scan(change_key(request.start.slot, request.start.index), CHANGES_END, False)
-            )
+        if type(request) is ReadChanges:  # who reads on behind all records here hears of the next ones by the leader
+            behind = self.rows.scan(change_key(request.start.slot, request.start.index), CHANGES_END, False)
+            return any(True for _ in behind)
         entries = self.replica.accepted_after(applied)
         return (
             entries is not None
@@ -275,15 +219,8 @@ class PartitionReplica(GroupOwner):
 
     def read_as_of(self, request: Any, view: View) -> Any:
         """Answer a read from an earlier view of the engine; from now where the view is of before a snapshot came."""
-        prefix = self._prefix
-        if view.get(applied_row(self.extent)) is None:
-            return self.read_applied(request)
-
-        def scan(start: bytes, end: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
-            for key, value in view.scan(prefix + start, prefix + end, reverse=reverse):
-                yield key[8:], value
-
-        return self._evaluate_read(lambda key: view.get(prefix + key), scan, None, request)
+        past = self.rows.as_of(view)
+        return self.read_applied(request) if past is None else self._evaluate_read(*past, None, request)
 
     def _evaluate_read(self, get: Read, scan: Scan, lately: ReadLately | None, request: Any) -> Any:
         try:
@@ -314,15 +251,15 @@ class PartitionReplica(GroupOwner):
         if known is not None:
             on_reply(decode_reply(known))
             return
-        running = self._by_command.get(command_id)
+        running = self._in_flight.find(command_id)
         if running is not None:
-            if repeated and type(running) is _Held:
+            if repeated and running.mutation is None:
                 on_reply(self._elsewhere())  # it will be told in a moment, and then the log can have it
             else:
                 running.waiters.append(on_reply)
             return
         now = self._host.now()
-        if now < self._outcomes_known_at:
+        if self.outcomes.doubted(now):
             on_reply(self._elsewhere())
             return
         if self.refusing or self.outcomes.full or self._host.log.full:
@@ -335,7 +272,7 @@ class PartitionReplica(GroupOwner):
         try:
             context = Context(wall, self.replica.next_stamp(wall), self._last_slot)
             if told is None:
-                plan = self.evaluator.write(request, self._newest, context)
+                plan = self.evaluator.write(request, self._in_flight.get, context)
             else:
                 plan = Answer(decode_reply(told), ())
         except GrammeError:
@@ -370,12 +307,7 @@ class PartitionReplica(GroupOwner):
         except InvalidInput as error:
             on_reply(Failed(FailureKind.INTERNAL, str(error)))
             return
-        pending = _Pending(command_id, mutation, plan.reply, on_reply)
-        self._pending[slot] = self._by_command[command_id] = pending
-        for key, value in plan.puts:
-            self._overlay[key] = (slot, value)
-        for key in plan.deletes:
-            self._overlay[key] = (slot, None)
+        self._in_flight.propose(command_id, slot, mutation, plan.reply, on_reply)
         if plan.kind != CommandKind.MUTATIONS:
             self.evaluator.proposed(plan)
             if plan.kind == CommandKind.PREPARE:
@@ -388,42 +320,21 @@ class PartitionReplica(GroupOwner):
         if not self.replica.holds_lease(self._host.now()):
             on_reply(self._elsewhere())
             return
-        depends = max((self._overlay[key][0] for key in plan.keys if key in self._overlay), default=Slot(0))
-        if depends > self.applied.slot:
-            held = _Held(command_id, depends, plan.reply, on_reply)
-            self._held_answers.append(held)
-            self._by_command[command_id] = held
+        slot = self._in_flight.slot_behind(plan.keys)
+        if slot > self.rows.applied.slot:
+            self._in_flight.hold(command_id, slot, plan.reply, on_reply)
         else:
             self.outcomes.note_answer(command_id, encode_reply(plan.reply))
             on_reply(plan.reply)
+
+    def _last_slot(self) -> Slot:
+        return self.replica.last_slot
 
     def _elsewhere(self, maybe_applied: bool = False) -> Elsewhere:
         hint = self.replica.leader_hint
         return Elsewhere(NO_NODE if hint is None else hint, maybe_applied)
 
-    # --- state ----------------------------------------------------------------------------------------------------
-
-    def _last_slot(self) -> Slot:
-        return self.replica.last_slot
-
-    def _newest(self, key: bytes) -> bytes | None:
-        flying = self._overlay.get(key)
-        return self._engine.get(self._prefix + key) if flying is None else flying[1]
-
-    def _get(self, key: bytes) -> bytes | None:
-        return self._engine.get(self._prefix + key)
-
-    def _scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
-        prefix = self._prefix
-        return self._engine.scan(prefix + start, prefix + end, reverse=reverse, skip=len(prefix))
-
-    def get(self, key: bytes) -> bytes | None:
-        """Applied value of a space-prefixed key (for the catalog's own readers)."""
-        return self._get(key)
-
-    def scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
-        """Applied rows of a space-prefixed range."""
-        return self._scan(start, end, reverse)
+    # --- applying -------------------------------------------------------------------------------------------------
 
     def _apply(self) -> None:
         """Apply chosen entries in one batch with the applied slot, then answer. A stalled engine is retried."""
@@ -433,7 +344,7 @@ class PartitionReplica(GroupOwner):
         try:
             while self._unapplied:
                 entries, self._unapplied = self._unapplied, deque()
-                mutations = self._write_entries(entries)
+                mutations = self._apply_entries(entries)
                 if mutations is None:
                     entries.extend(self._unapplied)
                     self._unapplied = entries
@@ -449,48 +360,19 @@ class PartitionReplica(GroupOwner):
         if not self._host.stopped:
             self._apply()
 
-    def _write_entries(self, entries: deque[Entry]) -> list[Mutation | None] | None:
-        """One batch for all of them. Returns their mutations (None: a no-op), or None if the engine is stalled."""
-        if entries[0].slot != self.applied.slot + 1:
-            raise Invariant(f"group {self.spec.group}: slot {entries[0].slot} follows slot {self.applied.slot}")
-        batch = Batch()
-        prefix = self._prefix
-        mutations: list[Mutation | None] = []
-        grew = False
-        for entry in entries:
-            mutation = self._mutation(entry)
-            mutations.append(mutation)
-            if mutation is not None:
-                for start, end in mutation.erased:
-                    batch.delete_range(prefix + start, prefix + end)
-                for key, value in mutation.puts:
-                    batch.put(prefix + key, value)
-                for key in mutation.deletes:
-                    batch.delete(prefix + key)
-                for index, change in enumerate(mutation.changes):
-                    stamped = ChangeRecord(change.key, change.old, change.new, change.service, entry.stamp)
-                    batch.put(prefix + change_key(entry.slot, index), encode_change(stamped))
-                if mutation.grown:
-                    if self._totals is None:
-                        self._totals = Totals(self._get(TOTALS_ROW))
-                    self._totals.add(mutation.grown)
-                    grew = True
-            elif entry.kind == CommandKind.CONFIG:
-                batch.put(prefix + CONFIGURATION_ROW, entry.body)
-        if grew and self._totals is not None:
-            batch.put(prefix + TOTALS_ROW, self._totals.row())
-        last = entries[-1]
-        batch.put(applied_row(self.extent), APPLIED.pack(last.slot, last.crc, last.stamp))
+    def _apply_entries(self, entries: deque[Entry]) -> list[Mutation | None] | None:
+        """Their mutations (None: a no-op), which are applied now; None if the engine is stalled."""
+        if entries[0].slot != self.rows.applied.slot + 1:
+            raise Invariant(f"group {self.spec.group}: slot {entries[0].slot} follows slot {self.rows.applied.slot}")
+        mutations = [self._mutation(entry) for entry in entries]
         try:
-            self._engine.write(batch)
+            size_bytes = self.rows.apply(entries, mutations)
         except Stalled:
-            self._totals = None  # the same entries come again
             return None
-        self._host.engine_bytes += batch.size_bytes
-        self.applied = last.mark
+        self._host.engine_bytes += size_bytes
         if self._sealing:
             self._sealing = False
-            self.evaluator = self.evaluator.settled(self._get)
+            self.evaluator = self.evaluator.settled(self.rows.get)
         return mutations
 
     def _mutation(self, entry: Entry) -> Mutation | None:
@@ -503,11 +385,11 @@ class PartitionReplica(GroupOwner):
                 self._sealing = True
             elif kind not in WRITES:
                 raise Invariant(f"group {self.spec.group} slot {entry.slot}: command kind {kind} is of a later release")
-        pending = self._pending.get(entry.slot)
-        return decode_mutation(entry.body) if pending is None else pending.mutation
+        proposed = self._in_flight.mutation(entry.slot)
+        return decode_mutation(entry.body) if proposed is None else proposed
 
     def _settle(self, entries: deque[Entry], mutations: list[Mutation | None]) -> None:
-        """Outcomes, overlay and answers of entries that are applied now."""
+        """Outcomes and answers of entries that are applied now."""
         for entry, mutation in zip(entries, mutations, strict=True):
             if mutation is None:
                 continue
@@ -515,69 +397,28 @@ class PartitionReplica(GroupOwner):
             configured = bool(mutation.puts) and mutation.puts[0][0] == SCHEMA_ROW
             if self.leading and (configured or mutation.changes):
                 self._on_output(self, Recorded(entry.slot, mutation.changes, configured))
-            pending = self._pending.pop(entry.slot, None)
-            if pending is not None:
-                self._forget_flying(entry.slot, pending)
-                for waiter in pending.waiters:
-                    waiter(pending.reply)
-        self.replica.on_applied(self.applied.slot)
-        while self._held_answers and self._held_answers[0].depends <= self.applied.slot:
-            held = self._held_answers.popleft()
-            self._by_command.pop(held.command_id, None)
+            proposed = self._in_flight.applied(entry.slot)
+            if proposed is not None:
+                proposed.answer(proposed.reply)
+        applied = self.rows.applied.slot
+        self.replica.on_applied(applied)
+        while (held := self._in_flight.next_due(applied)) is not None:
             self.outcomes.note_answer(held.command_id, encode_reply(held.reply))
-            for waiter in held.waiters:
-                waiter(held.reply)
-
-    def _forget_flying(self, slot: Slot, pending: _Pending) -> None:
-        self._by_command.pop(pending.command_id, None)
-        overlay = self._overlay
-        for key, _ in pending.mutation.puts:
-            if overlay[key][0] == slot:
-                del overlay[key]
-        for key in pending.mutation.deletes:
-            if overlay[key][0] == slot:
-                del overlay[key]
+            held.answer(held.reply)
 
     def rebuild_outcomes(self, entries: list[Entry]) -> None:
         """After a restart: remember the commands that the retained log shows as applied, and those that came with a
         snapshot."""
-        start, end = space_range(self.extent, Space.OUTCOMES)
-        for key, reply in self._engine.scan(start, end):
-            self._take_outcome(CommandId(key[PREFIX_BYTES:]), reply)
-            self._outcome_rows = 2
+        self.outcomes.take(self.rows.outcomes(), self._host.now())
         for entry in entries:
-            if entry.slot <= self.applied.slot and entry.kind not in WITHOUT_OUTCOME:
+            if entry.slot <= self.rows.applied.slot and entry.kind not in WITHOUT_OUTCOME:
                 reply = decode_mutation(entry.body).reply
                 self.outcomes.add(entry.command_id, reply)
 
-    def _take_outcome(self, command_id: CommandId, reply: bytes) -> None:
-        """One that came with a snapshot; under no command's id, the word that the sender did not know them all."""
-        if command_id == NO_COMMAND_ID:
-            self.doubt_outcomes()
-        else:
-            self.outcomes.add(command_id, reply)
-
-    def doubt_outcomes(self) -> None:
-        """Part of the log is damaged: which commands it showed is unknown, so for one window nothing is judged here
-        that might be a write which is sent again."""
-        self._outcomes_known_at = Instant(self._host.now() + self._settings.outcome_window_ns)
-
-    def doubts_outcomes(self, now: Instant) -> bool:
-        """Whether this replica should rather not lead."""
-        return now < self._outcomes_known_at
-
     def tidy_outcomes(self, now: Instant) -> None:
         """Forget outcomes that are out of their window, in memory and in rows."""
-        if not self.outcomes.rotate(now) or not self._outcome_rows:
-            return
-        if self._outcome_rows == 1:
-            batch = Batch()
-            batch.delete_range(*space_range(self.extent, Space.OUTCOMES))
-            try:
-                self._engine.write(batch)
-            except Stalled:
-                return  # the next rotation tries again
-        self._outcome_rows -= 1
+        if self.outcomes.rotate(now):
+            self.rows.age_outcomes()
 
     # --- roles ----------------------------------------------------------------------------------------------------
 
@@ -586,24 +427,20 @@ class PartitionReplica(GroupOwner):
         self._leads_next = bool(self._unapplied)
         if self._leads_next:
             return
-        self.evaluator.reset(self._scan)
+        self.evaluator.reset(self.rows.scan)
         self.leading = True
         self._on_role(self)
 
     def _end_leading(self) -> None:
-        """Drop the overlay. Whoever waits asks the next leader, which knows by command id what became of the write."""
+        """Drop what is in flight. Whoever waits asks the next leader, which knows by command id what became of the
+        write."""
         self.leading = self._leads_next = False
-        pending, self._pending = self._pending, {}
-        held, self._held_answers = self._held_answers, deque()
-        self._by_command = {}
-        self._overlay = {}
+        proposed, held = self._in_flight.drop()
         maybe, no = self._elsewhere(maybe_applied=True), self._elsewhere()
-        for write in pending.values():
-            for waiter in write.waiters:
-                waiter(maybe)
+        for write in proposed:
+            write.answer(maybe)
         for answer in held:
-            for waiter in answer.waiters:
-                waiter(no)
+            answer.answer(no)
         self._on_role(self)
 
     def pause_applying(self) -> None:
@@ -617,17 +454,10 @@ class PartitionReplica(GroupOwner):
 
     def switch_extent(self, extent: ExtentId, applied: Mark, outcomes: list[tuple[CommandId, bytes]]) -> None:
         """A snapshot has become this replica's state; the rows of the old extent are no longer read."""
-        self.extent = extent
-        self.applied = applied
-        self._outcome_rows = 2 if outcomes else 0
-        self._outcomes_known_at = Instant(0)
-        self.outcomes.replace(())
-        for command_id, reply in outcomes:
-            self._take_outcome(command_id, reply)
-        self._prefix = self._lately.prefix = extent.to_bytes(8, "big")
-        self._totals = None
-        self.evaluator = self.evaluator.settled(self._get)
-        self.evaluator.reset(self._scan)
+        self.rows.switch(extent, applied, bool(outcomes))
+        self.outcomes.replace(outcomes, self._host.now())
+        self.evaluator = self.evaluator.settled(self.rows.get)
+        self.evaluator.reset(self.rows.scan)
         self._unapplied = deque(entry for entry in self._unapplied if entry.slot > applied.slot)
 
     def close(self) -> None:
@@ -636,28 +466,3 @@ class PartitionReplica(GroupOwner):
         self._applying = True
         if self.leading:
             self._end_leading()
-
-
-def applied_row(extent: ExtentId) -> bytes:
-    """Key of the row that says how far an extent's rows are."""
-    return row_key(extent, Space.META, APPLIED_KEY)
-
-
-def read_applied(view: View, extent: ExtentId) -> Mark:
-    """What the engine holds of an extent after recovery."""
-    stored = view.get(applied_row(extent))
-    if stored is None:
-        return ORIGIN
-    slot, crc, stamp = APPLIED.unpack(stored)
-    return Mark(Slot(slot), crc, Stamp(stamp))
-
-
-def read_configuration(view: View, extent: ExtentId) -> Configuration | None:
-    """The newest configuration that an extent's rows know; None: the founding one."""
-    stored = view.get(extent.to_bytes(8, "big") + CONFIGURATION_ROW)
-    return None if stored is None else decode_configuration(stored)
-
-
-def pack_applied(applied: Mark) -> bytes:
-    """The value of the `applied` row."""
-    return APPLIED.pack(applied.slot, applied.crc, applied.stamp)

@@ -477,13 +477,13 @@ class Router:
         if type(reply) is Failed and reply.kind in _NO_ANSWER:
             self._host.send(source, Misdirected(id_, NO_NODE, reply.kind is FailureKind.UNKNOWN))
         else:
-            self._host.send(source, Forwarded(id_, reply, max(partition.applied.slot, partition.seen)))
+            self._host.send(source, Forwarded(id_, reply, max(partition.rows.applied.slot, partition.seen)))
 
     def _answer_forward(self, source: NodeId, id_: int, partition: PartitionReplica | None, reply: Any) -> None:
         if type(reply) is Elsewhere:
             self._host.send(source, Misdirected(id_, reply.hint, reply.maybe_applied))
         else:
-            applied = _NO_SLOT if partition is None else partition.applied.slot
+            applied = _NO_SLOT if partition is None else partition.rows.applied.slot
             self._host.send(source, Forwarded(id_, reply, applied))
 
     def on_forwarded(self, message: Forwarded) -> None:

@@ -13,10 +13,11 @@ from typing import Final
 from gramme.kernel.errors import Stalled
 from gramme.kernel.ids import NO_COMMAND_ID, CommandId, ExtentId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Stamp
+from gramme.node.applied_rows import applied_row, pack_applied, read_configuration
 from gramme.node.extents import FreshExtents, clear_extent, map_extent
 from gramme.node.host import Host
 from gramme.node.messages import SnapshotAck, SnapshotChunk
-from gramme.node.partition import PartitionReplica, applied_row, pack_applied, read_configuration
+from gramme.node.partition import PartitionReplica
 from gramme.node.totals import TOTALS_ROW, decode_totals, rows_and_bytes
 from gramme.paxos.entry import Mark
 from gramme.storage.engine.contract import Batch
@@ -44,7 +45,7 @@ class _Sending:
         self.partition = partition
         self.peer = peer
         self.rows = rows
-        self.mark = partition.applied
+        self.mark = partition.rows.applied
         self.ballot = partition.replica.ballot
         self.outcomes = partition.outcomes.export()
         self.next_seq = 0
@@ -73,7 +74,7 @@ class SnapshotSender:
         key = (partition.spec.group, peer)
         if key in self._sending:
             return
-        start, end = extent_range(partition.extent)
+        start, end = extent_range(partition.rows.extent)
         rows = self._host.ports.engine.scan(start + bytes((Space.META + 1,)), end)
         sending = _Sending(self._host.ports.rng.randrange(1 << 48), partition, peer, rows, self._host.now())
         self._sending[key] = sending
@@ -119,7 +120,7 @@ class SnapshotSender:
         for (_, peer), sending in self._sending.items():
             partition = sending.partition
             if partition.spec.group == group:
-                rows, size = rows_and_bytes(decode_totals(partition.get(TOTALS_ROW)))
+                rows, size = rows_and_bytes(decode_totals(partition.rows.get(TOTALS_ROW)))
                 found.append({
                     "node": peer, "sent_rows": sending.sent_rows, "sent_bytes": sending.sent_bytes,
                     "rows": rows, "bytes": size,
@@ -146,7 +147,7 @@ class SnapshotSender:
         return SnapshotChunk(
             sending.partition.spec.group, sending.id, seq, mark.slot, mark.crc, mark.stamp,
             sending.partition.replica.configuration.number, rows, outcomes, sending.sent_all,
-            not sending.partition.doubts_outcomes(self._host.now()), sending.ballot,
+            not sending.partition.outcomes.doubted(self._host.now()), sending.ballot,
         )  # fmt: skip
 
     def _end(self, sending: _Sending) -> None:
@@ -204,7 +205,7 @@ class SnapshotReceiver:
         if chunk.group in self._finishing:
             return
         partition = self._partition(chunk.group)
-        if partition is None or partition.leading or partition.applied.slot >= chunk.slot:
+        if partition is None or partition.leading or partition.rows.applied.slot >= chunk.slot:
             self._refuse(source, chunk)
             return
         receiving = self._receiving.get(chunk.group)
@@ -265,7 +266,7 @@ class SnapshotReceiver:
         del self._receiving[chunk.group]
         mark = Mark(chunk.slot, chunk.crc, Stamp(chunk.stamp))
         batch = Batch()
-        if partition.applied.slot >= chunk.slot:
+        if partition.rows.applied.slot >= chunk.slot:
             clear_extent(batch, receiving.extent)
             self._clear(batch)
             self._refuse(receiving.source, chunk)
@@ -290,7 +291,7 @@ class SnapshotReceiver:
             clear_extent(batch, receiving.extent)
             self._clear(batch)
             return
-        old = partition.extent
+        old = partition.rows.extent
         partition.switch_extent(receiving.extent, mark, receiving.outcomes)
         now = self._host.now()
         configuration = read_configuration(self._host.ports.engine, receiving.extent)

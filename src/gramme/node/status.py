@@ -74,9 +74,9 @@ def _tables(groups: Groups) -> list[dict[str, Any]]:
     catalog = groups.partitions.get(CATALOG_GROUP)
     if catalog is None:
         return []
-    tables = [{"name": t.name, "table_id": t.table_id, "status": t.status} for t in all_tables(catalog.scan)]
+    tables = [{"name": t.name, "table_id": t.table_id, "status": t.status} for t in all_tables(catalog.rows.scan)]
     known = {table["table_id"] for table in tables}
-    deleted = {s.table_id: s.table for s in all_streams(catalog.scan) if s.table_id not in known}
+    deleted = {s.table_id: s.table for s in all_streams(catalog.rows.scan) if s.table_id not in known}
     return tables + [{"name": name, "table_id": id_, "status": "DELETED"} for id_, name in deleted.items()]
 
 
@@ -88,7 +88,7 @@ def _partition(node: Node, partition: PartitionReplica, now: Instant) -> dict[st
         "kind": "storage",
         "engine_durable_slot": node.flusher.durable_slot(partition.spec.group),
         **_plain(partition.replica.status()),
-        "applied_slot": partition.applied.slot,
+        "applied_slot": partition.rows.applied.slot,
         **_health(node, partition),
     }
 
@@ -98,7 +98,7 @@ def _health(node: Node, partition: PartitionReplica) -> dict[str, Any]:
     if not partition.leading:
         return {}
     health, reason = node.healer.health(partition)
-    rows, size = rows_and_bytes(decode_totals(partition.get(TOTALS_ROW)))
+    rows, size = rows_and_bytes(decode_totals(partition.rows.get(TOTALS_ROW)))
     copies = node.snapshots_out.progress(partition.spec.group)
     return {"health": health, "reason": reason, "rows": rows, "bytes": size, "copies": copies}
 

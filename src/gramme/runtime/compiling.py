@@ -46,9 +46,9 @@ _ROOMS: Final = {
         "request", "reserved", "update", "update_parser",
     ),
     "node": (
-        "accepted", "deadline", "driver", "evaluator", "extents", "flushing", "group_owner", "groups", "host",
-        "introductions", "item_pages", "leadership", "log_replica", "members", "node", "outcomes", "partition", "ports",
-        "router", "standing", "state_rows", "table_evaluator", "totals", "wire",
+        "accepted", "applied_rows", "deadline", "driver", "evaluator", "extents", "flushing", "group_owner", "groups",
+        "host", "in_flight", "introductions", "item_pages", "leadership", "log_replica", "members", "node", "outcomes",
+        "partition", "ports", "router", "standing", "state_rows", "table_evaluator", "totals", "wire",
     ),
     "node.changes": ("item_changes", "retention"),
     "node.healing": ("hosting",),

@@ -15,7 +15,7 @@ from rocksdict import AccessType, Options, Rdict
 
 from gramme.kernel.errors import Corruption, InvalidInput
 from gramme.kernel.ids import ExtentId
-from gramme.node.partition import applied_row
+from gramme.node.applied_rows import applied_row
 from gramme.runtime.disk.directory import DataDirectory
 from gramme.storage.engine.rows import NODE_EXTENT, Space, split_row_key
 from gramme.storage.log.inspect import inspect

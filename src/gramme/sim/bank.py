@@ -114,11 +114,11 @@ def left_over(replicas: Iterable[PartitionReplica]) -> str | None:
     """The first thing that a transaction has left behind, in words: an item that is held, a row of the ledger that is
     still open. None if there is nothing."""
     for replica in replicas:
-        for key, _ in replica.scan(*_PENDING, False):
+        for key, _ in replica.rows.scan(*_PENDING, False):
             return f"group {replica.spec.group} still holds item {key[1:].hex()} for a transaction"
         if isinstance(replica.evaluator, LedgerEvaluator):
-            for key, _ in replica.scan(OPEN, OPEN_END, False):
-                row = ledger_row(replica.get, key[len(OPEN) :])
+            for key, _ in replica.rows.scan(OPEN, OPEN_END, False):
+                row = ledger_row(replica.rows.get, key[len(OPEN) :])
                 # That of one phase needs nobody any more; it stays open until its partition's marker is dropped.
                 if row is None or not (row.one_phase and row.state == "COMMITTED"):
                     return f"group {replica.spec.group} of the ledger has an open row: {row}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from random import Random
 
 from gramme.kernel.record import RecordKind
+from gramme.node.applied_rows import read_applied
 from gramme.node.extents import read_extent
-from gramme.node.partition import read_applied
 from gramme.sim.disk import SECTOR_BYTES, SimLogDisk
 from gramme.storage.engine.memory import MemoryEngine
 from gramme.storage.log.recovery import Damage, recover

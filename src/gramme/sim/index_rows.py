@@ -18,7 +18,7 @@ from gramme.tables.item import decode_item, item_json, stored_size
 
 def wrong_rows(replicas: Mapping[GroupId, PartitionReplica]) -> str | None:
     """The first difference between an index and its table, or a table or record on its way; None if there is none."""
-    for table in all_tables(replicas[CATALOG_GROUP].scan):
+    for table in all_tables(replicas[CATALOG_GROUP].rows.scan):
         if table.status != "ACTIVE":
             return f"table {table.name} is still {table.status}"
         items = _rows(replicas, table.partitions, ITEMS)
@@ -36,16 +36,16 @@ def wrong_rows(replicas: Mapping[GroupId, PartitionReplica]) -> str | None:
 
 def items_of(replicas: Mapping[GroupId, PartitionReplica], table: str) -> list[Item]:
     """All items of a table, by its name."""
-    (known,) = [each for each in all_tables(replicas[CATALOG_GROUP].scan) if each.name == table]
+    (known,) = [each for each in all_tables(replicas[CATALOG_GROUP].rows.scan) if each.name == table]
     return _rows(replicas, known.partitions, ITEMS)
 
 
 def _wrong_totals(replica: PartitionReplica, local: list[int]) -> str | None:
     """What differs between the partition's totals and a recount of its rows; None if nothing does."""
-    kept = {number: (rows, size) for number, rows, size in decode_totals(replica.get(TOTALS_ROW))}
+    kept = {number: (rows, size) for number, rows, size in decode_totals(replica.rows.get(TOTALS_ROW))}
     for number in (0, *local):
         prefix = LOCAL + bytes((number,)) if number else ITEMS
-        sizes = [stored_size(stored) for _, stored in replica.scan(prefix, _above(prefix), False)]
+        sizes = [stored_size(stored) for _, stored in replica.rows.scan(prefix, _above(prefix), False)]
         if kept.get(number, (0, 0)) != (len(sizes), sum(sizes)):
             return f"counts {kept.get(number)} for {number}, and holds {len(sizes)} rows of {sum(sizes)} bytes"
     return None
@@ -68,5 +68,5 @@ def _rows(replicas: Mapping[GroupId, PartitionReplica], partitions: tuple[Partit
     return [
         decode_item(item_json(stored))
         for place in partitions
-        for _, stored in replicas[place.group].scan(prefix, _above(prefix), False)
+        for _, stored in replicas[place.group].rows.scan(prefix, _above(prefix), False)
     ]

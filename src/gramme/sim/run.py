@@ -194,11 +194,11 @@ class _Run(Phases):
             assert machine.node is not None
             for group, partition in sorted(machine.node.groups.partitions.items()):
                 digest = blake2b(digest_size=16)
-                for key, value in machine.engine.scan(*extent_range(partition.extent)):
+                for key, value in machine.engine.scan(*extent_range(partition.rows.extent)):
                     if key[8] == Space.OUTCOMES:
                         continue  # what a snapshot brought along, until it is out of its window
                     digest.update(b"%d %d " % (len(key), len(value)) + key[8:] + value)
-                applied = partition.applied
+                applied = partition.rows.applied
                 members = partition.replica.configuration.storage
                 yield ReplicaState(group, machine.id, members, applied.slot, applied.crc, digest.digest())
 
@@ -208,7 +208,7 @@ class _Run(Phases):
         def difference() -> str | None:
             nodes = [(machine.id, machine.node) for machine in self.cluster.sound_machines if machine.node is not None]
             known = [(number, node.router.descriptors.known) for number, node in nodes]
-            return outdated(all_tables(self._replicas()[CATALOG_GROUP].scan), known)
+            return outdated(all_tables(self._replicas()[CATALOG_GROUP].rows.scan), known)
 
         self._converge(difference, CONVERGENCE_NS, "what nodes know of tables is outdated")
 

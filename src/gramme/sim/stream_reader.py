@@ -171,7 +171,7 @@ class StreamReader:
 
     def caught_up(self, replicas: Replicas) -> bool:
         """Whether the reader is at the end of every shard that these replicas have, and there is one at least."""
-        self._follow(s for s in all_streams(replicas[CATALOG_GROUP].scan) if s.table == self._table)
+        self._follow(s for s in all_streams(replicas[CATALOG_GROUP].rows.scan) if s.table == self._table)
         return bool(self._shards) and all(
             _order(shard.at) >= _order(_bounds(shard, replicas).end) for shard in self._shards.values()
         )
@@ -191,7 +191,7 @@ class StreamReader:
             wrong = broken_story(shard.story, from_birth)
             if wrong is not None:
                 return wrong
-        table = table_row(replicas[CATALOG_GROUP].get, self._table)
+        table = table_row(replicas[CATALOG_GROUP].rows.get, self._table)
         if table is None or table.stream is None:
             return None  # a change to it was late
         newest = table.stream.label
@@ -236,20 +236,20 @@ def _items(table: TableDescriptor, replicas: Replicas) -> dict[bytes, bytes]:
     return {
         row[1:]: item_json(stored)
         for place in table.partitions
-        for row, stored in replicas[place.group].scan(ITEMS, ITEMS_END, False)
+        for row, stored in replicas[place.group].rows.scan(ITEMS, ITEMS_END, False)
     }
 
 
 def stray_records(replicas: Replicas) -> str | None:
     """Change records that nobody needs once everything is quiet; None if there are none."""
-    for table in all_tables(replicas[CATALOG_GROUP].scan):
+    for table in all_tables(replicas[CATALOG_GROUP].rows.scan):
         for place in table.all_partitions:
             replica = replicas[place.group]
             evaluator = replica.evaluator
             if not isinstance(evaluator, TableEvaluator):
                 continue  # the ledger of transactions has no change log
-            shards = read_log(replica.get, evaluator.schema(replica.get)).shards
-            if not shards and next(replica.scan(CHANGES, CHANGES_END, False), None) is not None:
+            shards = read_log(replica.rows.get, evaluator.schema(replica.rows.get)).shards
+            if not shards and next(replica.rows.scan(CHANGES, CHANGES_END, False), None) is not None:
                 return f"group {place.group} of {table.name} keeps change records"
     return None
 
@@ -267,7 +267,7 @@ def _read(shard: _Shard, replicas: Replicas, limit: int) -> Changes:
     evaluator = replica.evaluator
     assert isinstance(evaluator, TableEvaluator)
     request = ReadChanges(shard.stream.label, Position(0, 0), limit, max_bytes=1 << 40)
-    return read_changes(request, evaluator.schema(replica.get), replica.get, replica.scan)
+    return read_changes(request, evaluator.schema(replica.rows.get), replica.rows.get, replica.rows.scan)
 
 
 def _record(stream: StreamDescriptor, change: Change) -> Record:

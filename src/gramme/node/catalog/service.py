@@ -83,7 +83,7 @@ class _Survey(NamedTuple):
 
 
 def _surveyed(partition: PartitionReplica, version: int) -> _Survey:
-    get, scan = partition.get, partition.scan
+    get, scan = partition.rows.get, partition.rows.scan
     deleting = frozenset(
         place.group
         for table in all_tables(scan)
@@ -204,7 +204,7 @@ class CatalogService:
     def _begin_deletion(self, table: TableDescriptor) -> _Task:
         partition = self._partition()
         assert partition is not None  # the DELETING row is applied here
-        gone = leaving(table, streams_row(partition.get, table.name))
+        gone = leaving(table, streams_row(partition.rows.get, table.name))
         task = _Task(table, self._host.now(), {(p.group, node): None for p in gone for node in p.replicas})
         kept = tuple(place for place in table.partitions if place not in gone)
         task.seal = Push(
@@ -279,7 +279,7 @@ class CatalogService:
         """This node leads the catalog now: take up what is half done."""
         partition = self._partition()
         assert partition is not None
-        for table in all_tables(partition.scan):
+        for table in all_tables(partition.rows.scan):
             if table.status == "CREATING" and table.table_id not in self._creating:
                 self._begin_creation(table)
             elif table.status == "DELETING" and table.table_id not in self._deleting:
@@ -329,12 +329,12 @@ class CatalogService:
             return
         if source == self._settings.me:
             self._settle_nodes(partition)
-        version = counters_row(partition.get).version
+        version = counters_row(partition.rows.get).version
         if version == message.version:
             self._host.send(source, Reconciled(version, (), (), catalog=self._own_place()))
             return
         hosted = frozenset(message.groups)
-        get = partition.get
+        get = partition.rows.get
         if self._survey.version != version:
             self._survey = _surveyed(partition, version)
         groups, deleting = self._survey.groups, self._survey.deleting
@@ -362,7 +362,7 @@ class CatalogService:
     def _settle_nodes(self, partition: PartitionReplica) -> None:
         """Nodes that are to leave are removed as soon as nothing names them: the catalog judges the rows, its own group
         has none."""
-        nodes = nodes_row(partition.get)
+        nodes = nodes_row(partition.rows.get)
         if nodes is None or partition.replica.pending is not None:
             return
         for node in nodes.in_state("leaving"):

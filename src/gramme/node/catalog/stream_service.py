@@ -38,7 +38,7 @@ class StreamService:
         partition = self._partition()
         if partition is None or not partition.leading:
             return
-        closed = [stream.closed for stream in all_streams(partition.scan) if stream.closed is not None]
+        closed = [stream.closed for stream in all_streams(partition.rows.scan) if stream.closed is not None]
         self._due = Timestamp(min(closed) + FORGET_AFTER_NS) if closed else None
         self._arm()
 
@@ -64,7 +64,7 @@ class StreamService:
         if partition is None:
             return
         now = self._host.ports.clock.timestamp()
-        for name in dict.fromkeys(stream.table for stream in all_streams(partition.scan) if is_over(stream, now)):
+        for name in dict.fromkeys(stream.table for stream in all_streams(partition.rows.scan) if is_over(stream, now)):
             if name not in self._forgetting:
                 self._forgetting[name] = None
                 command_id = CommandId(self._host.ports.rng.randbytes(16))

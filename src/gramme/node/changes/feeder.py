@@ -134,7 +134,7 @@ class Feeder:
         self._indexes: dict[int, Index] = {}
         self._backfills: dict[int, _Backfill] = {}
         self._key = schema.key
-        self.confirmed = read_log(partition.get, schema).confirmed
+        self.confirmed = read_log(partition.rows.get, schema).confirmed
         self._read_slot = self.confirmed
         self._unread = change_key(self.confirmed + 1, 0)  # where reading goes on
         self._reads: deque[_Read] = deque()  # not confirmed by every lane
@@ -142,8 +142,8 @@ class Feeder:
         self._read_bytes = 0
         self._rows = 0  # change records that some lane has not confirmed, read or not
         self._bytes = 0
-        self._counted = partition.applied.slot
-        for _, value in partition.scan(self._unread, CHANGES_END, False):
+        self._counted = partition.rows.applied.slot
+        for _, value in partition.rows.scan(self._unread, CHANGES_END, False):
             self._rows += 1
             self._bytes += len(value)
         self.configure(schema)
@@ -163,7 +163,7 @@ class Feeder:
             for place in index.partitions:
                 lanes[place.group] = self._lanes.get(place.group) or _Lane(index, place)
         self._lanes = lanes
-        get = self._partition.get
+        get = self._partition.rows.get
         self._backfills = {
             number: self._backfills.get(number) or _Backfill()
             for number, index in self._indexes.items()
@@ -254,7 +254,7 @@ class Feeder:
     def _read_changes(self) -> bool:
         """Put the next change records into the lanes; True if every record that is applied has been read."""
         size = 0
-        for count, (key, value) in enumerate(self._partition.scan(self._unread, CHANGES_END, False)):
+        for count, (key, value) in enumerate(self._partition.rows.scan(self._unread, CHANGES_END, False)):
             slot = slot_of_change(key)
             if (count >= _STEP_ROWS or size >= _STEP_BYTES or not self._has_room()) and slot > self._read_slot:
                 return False
@@ -306,10 +306,10 @@ class Feeder:
 
     def _read_chunk(self, index: Index, backfill: _Backfill, lanes: list[_Lane]) -> None:
         assert backfill.next is not None
-        slot = self._partition.applied.slot
+        slot = self._partition.rows.applied.slot
         size = 0
         start, backfill.next = backfill.next, None
-        for count, (row, stored) in enumerate(self._partition.scan(start, ITEMS_END, False)):
+        for count, (row, stored) in enumerate(self._partition.rows.scan(start, ITEMS_END, False)):
             if count >= _STEP_ROWS or size >= _STEP_BYTES:
                 backfill.next = row
                 break
@@ -401,7 +401,7 @@ class Feeder:
         begins here and now: changes before the index existed were not all recorded, so none of them may count."""
         lane.greeted = True
         if through == 0 and lane.index.number in self._backfills:
-            through = self._partition.applied.slot
+            through = self._partition.rows.applied.slot
         while lane.queue and lane.queue[0].slot <= through:
             lane.queue.popleft()
 

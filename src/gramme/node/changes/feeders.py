@@ -81,7 +81,7 @@ class Feeders:
         evaluator = partition.evaluator
         if not isinstance(evaluator, TableEvaluator) or partition.replica.leader is None:
             return  # the catalog; or leadership is lost in this very step, as `role_changed` is about to say
-        schema = evaluator.schema(partition.get)
+        schema = evaluator.schema(partition.rows.get)
         group = partition.spec.group
         feeder = self.running.get(group)
         if feeder is not None and not schema.feeds:
@@ -124,5 +124,5 @@ class Feeders:
 
 
 def _has_changes(partition: PartitionReplica, schema: PartitionSchema) -> bool:
-    shards = read_log(partition.get, schema).shards
-    return bool(shards) or next(partition.scan(CHANGES, CHANGES_END, False), None) is not None
+    shards = read_log(partition.rows.get, schema).shards
+    return bool(shards) or next(partition.rows.scan(CHANGES, CHANGES_END, False), None) is not None

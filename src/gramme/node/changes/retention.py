@@ -80,7 +80,7 @@ class Retention:
             self._later(_SETTLE_NS)
 
     def _log(self) -> ChangeLog:
-        return read_log(self._partition.get, self._schema)
+        return read_log(self._partition.rows.get, self._schema)
 
     def _later(self, delay_ns: int) -> None:
         if not self._armed and not self._stopped:
@@ -104,7 +104,7 @@ class Retention:
         feeds = self._schema.feeds
         feeder = self._feeder() if feeds else None
         confirmed = 0 if feeder is None else feeder.confirmed
-        after, ranges = trimmed(log, feeds, self._partition.applied.slot, confirmed, expired, over)
+        after, ranges = trimmed(log, feeds, self._partition.rows.applied.slot, confirmed, expired, over)
         moved = feeds and after.confirmed > log.confirmed
         if over or moved or any(self._first(start, end) is not None for start, end in erased(ranges)):
             self._submitted = True
@@ -144,5 +144,5 @@ class Retention:
         return low
 
     def _first(self, start: bytes, end: bytes = CHANGES_END) -> tuple[int, ChangeRecord] | None:
-        row = next(self._partition.scan(start, end, False), None)
+        row = next(self._partition.rows.scan(start, end, False), None)
         return None if row is None else (slot_of_change(row[0]), decode_change(row[1]))

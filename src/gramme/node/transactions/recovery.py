@@ -224,9 +224,9 @@ class _Sweep:
 
     def _page(self) -> list[tuple[bytes, LedgerRow]]:
         """The next open rows. At the end of a pass, what was not seen in it is forgotten."""
-        get = self._partition.get
+        get = self._partition.rows.get
         page: list[tuple[bytes, LedgerRow]] = []
-        for count, (key, _) in enumerate(self._partition.scan(self._next, OPEN_END, False)):
+        for count, (key, _) in enumerate(self._partition.rows.scan(self._next, OPEN_END, False)):
             if count == _SWEEP_ROWS:
                 self._next = key
                 return page
@@ -274,7 +274,7 @@ class _Sweep:
         """Rows are in the order of their closing."""
         before = self._desk.wall() - TOKEN_NS
         rows: list[tuple[bytes, int]] = []
-        for key, _ in self._partition.scan(CLOSED, CLOSED_END, False):
+        for key, _ in self._partition.rows.scan(CLOSED, CLOSED_END, False):
             id_, closed = closed_row(key)
             if closed > before or len(rows) == _BATCH_ROWS:
                 break
