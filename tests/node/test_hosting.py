@@ -96,7 +96,7 @@ def test_the_catalog_makes_no_replica_that_is_under_way() -> None:
     ballot = make_ballot(5, guest.leader)
     node.hosting.on_invitation(guest.leader, HostReplica(spec, encode_configuration(configuration), ballot, _NO_BOOT))
     assert node.hosting.is_making(_GROUP)
-    node._host_groups((spec,), guest.leader)
+    node.reconciliation.create((spec,), guest.leader)
     assert _GROUP not in node.groups.partitions
     guest.five.run(SECOND)
     assert node.groups.partitions[_GROUP].replica.ballot == ballot

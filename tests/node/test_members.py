@@ -28,7 +28,7 @@ def _table(three: Three, *removed: NodeId) -> NodeTable:
 def test_a_restart_alone_knows_the_nodes() -> None:
     three = Three()
     table = _table(three)
-    three.node(N0)._nodes_are(table)
+    three.node(N0).nodes_are(table)
     assert three.node(N0).members.peers == (N1, N2, N3)
     three.until(lambda: three.node(N0).log.durable_lsn == three.node(N0).log.last_lsn, "the table is durable")
     for peer in (N1, N2):
@@ -42,8 +42,8 @@ def test_a_restart_alone_knows_the_nodes() -> None:
 def test_an_older_table_changes_nothing() -> None:
     three = Three()
     newer = _table(three, N2)
-    three.node(N0)._nodes_are(newer)
-    three.node(N0)._nodes_are(_table(three))
+    three.node(N0).nodes_are(newer)
+    three.node(N0).nodes_are(_table(three))
     assert three.node(N0).members.table == newer
 
 
@@ -52,7 +52,7 @@ def test_whoever_knows_of_a_newcomer_passes_it_on() -> None:
     newcomer and of a node that had not heard of it, and only the catalog's leader told of newcomers."""
     three = Three()
     table = _table(three)
-    three.node(N2)._nodes_are(table)
+    three.node(N2).nodes_are(table)
     assert three.node(N1).members.table is None
     three.until(lambda: three.node(N1).members.table == table, "it is told by one that is not the catalog's leader")
     assert three.node(N1).members.peers == (N0, N2, N3)
@@ -66,7 +66,7 @@ def test_a_stranger_is_not_listened_to_until_the_catalog_names_it() -> None:
     three.until(lambda: node.log.durable_lsn == node.log.last_lsn, "all is durable")
     assert not node.introductions.accepted(N3, boot)
     assert N3 not in node.memory.peers
-    node._nodes_are(_table(three))
+    node.nodes_are(_table(three))
     node.on_messages(N3, boot, [Hello((boot,), 0)])
     three.until(lambda: node.introductions.accepted(N3, boot), "it is listened to")
 
@@ -76,7 +76,7 @@ def test_a_removed_node_is_not_listened_to_any_more() -> None:
     node = three.node(N0)
     boot = three.node(N2).boot
     assert node.introductions.accepted(N2, boot)
-    node._nodes_are(_table(three, N2))
+    node.nodes_are(_table(three, N2))
     assert not node.introductions.accepted(N2, boot)
     assert N2 not in node.introductions.known_to
     assert all(record.node != N2 for record in node.gossip.view())

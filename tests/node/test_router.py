@@ -110,7 +110,7 @@ def test_what_is_kept_of_tables_that_others_deleted_is_bounded(monkeypatch: Any)
 
 def _reconciled(three: Three) -> None:
     """Every node has heard of all that the catalog is by now."""
-    newest = max(three.node(node).catalog_version for node in ALL)
+    newest = max(three.node(node).reconciliation.catalog_version for node in ALL)
     three.run(5 * SECOND)
     versions = {three.node(node).router.descriptors.version for node in ALL}
     assert len(versions) == 1

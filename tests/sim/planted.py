@@ -19,7 +19,7 @@ from tests.paxos import mutants
 from tests.sim import planted_ranges as ranges
 from tests.sim import planted_transactions as transactions
 
-import gramme.node.node
+import gramme.node.opening
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import CommandId, GroupId, Lsn, NodeId
 from gramme.kernel.record import Record
@@ -165,7 +165,7 @@ def cut_a_synced_tail() -> AbstractContextManager[None]:
         found = original(*args)
         return dataclasses.replace(found, damaged=[])
 
-    return patched(gramme.node.node, "recover", blind)
+    return patched(gramme.node.opening, "recover", blind)
 
 
 def delete_an_idle_groups_promise() -> AbstractContextManager[None]:

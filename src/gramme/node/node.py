@@ -1,24 +1,22 @@
 """A node: the machines composed, on the ports it was given. The same class runs in production and in simulation.
 
-Start: recover the log, then the rows, then let the machines go. After that everything happens in callbacks of the
-ports: a message, a durable job, a timer, a request. Source: DESIGN.md §3 and §4, REPLICATION.md §8.
+Owns which machines there are, to which of them a message goes, and what others must hear of what one of them puts out.
+Start: recover the log (`opening`), then the rows, then let the machines go. After that everything happens in callbacks
+of the ports: a message, a durable job, a timer, a request. Source: DESIGN.md §3 and §4, REPLICATION.md §8.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from gramme.kernel.effects import Effects
-from gramme.kernel.errors import Corruption, Incompatible
-from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, BootId, ClusterId, GroupId, NodeId, Slot
-from gramme.kernel.ports import LogDisk
+from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, BootId, GroupId, NodeId, Slot
 from gramme.kernel.record import Record
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
 from gramme.membership.gossip import Gossip
 from gramme.membership.messages import MESSAGES as MEMBERSHIP_MESSAGES
 from gramme.node.administration import Administration
-from gramme.node.catalog.commands import Placed
 from gramme.node.catalog.model import CatalogEvaluator, choose_members
 from gramme.node.catalog.node_table import NodeTable
 from gramme.node.catalog.service import CatalogService
@@ -34,8 +32,7 @@ from gramme.node.host import Host, RecordOwner
 from gramme.node.introductions import Introductions
 from gramme.node.leadership import Leadership
 from gramme.node.log_replica import LogReplica
-from gramme.node.members import Members
-from gramme.node.memory import MAX_BOOTS, NodeMemory
+from gramme.node.memory import MAX_BOOTS
 from gramme.node.messages import (
     CreateGroups,
     DropGroups,
@@ -59,11 +56,13 @@ from gramme.node.messages import (
     WhoAreYou,
 )
 from gramme.node.objects.node_objects import Objects
+from gramme.node.opening import open_log
 from gramme.node.partition import Holding, PartitionReplica, Recorded
 from gramme.node.ports import Member, NodeSettings, Ports
+from gramme.node.reconciliation import Reconciliation
 from gramme.node.router import Router
 from gramme.node.snapshots import SnapshotReceiver, SnapshotSender
-from gramme.node.standing import Standing, removed_for_good
+from gramme.node.standing import Standing
 from gramme.node.status import status_of
 from gramme.node.table_evaluator import TableEvaluator
 from gramme.node.transactions.ledger import LedgerEvaluator
@@ -72,13 +71,10 @@ from gramme.paxos.messages import GROUP_MESSAGES, LEASE_MESSAGES
 from gramme.paxos.outputs import LeaderHint, LeaseLapsed, LeaseRegained, NeedSnapshot, PeerBack, PeerLost
 from gramme.paxos.settings import PaxosSettings
 from gramme.paxos.state import unpack_install
-from gramme.storage.log.recovery import Recovery, recover
+from gramme.storage.log.recovery import Recovery
 from gramme.storage.log.shared import LogSettings, SharedLog
 from gramme.tables.descriptor import Partition
 
-_RECONCILE_NS: Final = 2 * SECOND
-_FIRST_RECONCILE_NS: Final = 100 * MILLISECOND
-_CATALOG_LOST_NS: Final = 5 * SECOND
 _SPACE_CHECK_NS: Final = SECOND
 _DOUBT_NS: Final = 300 * MILLISECOND
 
@@ -94,10 +90,6 @@ class Node(RecordOwner):
         self.ready = False
         self.refusal = ""
         self.draining = False
-        self.catalog_version = -1
-        """What this node hosts is what the catalog said when it had this version; -1: it is to say so anew."""
-        self._reconcile_soon = False
-        self._catalog_heard = Instant(0)
         self.low_space = False
         """The log's disk is below its reserve."""
         self._settled = False
@@ -112,41 +104,13 @@ class Node(RecordOwner):
         """Recover and go. Raises `Incompatible` for another node's or cluster's data, or if this one was removed,
         `Corruption` for a log of a cluster of one that is damaged (it names file and offset; nobody else could supply
         what is lost)."""
-        disk = self.ports.log_disk
-        segments = disk.segments()
-        recovery = recover(_contents(disk, segments), self.settings.cluster) if segments else None
-        self.cluster = self._cluster_id(recovery)
-        self.memory = NodeMemory(self.cluster, self.me)
-        records = recovery.records if recovery is not None else []
-        self.memory.recover(records)
-        self.members = Members(self.settings, self.memory.nodes)
-        if self.me in self.members.removed:
-            raise Incompatible(removed_for_good(self.me))
-        self._refuse_damage(recovery)
-        if not self.memory.founded and recovery is not None and (records or recovery.damaged):
-            raise Corruption("the log holds records but not the one that says whose they are: it is damaged")
-        self._compose(recovery)
-        self.groups.recover(records, recovery.damaged if recovery is not None else [])
-        self.objects.recover(records, recovery.damaged if recovery is not None else [])
+        opened = open_log(self.settings, self.ports)
+        self.cluster, self.memory, self.members = opened.cluster, opened.memory, opened.members
+        self._compose(opened.recovery)
+        self.groups.recover(opened.records, opened.damaged)
+        self.objects.recover(opened.records, opened.damaged)
         self._handlers |= self.objects.handlers()
         self._begin()
-
-    def _cluster_id(self, recovery: Recovery | None) -> ClusterId:
-        if self.settings.cluster is not None:
-            return self.settings.cluster
-        if recovery is not None and recovery.cluster is not None:
-            return recovery.cluster
-        return ClusterId(self.ports.rng.randbytes(16))
-
-    def _refuse_damage(self, recovery: Recovery | None) -> None:
-        if recovery is None:
-            return
-        for damage in recovery.healed:
-            self.ports.log_event("log record read from its second copy", {"where": str(damage)})
-        for damage in recovery.damaged:
-            self.ports.log_event("log damaged", {"where": str(damage)})
-        if recovery.damaged and not self.members.peers:
-            raise Corruption(f"the log is damaged and no other node has a copy: {recovery.damaged[0]}")
 
     def _compose(self, recovery: Recovery | None) -> None:
         settings, ports = self.settings, self.ports
@@ -161,13 +125,12 @@ class Node(RecordOwner):
             retained_bytes=settings.retain_log_bytes,
         )
         self.leases = LeaseTable(self.me, self.boot, self.memory.boots, paxos, self.host.now(), ports.rng)
-        self.catalog_members = self.memory.catalog_nodes or choose_members(settings.members, 0)
-        self._catalog_heard = self.host.now()
+        catalog_members = self.memory.catalog_nodes or choose_members(settings.members, 0)
         catalog: Evaluator = CatalogEvaluator(settings.members, ports.rng)
         self.groups = Groups(
             self.host, settings, paxos, self.leases,
             lambda spec: catalog if spec.group == CATALOG_GROUP else _evaluator(spec),
-            self._role_changed, self._group_output, self._reconcile_now,
+            self._role_changed, self._group_output, self._reconcile_soon,
             self._group_dropped,
         )  # fmt: skip
         self.hosting = Hosting(self.host, self.me, self.boot, self.groups, self.may_be_emptied)
@@ -176,7 +139,7 @@ class Node(RecordOwner):
         )
         self.gossip = Gossip(self.me, self.boot, self._gossiping(), ports.rng)
         self.router = Router(
-            self.host, settings, self.members, self.groups.partitions, self.catalog_members, self.catalog.submit,
+            self.host, settings, self.members, self.groups.partitions, catalog_members, self.catalog.submit,
             self.alive, self.groups.elsewhere,
         )  # fmt: skip
         self.feeders = Feeders(self.host, self._send, settings.stream_retention_ns)
@@ -185,7 +148,7 @@ class Node(RecordOwner):
             self.host, self.memory, self.boot, self.members.peers, self._known, self._renew_with, self._refused
         )
         self.standing = Standing(
-            self.host, settings, self.memory, self.members, self.introductions, self._ask_catalog, self._nodes_are
+            self.host, settings, self.memory, self.members, self.introductions, self._ask_catalog, self.nodes_are
         )
         self.snapshots_out = SnapshotSender(self.host, settings.snapshot_bytes_per_s)
         self.snapshots_in = SnapshotReceiver(self.host, self.groups.partitions.get, self.groups.fresh_extents)
@@ -194,6 +157,20 @@ class Node(RecordOwner):
             self.host, settings, self.members, self.cluster, self.alive, self._ask_catalog,
             lambda: {record.node: record.info.objects_address for record in self.gossip.view()},
         )  # fmt: skip
+        self.reconciliation = Reconciliation(
+            host=self.host,
+            settings=settings,
+            memory=self.memory,
+            members=self.members,
+            groups=self.groups,
+            hosting=self.hosting,
+            standing=self.standing,
+            router=self.router,
+            objects=self.objects,
+            gossip=self.gossip,
+            catalog_members=catalog_members,
+            owner=self,
+        )
         self.flusher = Flusher(self.host, settings, self.groups, lambda: self.objects.replaying)
         self.administration = Administration(
             host=self.host,
@@ -201,7 +178,7 @@ class Node(RecordOwner):
             members=self.members,
             ask_catalog=self._ask_catalog,
             send=self._send,
-            learned=self._nodes_are,
+            learned=self.nodes_are,
         )
         self.leadership = Leadership(self.host, settings, self.members, self.groups.partitions, _Neighbourhood(self))
         self._lease_driver = Driver(self.host, self.leases, self._lease_output)
@@ -217,7 +194,7 @@ class Node(RecordOwner):
         self.groups.start()
         self.flusher.start()
         self.healer.start()
-        self._reconcile_tick()
+        self.reconciliation.start()
         self._space_tick()
 
     def durable(self, event: Any) -> None:
@@ -242,10 +219,10 @@ class Node(RecordOwner):
     def _maybe_found(self) -> None:
         """Found the catalog's group here once *every* other founder listens to this node: one that has seen an earlier
         boot of it does not, so a founder that lost its disk never comes back as new (REPLICATION.md §8)."""
-        if self.me not in self.catalog_members or self.refusal or self.groups.has_hosted(CATALOG_GROUP):
+        if self.me not in self.reconciliation.catalog_members or self.refusal or self.groups.has_hosted(CATALOG_GROUP):
             return
         if self.standing.has_its_disk():
-            self.groups.found_catalog(self.catalog_members)
+            self.groups.found_catalog(self.reconciliation.catalog_members)
 
     def _checkpoint(self) -> list[Record]:
         return [self.memory.checkpoint(), *self.groups.checkpoint(), *self.objects.checkpoint()]
@@ -260,15 +237,15 @@ class Node(RecordOwner):
         handlers[Forward] = self.router.on_forward
         handlers[Forwarded] = lambda _source, message: self.router.on_forwarded(message)
         handlers[Misdirected] = self.router.on_misdirected
-        handlers[CreateGroups] = lambda source, message: self._host_groups(message.groups, source)
+        handlers[CreateGroups] = lambda source, message: self.reconciliation.create(message.groups, source)
         handlers[HostReplica] = self.hosting.on_invitation
         handlers[MakeAnew] = self.healer.on_make_anew
         handlers[GroupsReady] = lambda _source, message: self.catalog.on_groups_ready(message)
         handlers[DropGroups] = lambda source, message: self.groups.drop(message.groups, source)
         handlers[GroupsDropped] = self.catalog.on_groups_dropped
         handlers[Reconcile] = self._on_reconcile
-        handlers[Reconciled] = self._on_reconciled
-        handlers[NodesKnown] = lambda _source, message: self._nodes_are(message.table)
+        handlers[Reconciled] = self.reconciliation.on_reconciled
+        handlers[NodesKnown] = lambda _source, message: self.nodes_are(message.table)
         handlers[SnapshotChunk] = self.snapshots_in.on_chunk
         handlers[SnapshotAck] = self.snapshots_out.on_ack
         handlers[Hello] = lambda source, message: self.introductions.on_hello(source, message.boots[-1], message)
@@ -317,13 +294,16 @@ class Node(RecordOwner):
         if group == CATALOG_GROUP:
             if partition.leading:
                 self.catalog.lead()
-                self._reconcile_now()
+                self._reconcile_soon()
             else:
                 self.catalog.follow()
         self.feeders.role_changed(partition)
         self.expiry.role_changed(partition)
         self.router.transactions.role_changed(partition)
         self.router.leader_changed(group, self.me if partition.leading else NO_NODE)
+
+    def _reconcile_soon(self) -> None:
+        self.reconciliation.soon()
 
     def _group_dropped(self, group: GroupId) -> None:
         self.snapshots_in.forget(group)
@@ -359,7 +339,7 @@ class Node(RecordOwner):
 
     def _ask_catalog(self, request: Any, deadline: Instant, on_reply: Callable[[Any], None]) -> None:
         """A command of one of this node's machines to the catalog's leader."""
-        self._send(Partition(CATALOG_GROUP, b"", b"", self.catalog_members), request, deadline, on_reply)
+        self._send(Partition(CATALOG_GROUP, b"", b"", self.reconciliation.catalog_members), request, deadline, on_reply)
 
     def alive(self, node: NodeId) -> bool:
         """Whether `node` is heard; this one always is."""
@@ -377,36 +357,7 @@ class Node(RecordOwner):
             self.ready = False
             self.ports.fatal(self.refusal)
 
-    # --- loops ----------------------------------------------------------------------------------------------------
-
-    def _reconcile_now(self) -> None:
-        if not self._reconcile_soon:
-            self._reconcile_soon = True
-            when = Instant(self.host.now() + (_FIRST_RECONCILE_NS if self.ready else 0))
-            self.ports.scheduler.call_at(when, self._send_reconcile)
-
-    def _send_reconcile(self) -> None:
-        self._reconcile_soon = False
-        if self.host.stopped:
-            return
-        table = self.members.table
-        version = 0 if table is None else table.version
-        hosted = (*self.groups.partitions, *self.groups.logs)
-        message = Reconcile(self.catalog_version, hosted, version, self.router.descriptors.version)
-        unheard = self.host.now() - self._catalog_heard > _CATALOG_LOST_NS
-        for node in self._peers_and_me() if unheard else self.catalog_members:
-            self.host.send(node, message)
-
-    def _peers_and_me(self) -> tuple[NodeId, ...]:
-        """All nodes: the catalog's group may have moved to any of them while this node was away."""
-        return (self.me, *self.members.peers)
-
-    def _reconcile_tick(self) -> None:
-        if self.host.stopped:
-            return
-        self._send_reconcile()
-        period = _RECONCILE_NS if self.ready else _FIRST_RECONCILE_NS
-        self.ports.scheduler.call_at(Instant(self.host.now() + period), self._reconcile_tick)
+    # --- what the catalog says ------------------------------------------------------------------------------------
 
     def _on_reconcile(self, source: NodeId, message: Reconcile) -> None:
         """What to host only the catalog's leader says. Who is in the cluster anybody may tell, for what the catalog
@@ -416,34 +367,11 @@ class Node(RecordOwner):
             self.host.send(source, NodesKnown(table))
         self.catalog.on_reconcile(source, message)
 
-    def _on_reconciled(self, source: NodeId, message: Reconciled) -> None:
-        """The catalog's leader says what this node should host."""
-        self.router.hint(CATALOG_GROUP, source)
-        self._catalog_heard = self.host.now()
+    def catalog_answered(self) -> None:
+        """See `reconciliation.ReconciliationOwner`."""
         self.ready = not self.draining
-        if message.catalog is not None:
-            self._catalog_moved(message.catalog)
-        if message.nodes is not None:
-            self._nodes_are(message.nodes)
-        self.standing.say_birth()
-        if message.version == self.catalog_version:
-            self.router.descriptors.confirm()
-            return
-        self.catalog_version = message.version
-        if message.objects:
-            self.objects.configure(message.objects)
-        self.router.descriptors.changed(message.version, message.changed)
-        self.gossip.update(catalog_version=message.version)
-        if message.drop:
-            self.groups.drop(message.drop, source)
-        for place in message.moved:
-            self.router.moved(place.group, place.members)
-            if not self._leave_unless_named(place):
-                self.catalog_version = -1
-        if message.create:
-            self._host_groups(message.create, source)
 
-    def _nodes_are(self, table: NodeTable) -> None:
+    def nodes_are(self, table: NodeTable) -> None:
         """Nodes have joined or left. A restart alone must know its peers, and that it was removed."""
         if self.members.table is not None and table.version <= self.members.table.version:
             return
@@ -472,42 +400,11 @@ class Node(RecordOwner):
         known = {member.node for member in self.members.all}
         return (*self.members.all, *(member for member in own if member.node not in known))
 
-    def _catalog_moved(self, place: Placed) -> None:
-        """The catalog's group is not where it was founded. A restart alone must find it again."""
-        if place.number > self.memory.catalog_number:
-            self.catalog_members = place.members
-            self.router.moved(CATALOG_GROUP, place.members)
-            record = self.memory.catalog_moved(place.number, place.members)
-            self.host.execute(Effects(records=[record]), self)
-        self._leave_unless_named(place)
-
-    def _leave_unless_named(self, place: Placed) -> bool:
-        """A replica here that nobody has told: its group has gone on without it. One that is damaged may have known a
-        newer configuration than the catalog does: only the group's leader can say that it is not needed. False: it was
-        asked, so the catalog is to say all this anew until it has answered."""
-        group = place.group
-        named = self.me in place.members or self.me in place.others
-        if named:
-            return True
-        if self.groups.may_have_forgotten(group):
-            for node in place.members:
-                self.host.send(node, MakeAnew(group, self.boot, self.groups.last_known(group)))
-            return False
-        if self.groups.hosts(group) and place.number > self.groups.last_known(group):
-            self.groups.removed(group, place.number)
-        return True
-
     def may_be_emptied(self) -> bool:
         """Whether nothing is left of any replica, and this node cannot prove that it has not lost its disk."""
         return self.groups.empty and not self.standing.has_its_disk()
 
-    def _host_groups(self, specs: tuple[GroupSpec, ...], source: NodeId) -> None:
-        """An empty node hosts nothing until it is sure of its memory: replicas are born with a promise, and a node that
-        has lost its disk had gone beyond that."""
-        if self.groups.partitions or self.standing.has_its_disk():
-            self.groups.create([spec for spec in specs if not self.hosting.is_making(spec.group)], source)
-        else:
-            self.catalog_version = -1
+    # --- space ----------------------------------------------------------------------------------------------------
 
     def _space_tick(self) -> None:
         """Below the reserve this node leads nothing and refuses writes; trimming goes on (REPLICATION.md §5)."""
@@ -591,12 +488,6 @@ class _Neighbourhood:
 
 def _nothing() -> None:
     """No transport follows."""
-
-
-def _contents(disk: LogDisk, segments: list[int]) -> Iterator[tuple[int, bytes]]:
-    """Segments with what is in them: one is in memory at a time."""
-    for number in segments:
-        yield number, disk.read(number)
 
 
 def _evaluator(spec: GroupSpec) -> Evaluator:

@@ -37,7 +37,7 @@ def status_of(node: Node) -> dict[str, Any]:
         "draining": node.draining,
         "refusal": node.refusal,
         "low_space": node.low_space,
-        "catalog_version": node.catalog_version,
+        "catalog_version": node.reconciliation.catalog_version,
         "log": {
             "last_lsn": node.log.last_lsn,
             "durable_lsn": node.log.durable_lsn,

@@ -48,7 +48,7 @@ _ROOMS: Final = {
     "node": (
         "accepted", "applied_rows", "deadline", "driver", "evaluator", "extents", "flushing", "group_owner", "groups",
         "host", "in_flight", "introductions", "item_pages", "leadership", "log_replica", "members", "node", "outcomes",
-        "partition", "ports", "router", "standing", "state_rows", "table_evaluator", "totals", "wire",
+        "partition", "ports", "reconciliation", "router", "standing", "state_rows", "table_evaluator", "totals", "wire",
     ),
     "node.changes": ("item_changes", "retention"),
     "node.healing": ("hosting",),
