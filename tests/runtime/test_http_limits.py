@@ -306,7 +306,7 @@ def test_time_limits_of_idle_stalled_and_unread_connections() -> None:
         assert idle.read().status == 200
         stalled.send(b"POST / HTTP/1.1\r\nContent-Le")
         _until(thread, lambda: thread.server.connections == 2)
-        _until(thread, lambda: any(connection._begun for connection in thread.server._connections))
+        _until(thread, lambda: any(connection._reader.begun for connection in thread.server._connections))
         _check_at(thread, 50)
         assert thread.call(lambda: thread.server.connections) == 2
         _check_at(thread, 100)

@@ -32,7 +32,7 @@ _REQUESTS: Final = 1_000
 _HOME: Final = str(Path(gramme.__file__).parent) + "/"
 
 STAGES: Final[dict[str, tuple[str, ...]]] = {
-    "HTTP in": ("runtime/http_connection.py", "runtime/http.py", "api/http.py"),
+    "HTTP in": ("runtime/http_connection.py", "runtime/http_requests.py", "runtime/http.py", "api/http.py"),
     "HTTP out": ("runtime/http_codec.py",),
     "admit, parse, check": ("api/", "tables/values.py", "tables/numbers.py", "tables/schema.py", "tables/expression/"),
     "measure": ("runtime/endpoints.py", "runtime/metrics.py"),
@@ -40,6 +40,8 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
     "route": ("node/router.py", "tables/descriptor.py"),
     "evaluate": (
         "node/partition.py",
+        "node/applied_rows.py",
+        "node/in_flight.py",
         "node/table_evaluator.py",
         "node/item_pages.py",
         "node/changes/item_changes.py",
@@ -58,7 +60,7 @@ _FUNCTIONS: Final = {
     ("runtime/http_connection.py", "_emit_ready"): "HTTP out",
     ("runtime/http_connection.py", "_emit_bytes"): "HTTP out",
     ("runtime/http_connection.py", "answered"): "HTTP out",
-    ("runtime/http_connection.py", "respond"): "HTTP out",
+    ("runtime/http_requests.py", "respond"): "HTTP out",
     ("tables/schema.py", "_encoded"): "key",
     ("tables/schema.py", "request_key"): "key",
     ("api/dynamodb/call.py", "answer"): "encode",
@@ -68,9 +70,12 @@ _FUNCTIONS: Final = {
     ("api/dynamodb/writes.py", "_answered"): "encode",
     ("node/partition.py", "_propose"): "replicate",
     ("node/partition.py", "_apply"): "apply",
-    ("node/partition.py", "_write_entries"): "apply",
+    ("node/partition.py", "_apply_entries"): "apply",
     ("node/partition.py", "_settle"): "apply",
-    ("node/partition.py", "_forget_flying"): "apply",
+    ("node/applied_rows.py", "apply"): "apply",
+    ("node/in_flight.py", "propose"): "replicate",
+    ("node/in_flight.py", "applied"): "apply",
+    ("node/in_flight.py", "next_due"): "apply",
 }
 """Functions that belong to another stage than their file."""
 

@@ -59,7 +59,7 @@ _ROOMS: Final = {
         "get_item", "indexes", "item_keys", "legacy", "legacy_shapes", "pages", "put_item", "query", "scan",
         "selection", "settings", "shapes", "table_lookup", "update_item", "writes",
     ),
-    "runtime": ("clock", "http_codec", "http_connection", "metrics"),
+    "runtime": ("clock", "http_codec", "http_connection", "http_requests", "metrics"),
     "runtime.disk": ("log_writer",),
 }  # fmt: skip
 MODULES: Final = tuple(f"gramme.{room}.{name}" for room, names in _ROOMS.items() for name in names)

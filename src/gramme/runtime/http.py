@@ -12,7 +12,8 @@ from collections.abc import Callable
 from email.utils import formatdate
 
 from gramme.api.http import Handler
-from gramme.runtime.http_connection import HttpConnection, HttpLimits, Unsent
+from gramme.runtime.http_connection import HttpConnection, Unsent
+from gramme.runtime.http_requests import HttpLimits
 
 __all__ = ["HttpLimits", "HttpServer"]
 
