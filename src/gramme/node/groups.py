@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +28,7 @@ from gramme.node.log_replica import LogReplica
 from gramme.node.messages import GroupsDropped, GroupSpec, GroupsReady, MakeAnew
 from gramme.node.partition import PartitionReplica
 from gramme.node.ports import NodeSettings
+from gramme.node.trimming import Trimming
 from gramme.paxos.configuration import Configuration, decode_configuration, encode_configuration
 from gramme.paxos.entry import ORIGIN
 from gramme.paxos.lease import LeaseView
@@ -45,11 +45,6 @@ from gramme.storage.log.recovery import Damage
 _STASH_LIMIT: Final = 1_024
 _STASH_NS: Final = SECOND
 _STALL_RETRY_NS: Final = 10 * MILLISECOND
-_FEW_ENTRIES: Final = 1024
-_TRIM_PAUSE_NS: Final = 4 * MILLISECOND
-_ENTRIES_PER_TRIM: Final = 1 << 16
-"""A step of trimming, 64 entries, every 4 ms, and another one with it for each so many entries in memory: at least
-16,000 entries a second, more than are made, and never longer than some seconds for all of them."""
 
 _encode_spec = msgspec.msgpack.Encoder().encode
 _decode_spec = msgspec.msgpack.Decoder(GroupSpec).decode
@@ -89,9 +84,7 @@ class Groups(RecordOwner):
         self._damaged: list[Damage] = []
         self._settled: dict[GroupId, Lsn] = {}  # damage before this record of a group takes nothing away any more
         self._tidying: deque[Batch] = deque()
-        self._trimming: dict[GroupId, tuple[GroupReplica, Callable[[], bool]]] = {}  # who has many entries to free
-        self._trims_at_once = 1
-        self._trims_armed = False
+        self._trimming = Trimming(host)
         self._tell_ready: dict[GroupId, NodeId] = {}
         self._stash: list[tuple[Instant, GroupId, NodeId, Any]] = []
         self._removed: list[tuple[GroupId, Configuration]] = []
@@ -369,7 +362,7 @@ class Groups(RecordOwner):
             self._dropped_under[group] = under
         self._settled[group] = Lsn(self._host.log.last_lsn + 1)
         hosted = self.partitions.pop(group, None) or self.logs.pop(group, None)
-        self._trimming.pop(group, None)
+        self._trimming.forget(group)
         self._tell_ready.pop(group, None)
         if hosted is not None:
             hosted.close()
@@ -497,37 +490,12 @@ class Groups(RecordOwner):
             entries = len(partition.replica.retained)
             if entries:
                 kept += entries
-                self._trim(partition.replica, partial(partition.replica.trim, durable(group)))
+                self._trimming.trim(partition.replica, partial(partition.replica.trim, durable(group)))
             partition.tidy_outcomes(now)
         for log in self.logs.values():
             kept += len(log.replica.retained)
-            self._trim(log.replica, log.trim)
-        self._trims_at_once = 1 + kept // _ENTRIES_PER_TRIM
-
-    def _trim(self, replica: GroupReplica, trim: Callable[[], bool]) -> None:
-        """One step, and others if there is more: in the next turns for the last few entries, with pauses for many.
-        After a flush there may be a hundred thousand, and a nearly busy loop cannot make up for half a second of it."""
-        if not trim() or self._host.stopped:
-            return
-        if len(replica.retained) <= _FEW_ENTRIES:
-            self._host.ports.scheduler.call_soon(lambda: self._trim(replica, trim))
-        else:
-            self._trimming[replica.group] = replica, trim
-            self._arm_trims()
-
-    def _arm_trims(self) -> None:
-        if not self._trims_armed:
-            self._trims_armed = True
-            self._host.ports.scheduler.call_at(Instant(self._host.now() + _TRIM_PAUSE_NS), self._go_on_trimming)
-
-    def _go_on_trimming(self) -> None:
-        self._trims_armed = False
-        if self._host.stopped:
-            return
-        for group in list(islice(self._trimming, self._trims_at_once)):
-            self._trim(*self._trimming.pop(group))  # behind the others, if there is more
-        if self._trimming:
-            self._arm_trims()
+            self._trimming.trim(log.replica, log.trim)
+        self._trimming.pace(kept)
 
 
 def _concerns(damage: Damage, group: GroupId) -> bool:

@@ -48,7 +48,8 @@ _ROOMS: Final = {
     "node": (
         "accepted", "applied_rows", "deadline", "driver", "evaluator", "extents", "flushing", "group_owner", "groups",
         "host", "in_flight", "introductions", "item_pages", "leadership", "log_replica", "members", "node", "outcomes",
-        "partition", "ports", "reconciliation", "router", "standing", "state_rows", "table_evaluator", "totals", "wire",
+        "partition", "ports", "reconciliation", "router", "standing", "state_rows", "table_evaluator", "totals",
+        "trimming", "wire",
     ),
     "node.changes": ("item_changes", "retention"),
     "node.healing": ("hosting",),
