@@ -18,7 +18,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gramme.kernel.ids import CommandId, GroupId
-from gramme.kernel.time import MILLISECOND, SECOND, Instant, Timestamp
+from gramme.kernel.time import MILLISECOND, SECOND, Timestamp
+from gramme.node.alarm import Alarm
 from gramme.node.changes.item_changes import ITEMS, ITEMS_END
 from gramme.node.host import Host
 from gramme.node.partition import PartitionReplica, Recorded
@@ -93,8 +94,7 @@ class Expiry:
         self._sweeps: dict[GroupId, Sweep] = {}  # the first is next
         self._open = 0  # commands without an answer
         self._refused = False
-        self._due = Instant(0)
-        self._armed = False
+        self._alarm = Alarm(host, self._tick)
 
     def role_changed(self, partition: PartitionReplica) -> None:
         """A partition's leadership came or went."""
@@ -117,19 +117,12 @@ class Expiry:
             self._sweeps.pop(group, None)
         elif sweep is None or sweep.attribute != attribute:
             self._sweeps[group] = Sweep(partition, attribute)
-            self._arm(self._pause_ns)
-
-    def _arm(self, delay_ns: int) -> None:
-        if not self._armed:
-            self._armed = True
-            self._due = Instant(self._host.now() + delay_ns)
-            self._host.ports.scheduler.call_at(self._due, self._tick)
+            self._alarm.arm(self._pause_ns)
 
     def _tick(self) -> None:
-        self._armed = False
-        if self._host.stopped or self._open:
+        if self._open:
             return
-        late = self._host.now() - self._due > _LATE_NS
+        late = self._host.now() - self._alarm.due > _LATE_NS
         if late or self._refused:
             self._pause_ns = min(2 * self._pause_ns, _MAX_PAUSE_NS)
         else:
@@ -140,7 +133,7 @@ class Expiry:
         if sweep is not None:
             self._step(sweep, wall)
         elif self._sweeps:
-            self._arm(_LOOK_NS)
+            self._alarm.arm(_LOOK_NS)
 
     def _take(self, wall: Timestamp) -> Sweep | None:
         """The next sweep that has something to read; it goes to the end of the queue."""
@@ -157,7 +150,7 @@ class Expiry:
             command_id = CommandId(self._host.ports.rng.randbytes(16))
             sweep.partition.submit(ExpireItem(key), command_id, lambda reply: self._answered(sweep, reply))
         if not keys:
-            self._arm(self._pause_ns)
+            self._alarm.arm(self._pause_ns)
 
     def _answered(self, sweep: Sweep, reply: Any) -> None:
         self._open -= 1
@@ -167,4 +160,4 @@ class Expiry:
             sweep.left_one()  # held by a transaction; or the partition takes nothing now, or is led elsewhere
             self._refused = True
         if not self._open and not self._host.stopped:
-            self._arm(self._pause_ns)
+            self._alarm.arm(self._pause_ns)

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import BootId, Lsn, NodeId
-from gramme.kernel.time import MILLISECOND, Instant
+from gramme.kernel.time import MILLISECOND
 from gramme.membership import identity
+from gramme.node.alarm import Alarm
 from gramme.node.host import Host, RecordOwner
 from gramme.node.memory import NodeMemory, PeerBoot
 from gramme.node.messages import Hello, HelloAck, WhoAreYou
@@ -44,7 +45,7 @@ class Introductions(RecordOwner):
         self._on_refused = on_refused
         self._accepted: dict[NodeId, BootId] = {}
         self._known_to: dict[NodeId, None] = {}
-        self._armed = False
+        self._alarm = Alarm(host, self._send_hellos)
         self._started = False
 
     def set_peers(self, peers: tuple[NodeId, ...]) -> None:
@@ -157,11 +158,5 @@ class Introductions(RecordOwner):
         self._arm()
 
     def _arm(self) -> None:
-        if not self._armed and len(self._known_to) < len(self._peers):
-            self._armed = True
-            self._host.ports.scheduler.call_at(Instant(self._host.now() + _HELLO_RETRY_NS), self._tick)
-
-    def _tick(self) -> None:
-        self._armed = False
-        if not self._host.stopped:
-            self._send_hellos()
+        if len(self._known_to) < len(self._peers):
+            self._alarm.arm(_HELLO_RETRY_NS)

@@ -13,6 +13,7 @@ from typing import Final
 from gramme.kernel.errors import Stalled
 from gramme.kernel.ids import NO_COMMAND_ID, CommandId, ExtentId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant, Stamp
+from gramme.node.alarm import Alarm
 from gramme.node.applied_rows import applied_row, pack_applied, read_configuration
 from gramme.node.extents import FreshExtents, clear_extent, map_extent
 from gramme.node.host import Host
@@ -66,7 +67,7 @@ class SnapshotSender:
         self._ns_per_byte = SECOND / bytes_per_s
         self._free_at = Instant(0)  # what was sent so far is paid for
         self._sending: dict[tuple[GroupId, NodeId], _Sending] = {}
-        self._watching = False
+        self._alarm = Alarm(host, self._check)
         self.sent = 0
 
     def start(self, partition: PartitionReplica, peer: NodeId) -> None:
@@ -79,7 +80,7 @@ class SnapshotSender:
         sending = _Sending(self._host.ports.rng.randrange(1 << 48), partition, peer, rows, self._host.now())
         self._sending[key] = sending
         self._fill(sending)
-        self._watch()
+        self._alarm.arm(SECOND)
 
     def on_ack(self, source: NodeId, message: SnapshotAck) -> None:
         """The peer has a chunk: send another, or finish."""
@@ -156,22 +157,14 @@ class SnapshotSender:
         partition = sending.partition
         partition.execute(partition.replica.snapshot_sent(sending.peer, self._host.now()))
 
-    def _watch(self) -> None:
-        if not self._watching:
-            self._watching = True
-            self._host.ports.scheduler.call_at(Instant(self._host.now() + SECOND), self._check)
-
     def _check(self) -> None:
         """Give up on peers that have stopped acknowledging: the leader will find out again what they need."""
-        self._watching = False
-        if self._host.stopped:
-            return
         now = self._host.now()
         for sending in list(self._sending.values()):
             if now - sending.last_ack > _PATIENCE_NS or not sending.partition.leading:
                 self._end(sending)
         if self._sending:
-            self._watch()
+            self._alarm.arm(SECOND)
 
 
 class _Receiving:

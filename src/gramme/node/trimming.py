@@ -13,7 +13,8 @@ from itertools import islice
 from typing import Final
 
 from gramme.kernel.ids import GroupId
-from gramme.kernel.time import MILLISECOND, Instant
+from gramme.kernel.time import MILLISECOND
+from gramme.node.alarm import Alarm
 from gramme.node.host import Host
 from gramme.paxos.replica import GroupReplica
 
@@ -29,7 +30,7 @@ class Trimming:
         self._host = host
         self._waiting: dict[GroupId, tuple[GroupReplica, Callable[[], bool]]] = {}  # those with many, in turn
         self._at_once = 1
-        self._armed = False
+        self._alarm = Alarm(host, self._go_on)
 
     def pace(self, entries: int) -> None:
         """So many are in memory, of all groups together."""
@@ -43,22 +44,14 @@ class Trimming:
             self._host.ports.scheduler.call_soon(lambda: self.trim(replica, trim))
         else:
             self._waiting[replica.group] = replica, trim
-            self._arm()
+            self._alarm.arm(_PAUSE_NS)
 
     def forget(self, group: GroupId) -> None:
         """Its replica is dropped."""
         self._waiting.pop(group, None)
 
-    def _arm(self) -> None:
-        if not self._armed:
-            self._armed = True
-            self._host.ports.scheduler.call_at(Instant(self._host.now() + _PAUSE_NS), self._go_on)
-
     def _go_on(self) -> None:
-        self._armed = False
-        if self._host.stopped:
-            return
         for group in list(islice(self._waiting, self._at_once)):
             self.trim(*self._waiting.pop(group))  # behind the others, if there is more
         if self._waiting:
-            self._arm()
+            self._alarm.arm(_PAUSE_NS)

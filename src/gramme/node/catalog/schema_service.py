@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from gramme.kernel.ids import CommandId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
+from gramme.node.alarm import Alarm
 from gramme.node.catalog.commands import SettleSchema
 from gramme.node.catalog.model import index_specs
 from gramme.node.host import Host
@@ -116,7 +117,7 @@ class SchemaService:
         self._partition = partition
         self._send = send
         self._work: dict[str, _Work] = {}
-        self._timer_armed = False
+        self._alarm = Alarm(host, self._tick)
 
     def begin(self, table: TableDescriptor) -> None:
         """Bring about what the descriptor says, if partitions do not know it; nothing if that is being done."""
@@ -126,7 +127,7 @@ class SchemaService:
         if table.status in ("UPDATING", "ACTIVE") and table.schema_version > table.configured:
             work = self._work[table.table_id] = _Work(table, self._host.now())
             self._advance(work)
-            self._arm()
+            self._alarm.arm(_TICK_NS)
 
     def end(self, table_id: str) -> None:
         """The table is being deleted: nobody needs to know any more."""
@@ -225,19 +226,11 @@ class SchemaService:
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
-    def _arm(self) -> None:
-        if not self._timer_armed:
-            self._timer_armed = True
-            self._host.ports.scheduler.call_at(Instant(self._host.now() + _TICK_NS), self._tick)
-
     def _tick(self) -> None:
-        self._timer_armed = False
-        if self._host.stopped:
-            return
         for work in list(self._work.values()):
             self._advance(work)
         if self._work:
-            self._arm()
+            self._alarm.arm(_TICK_NS)
 
 
 def _nodes(specs: tuple[GroupSpec, ...]) -> tuple[NodeId, ...]:

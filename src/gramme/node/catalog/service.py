@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from gramme.kernel.ids import NO_NODE, CommandId, GroupId, NodeId
 from gramme.kernel.time import MILLISECOND, Instant
+from gramme.node.alarm import Alarm
 from gramme.node.catalog.changes import changed_since
 from gramme.node.catalog.commands import Placed, RemoveTable, SetStatus
 from gramme.node.catalog.model import (
@@ -110,7 +111,7 @@ class CatalogService:
         self._streams = StreamService(host, partition)
         self._creating: dict[str, _Task] = {}
         self._deleting: dict[str, _Task] = {}
-        self._timer_armed = False
+        self._alarm = Alarm(host, self._tick)
         self._survey = _Survey(-1, {}, frozenset())
 
     # --- requests -------------------------------------------------------------------------------------------------
@@ -301,16 +302,10 @@ class CatalogService:
                 on_reply(Elsewhere(self._settings.me if hint is None else hint, maybe_applied=True))
 
     def _arm(self) -> None:
-        if not self._timer_armed:
-            self._timer_armed = True
-            delay = self._settings.control_plane_delay_ns
-            period = min(_RETRY_NS, max(delay // 4, MILLISECOND)) if delay else _RETRY_NS
-            self._host.ports.scheduler.call_at(Instant(self._host.now() + period), self._tick)
+        delay = self._settings.control_plane_delay_ns
+        self._alarm.arm(min(_RETRY_NS, max(delay // 4, MILLISECOND)) if delay else _RETRY_NS)
 
     def _tick(self) -> None:
-        self._timer_armed = False
-        if self._host.stopped:
-            return
         for task in list(self._creating.values()):
             self._push_creation(task)
             self._check_creation(task)

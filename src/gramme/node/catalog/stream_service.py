@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gramme.kernel.ids import CommandId
-from gramme.kernel.time import SECOND, Instant, Timestamp
+from gramme.kernel.time import SECOND, Timestamp
+from gramme.node.alarm import Alarm
 from gramme.node.catalog.commands import ForgetStreams
 from gramme.node.catalog.streams import FORGET_AFTER_NS, all_streams, is_over
 from gramme.node.host import Host
@@ -31,7 +32,7 @@ class StreamService:
         self._partition = partition
         self._due: Timestamp | None = None  # wall time at which the next stream is over
         self._forgetting: dict[str, None] = {}  # names about which the catalog is being told
-        self._armed = False
+        self._alarm = Alarm(host, self._tick)
 
     def look_again(self) -> None:
         """A stream was closed, or leadership of the catalog began."""
@@ -47,13 +48,11 @@ class StreamService:
         self._due = None
 
     def _arm(self) -> None:
-        if self._due is not None and not self._armed:
-            self._armed = True
-            self._host.ports.scheduler.call_at(Instant(self._host.now() + _TICK_NS), self._tick)
+        if self._due is not None:
+            self._alarm.arm(_TICK_NS)
 
     def _tick(self) -> None:
-        self._armed = False
-        if self._host.stopped or self._due is None:
+        if self._due is None:
             return
         if self._host.ports.clock.timestamp() >= self._due:
             self._forget()

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from gramme.kernel.ids import GroupId
-from gramme.kernel.time import SECOND, Instant
+from gramme.kernel.time import SECOND
+from gramme.node.alarm import Alarm
 from gramme.node.changes.change_log import read_log
 from gramme.node.changes.feeder import Delays, Feeder, Send
 from gramme.node.changes.retention import Retention
@@ -29,7 +30,7 @@ class Feeders:
         self._host = host
         self._keep_ns = keep_changes_ns
         self._send = send
-        self._armed = False
+        self._alarm = Alarm(host, self._tick)
         self._delays: Delays = {}
         self.running: dict[GroupId, Feeder] = {}
         self.retentions: dict[GroupId, Retention] = {}
@@ -103,24 +104,16 @@ class Feeders:
                 self._host, partition, schema, lambda: self.running.get(group), self._keep_ns
             )
         self.retentions[group].configure(schema)
-        if not self._armed:
-            self._arm()
-
-    def _arm(self) -> None:
-        self._armed = True
-        self._host.ports.scheduler.call_at(Instant(self._host.now() + _TICK_NS), self._tick)
+        self._alarm.arm(_TICK_NS)
 
     def _tick(self) -> None:
         """One timer for all: what is due is known as wall time, which may jump."""
-        self._armed = False
-        if self._host.stopped:
-            return
         wall = self._host.ports.clock.timestamp()
         for retention in list(self.retentions.values()):
             if retention.due is not None and retention.due <= wall:
                 retention.step()
         if self.retentions:
-            self._arm()
+            self._alarm.arm(_TICK_NS)
 
 
 def _has_changes(partition: PartitionReplica, schema: PartitionSchema) -> bool:

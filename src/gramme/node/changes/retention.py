@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gramme.kernel.ids import CommandId
-from gramme.kernel.time import MILLISECOND, Instant, Timestamp
+from gramme.kernel.time import MILLISECOND, Timestamp
+from gramme.node.alarm import Alarm
 from gramme.node.changes.change_log import ChangeLog, erased, read_log, trimmed
 from gramme.node.changes.feeder import Feeder
 from gramme.node.host import Host
@@ -58,7 +59,7 @@ class Retention:
         self._feeder = feeder
         self._written = 0  # what was written down as confirmed, when `step` looked last
         self._submitted = False
-        self._armed = False
+        self._alarm = Alarm(host, self.step)
         self._stopped = False
 
     def configure(self, schema: PartitionSchema) -> None:
@@ -83,14 +84,8 @@ class Retention:
         return read_log(self._partition.rows.get, self._schema)
 
     def _later(self, delay_ns: int) -> None:
-        if not self._armed and not self._stopped:
-            self._armed = True
-            self._host.ports.scheduler.call_at(Instant(self._host.now() + delay_ns), self._fire)
-
-    def _fire(self) -> None:
-        self._armed = False
-        if not self._host.stopped:
-            self.step()
+        if not self._stopped:
+            self._alarm.arm(delay_ns)
 
     def step(self) -> None:
         """Submit the next command, if there is one; work out `due`."""

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from gramme.kernel.errors import Invariant
 from gramme.kernel.ids import GroupId
 from gramme.kernel.time import MILLISECOND, SECOND, Instant
+from gramme.node.alarm import Alarm
 from gramme.node.host import Host
 from gramme.tables.catalog import CatalogReply, CatalogRequest, CreateTable
 from gramme.tables.descriptor import KeySchema, Partition, TableDescriptor
@@ -48,7 +49,7 @@ class Desk:
         self._last_stamp = 0
         self._ledger: TableDescriptor | None = None
         self._closing: dict[GroupId, list[tuple[bytes, bytes]]] = {}
-        self._close_armed = False
+        self._close_soon = Alarm(host, self._close_due)
 
     # --- time and chance ----------------------------------------------------------------------------------------------
 
@@ -169,12 +170,10 @@ class Desk:
         rows.append((id_, tx))
         if len(rows) >= _CLOSE_ROWS:
             self._send_close(place.group)
-        elif not self._close_armed:
-            self._close_armed = True
-            self.later(_CLOSE_NS, self._close_due)
+        else:
+            self._close_soon.arm(_CLOSE_NS)
 
     def _close_due(self) -> None:
-        self._close_armed = False
         for group in list(self._closing):
             self._send_close(group)
 
