@@ -316,7 +316,7 @@ def _expect_strings(value: object) -> list[str]:
 def _expect_string(value: object) -> str:
     if type(value) is str:
         return value
-    raise WrongJsonType(_not_convertible(value, "String"))
+    raise WrongJsonType(not_convertible(value, "String"))
 
 
 def _expect_bool(value: object) -> bool:
@@ -324,10 +324,11 @@ def _expect_bool(value: object) -> bool:
         return value
     if type(value) is str:
         raise WrongJsonType("Unexpected token received from parser")
-    raise WrongJsonType(_not_convertible(value, "Boolean"))
+    raise WrongJsonType(not_convertible(value, "Boolean"))
 
 
-def _not_convertible(value: object, wanted: str) -> str:
+def not_convertible(value: object, wanted: str) -> str:
+    """What the service's decoder says of JSON of another type than `wanted`; of strings it says more."""
     if type(value) is list:
         return f"Unrecognized collection type class java.lang.{wanted}"
     if type(value) is dict:

@@ -20,8 +20,7 @@ from gramme.api.dynamodb.transactions import (
     CONDITION_FAILED,
     ReadPart,
     WritePart,
-    consumed_by_reads,
-    read,
+    answer_reads,
     token_of,
     write,
 )
@@ -141,13 +140,7 @@ def _write_part(at: int, bound: Bound, element: dict[str, Any]) -> WritePart:
 
 async def _read(call: Call, statements: list[Bound], budget: Budget) -> None:
     parts = [_read_part(at, bound) for at, bound in enumerate(statements)]
-    tables, items = await read(call, parts, budget)
-    entries: list[bytes] = []
-    for bound, item in zip(statements, items, strict=True):
-        entries.append(_entry(bound, item))
-        await budget.spend(item.size)
-    capacity = consumed_by_reads(call.body.get("ReturnConsumedCapacity"), parts, tables, items)
-    call.answer([b'{"Responses":[', b",".join(entries), b"]", capacity, b"}"])
+    await answer_reads(call, parts, lambda at, item: _entry(statements[at], item), budget)
 
 
 def _read_part(at: int, bound: Bound) -> ReadPart:

@@ -66,7 +66,7 @@ _PROJECTION: Final = Member(
     ),
     required=True,
 )
-_UNITS: Final = Member(
+THROUGHPUT: Final = Member(
     "ProvisionedThroughput",
     StructureShape(
         "ProvisionedThroughput",
@@ -76,7 +76,7 @@ _UNITS: Final = Member(
         ),
     ),
 )
-_STORED: Final = (
+STORED_THROUGHPUT: Final = (
     Member(
         "OnDemandThroughput",
         StructureShape(
@@ -98,7 +98,11 @@ LOCAL_INDEXES: Final = Member(
 )
 GLOBAL_INDEXES: Final = Member(
     "GlobalSecondaryIndexes",
-    ListShape(StructureShape("GlobalSecondaryIndex", (_NAME, _KEYS, _PROJECTION, _UNITS, *_STORED), in_list=True)),
+    ListShape(
+        StructureShape(
+            "GlobalSecondaryIndex", (_NAME, _KEYS, _PROJECTION, THROUGHPUT, *STORED_THROUGHPUT), in_list=True
+        )
+    ),
 )
 INDEX_UPDATES: Final = Member(
     "GlobalSecondaryIndexUpdates",
@@ -108,9 +112,14 @@ INDEX_UPDATES: Final = Member(
             (
                 Member(
                     "Create",
-                    StructureShape("CreateGlobalSecondaryIndexAction", (_NAME, _KEYS, _PROJECTION, _UNITS, *_STORED)),
+                    StructureShape(
+                        "CreateGlobalSecondaryIndexAction", (_NAME, _KEYS, _PROJECTION, THROUGHPUT, *STORED_THROUGHPUT)
+                    ),
                 ),
-                Member("Update", StructureShape("UpdateGlobalSecondaryIndexAction", (_NAME, _UNITS, *_STORED))),
+                Member(
+                    "Update",
+                    StructureShape("UpdateGlobalSecondaryIndexAction", (_NAME, THROUGHPUT, *STORED_THROUGHPUT)),
+                ),
                 Member("Delete", StructureShape("DeleteGlobalSecondaryIndexAction", (_NAME,))),
             ),
             in_list=True,
@@ -239,7 +248,7 @@ def _units(throughput: Mapping[str, int] | None) -> tuple[int | None, int | None
 
 
 def _settings(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {member.name: entry[member.name] for member in _STORED if entry.get(member.name) is not None}
+    return {member.name: entry[member.name] for member in STORED_THROUGHPUT if entry.get(member.name) is not None}
 
 
 def check_definitions_used(key: KeySchema, indexes: tuple[Index, ...], defined: list[str]) -> None:

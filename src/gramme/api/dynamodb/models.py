@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from gramme.api.dynamodb.index_definitions import GLOBAL_INDEXES, INDEX_UPDATES, LOCAL_INDEXES
+from gramme.api.dynamodb.index_definitions import (
+    GLOBAL_INDEXES,
+    INDEX_UPDATES,
+    LOCAL_INDEXES,
+    STORED_THROUGHPUT,
+    THROUGHPUT,
+)
 from gramme.api.dynamodb.legacy_shapes import (
     ATTRIBUTE_UPDATES,
     EXPECTED,
@@ -251,16 +257,6 @@ _ATTRIBUTE_DEFINITIONS: Final = ListShape(
     )
 )
 _BILLING_MODE: Final = Member("BillingMode", _STRING, enum=("PROVISIONED", "PAY_PER_REQUEST"))
-_THROUGHPUT: Final = Member(
-    "ProvisionedThroughput",
-    StructureShape(
-        "ProvisionedThroughput",
-        (
-            Member("WriteCapacityUnits", _LONG, required=True, minimum=1),
-            Member("ReadCapacityUnits", _LONG, required=True, minimum=1),
-        ),
-    ),
-)
 _TAGS: Final = ListShape(
     StructureShape(
         "Tag",
@@ -274,19 +270,7 @@ _TAGS: Final = ListShape(
 _SETTINGS: Final = (
     Member("TableClass", _STRING, enum=("STANDARD", "STANDARD_INFREQUENT_ACCESS")),
     Member("DeletionProtectionEnabled", _BOOLEAN),
-    Member(
-        "OnDemandThroughput",
-        StructureShape(
-            "OnDemandThroughput", (Member("MaxReadRequestUnits", _LONG), Member("MaxWriteRequestUnits", _LONG))
-        ),
-    ),
-    Member(
-        "WarmThroughput",
-        StructureShape(
-            "WarmThroughput",
-            (Member("ReadUnitsPerSecond", _LONG, minimum=1), Member("WriteUnitsPerSecond", _LONG, minimum=1)),
-        ),
-    ),
+    *STORED_THROUGHPUT,
     Member(
         "StreamSpecification",
         StructureShape(
@@ -306,7 +290,7 @@ CREATE_TABLE: Final = InputShape(
         Member("AttributeDefinitions", _ATTRIBUTE_DEFINITIONS, required=True),
         _TABLE,
         _BILLING_MODE,
-        _THROUGHPUT,
+        THROUGHPUT,
         Member("KeySchema", _KEY_SCHEMA, required=True, minimum=1, maximum=2),
         LOCAL_INDEXES,
         GLOBAL_INDEXES,
@@ -328,7 +312,7 @@ UPDATE_TABLE: Final = InputShape(
         Member("AttributeDefinitions", _ATTRIBUTE_DEFINITIONS),
         _TABLE,
         _BILLING_MODE,
-        _THROUGHPUT,
+        THROUGHPUT,
         INDEX_UPDATES,
         *_SETTINGS,
     ),

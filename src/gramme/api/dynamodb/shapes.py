@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 from gramme.api.dynamodb.errors import serialization, validation
-from gramme.tables.values import WrongJsonType, check_json_types
+from gramme.tables.values import WrongJsonType, check_json_types, not_convertible
 
 _MODEL: Final = "com.amazonaws.dynamodb.v20120810."
 _ECHO_CHARS: Final = 4096  # of an offending value in a message
@@ -49,7 +49,7 @@ class StringShape(Shape):
     def check(self, value: Any) -> Any:
         if type(value) is str:
             return value
-        raise serialization(_scalar_text(value, "String"))
+        raise serialization(not_convertible(value, "String"))
 
 
 class TableNameShape(StringShape):
@@ -74,7 +74,7 @@ class BooleanShape(Shape):
             if word in _TRUE or word in _FALSE:
                 return word in _TRUE
             raise serialization("Unexpected token received from parser")
-        raise serialization(_scalar_text(value, "Boolean"))
+        raise serialization(not_convertible(value, "Boolean"))
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class IntegerShape(Shape):
             return int(max(-bound, min(bound - 1, value)))
         if type(value) is str:
             raise serialization(f"STRING_VALUE cannot be converted to {self.name}")
-        raise serialization(_scalar_text(value, self.name))
+        raise serialization(not_convertible(value, self.name))
 
 
 class TimestampShape(Shape):
@@ -101,7 +101,7 @@ class TimestampShape(Shape):
             return value
         if type(value) is str:
             raise serialization("STRING_VALUE cannot be converted to Timestamp")
-        raise serialization(_scalar_text(value, "Timestamp"))
+        raise serialization(not_convertible(value, "Timestamp"))
 
 
 class AttributeMapShape(Shape):
@@ -399,18 +399,6 @@ def echo(shown: str) -> str:
 def lower_first(name: str) -> str:
     """A member's name as messages print it."""
     return name[:1].lower() + name[1:]
-
-
-def _scalar_text(value: Any, wanted: str) -> str:
-    if type(value) is list:
-        return f"Unrecognized collection type class java.lang.{wanted}"
-    if type(value) is dict:
-        return "Start of structure or map found where not expected"
-    if type(value) is bool:
-        token = "TRUE_VALUE" if value else "FALSE_VALUE"
-    else:
-        token = "NUMBER_VALUE" if type(value) is int else "DECIMAL_VALUE"
-    return f"{token} cannot be converted to {wanted}"
 
 
 def _show_attribute(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from gramme.api.dynamodb.call import Call
 from gramme.api.dynamodb.expressions import Rules, prepare
 from gramme.api.dynamodb.large import PARSING_COST, Budget
-from gramme.api.dynamodb.transactions import ReadPart, consumed_by_reads, read
+from gramme.api.dynamodb.transactions import ReadPart, answer_reads
 from gramme.tables.expression.projection import Projection
 from gramme.tables.requests import Found, Item
 from gramme.tables.rows import project_row
@@ -35,13 +35,7 @@ async def _run(call: Call) -> None:
         projections.append(None if prepared is None else prepared.parsed.projection)
         parts.append(_part(body["TableName"], normalise_item(body["Key"])[0]))
         await budget.spend(PARSING_COST * len(body.get("ProjectionExpression") or ""))
-    tables, items = await read(call, parts, budget)
-    entries: list[bytes] = []
-    for item, projection in zip(items, projections, strict=True):
-        entries.append(_entry(item, projection))
-        await budget.spend(item.size)
-    capacity = consumed_by_reads(call.body.get("ReturnConsumedCapacity"), parts, tables, items)
-    call.answer([b'{"Responses":[', b",".join(entries), b"]", capacity, b"}"])
+    await answer_reads(call, parts, lambda at, item: _entry(item, projections[at]), budget)
 
 
 def _part(name: str, key: Item) -> ReadPart:

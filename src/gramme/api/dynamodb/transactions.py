@@ -156,7 +156,7 @@ async def write(call: Call, parts: Sequence[WritePart], token: Token | None, bud
     return await with_fresh_tables(call, list(dict.fromkeys(part.name for part in parts)), act)
 
 
-async def read(call: Call, parts: Sequence[ReadPart], budget: Budget) -> tuple[list[TableDescriptor], list[Found]]:
+async def _read(call: Call, parts: Sequence[ReadPart], budget: Budget) -> tuple[list[TableDescriptor], list[Found]]:
     """The items of `parts` as of one moment, each with its table. Raises ApiError."""
 
     async def act(call: Call, tables: dict[str, TableDescriptor]) -> tuple[list[TableDescriptor], list[Found]]:
@@ -175,7 +175,20 @@ async def read(call: Call, parts: Sequence[ReadPart], budget: Budget) -> tuple[l
     return await with_fresh_tables(call, list(dict.fromkeys(part.name for part in parts)), act)
 
 
-def consumed_by_reads(
+async def answer_reads(
+    call: Call, parts: Sequence[ReadPart], show: Callable[[int, Found], bytes], budget: Budget
+) -> None:
+    """Read `parts` as of one moment and answer with what `show` makes of each, by its place. Raises ApiError."""
+    tables, items = await _read(call, parts, budget)
+    entries: list[bytes] = []
+    for at, item in enumerate(items):
+        entries.append(show(at, item))
+        await budget.spend(item.size)
+    capacity = _consumed_by_reads(call.body.get("ReturnConsumedCapacity"), parts, tables, items)
+    call.answer([b'{"Responses":[', b",".join(entries), b"]", capacity, b"}"])
+
+
+def _consumed_by_reads(
     level: str | None, parts: Sequence[ReadPart], tables: list[TableDescriptor], items: list[Found]
 ) -> bytes:
     """`,"ConsumedCapacity":[…]` of a read transaction, in the order in which the tables come up."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
@@ -16,6 +16,8 @@ from gramme.client.objects.values import Found, Resolve, Typed, Value
 from gramme.client.objects.wire import DEFAULT_TYPE
 
 T = TypeVar("T")
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
 _BEGIN: Final[Any] = None  # what a generator is first sent
 
 
@@ -56,24 +58,11 @@ class AsyncObjectClient:
 
     async def request(self, request: Request) -> Reply:
         """An answer below 400, or 404."""
-        steps = self._routing.carry_out(request)
-        outcome: Outcome = _BEGIN
-        try:
-            while True:
-                outcome = await self._ask(steps.send(outcome))
-        except StopIteration as done:
-            reply: Reply = done.value
-            return reply
+        return await _driven(self._routing.carry_out(request), self._ask)
 
     async def run(self, operation: Operation[T]) -> T:
         """The result of an operation."""
-        reply: Reply = _BEGIN
-        try:
-            while True:
-                reply = await self.request(operation.send(reply))
-        except StopIteration as done:
-            result: T = done.value
-            return result
+        return await _driven(operation, self.request)
 
     async def _ask(self, ask: Ask) -> Outcome:
         host = self._hosts.get(ask.url)
@@ -139,3 +128,14 @@ class AsyncBucket:
     async def set_props(self, props: Mapping[str, Any]) -> None:
         """Change some."""
         await self._run(self._asked.set_props(props))
+
+
+async def _driven(steps: Generator[Question, Answer, T], ask: Callable[[Question], Awaitable[Answer]]) -> T:
+    """What `steps` return, each of whose questions `ask` answers."""
+    answer: Answer = _BEGIN
+    try:
+        while True:
+            answer = await ask(steps.send(answer))
+    except StopIteration as done:
+        result: T = done.value
+        return result

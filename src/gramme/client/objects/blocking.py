@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final, TypeVar
 
 from gramme.client.connections import TIMEOUT_S, Host, NotConnected, Reply
@@ -15,6 +15,8 @@ from gramme.client.objects.values import Found, Resolve, Typed, Value
 from gramme.client.objects.wire import DEFAULT_TYPE
 
 T = TypeVar("T")
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
 _BEGIN: Final[Any] = None  # what a generator is first sent
 
 
@@ -47,24 +49,11 @@ class ObjectClient:
     def request(self, request: Request) -> Reply:
         """An answer below 400, or 404. Raises ServiceError for any other answer, Unreachable if no node gave one: then
         the request may have been carried out."""
-        steps = self._routing.carry_out(request)
-        outcome: Outcome = _BEGIN
-        try:
-            while True:
-                outcome = self._ask(steps.send(outcome))
-        except StopIteration as done:
-            reply: Reply = done.value
-            return reply
+        return _driven(self._routing.carry_out(request), self._ask)
 
     def run(self, operation: Operation[T]) -> T:
         """The result of an operation."""
-        reply: Reply = _BEGIN
-        try:
-            while True:
-                reply = self.request(operation.send(reply))
-        except StopIteration as done:
-            result: T = done.value
-            return result
+        return _driven(operation, self.request)
 
     def _ask(self, ask: Ask) -> Outcome:
         host = self._hosts.get(ask.url)
@@ -134,3 +123,14 @@ class Bucket:
     def set_props(self, props: Mapping[str, Any]) -> None:
         """Change some. Raises ServiceError for those that cannot be."""
         self._run(self._asked.set_props(props))
+
+
+def _driven(steps: Generator[Question, Answer, T], ask: Callable[[Question], Answer]) -> T:
+    """What `steps` return, each of whose questions `ask` answers."""
+    answer: Answer = _BEGIN
+    try:
+        while True:
+            answer = ask(steps.send(answer))
+    except StopIteration as done:
+        result: T = done.value
+        return result

@@ -18,7 +18,7 @@ from enum import IntEnum
 from typing import Final
 
 from gramme.tables import compare
-from gramme.tables.expression.grammar import MAX_CALL_DEPTH, Check, Early, Parser
+from gramme.tables.expression.grammar import MAX_CALL_DEPTH, Check, Early, OperandParser
 from gramme.tables.expression.lexer import Kind
 from gramme.tables.expression.nodes import (
     And,
@@ -97,7 +97,7 @@ def parse_condition(kind: str, text: str, names: Mapping[str, str] | None) -> Pa
     return ParsedCondition(root, tuple(parser.checks), parser.faulty, names_used, values_used)
 
 
-class _ConditionParser(Parser):
+class _ConditionParser(OperandParser):
     def __init__(self, kind: str, text: str, names: Mapping[str, str] | None) -> None:
         super().__init__(kind, text, names)
         self.checks: list[Check] = []
@@ -115,7 +115,7 @@ class _ConditionParser(Parser):
                 stack.append(_Group())
                 continue
             self._was_closed = False
-            node = self._finish_primary(self._read_bare_operand(0))
+            node = self._finish_primary(self.read_bare_operand(0))
             while self.peek_symbol(")") and len(stack) > 1:
                 node = self._close(stack, node)
             group = stack[-1]
@@ -143,14 +143,11 @@ class _ConditionParser(Parser):
         if not group.is_bare():
             node = self._combine(group, self._condition(node))
         elif self._was_closed:
-            self._redundant(self.token.start)
+            self.note_redundant_parentheses()
         self.expect_symbol(")")
         continued = self._finish_primary(node)
         self._was_closed = continued is node
         return continued
-
-    def _redundant(self, place: int) -> None:
-        self.note(Early.PARENTHESES, place, "The expression has redundant parentheses;")
 
     def _combine(self, group: _Group, condition: ConditionNode) -> ConditionNode:
         self._add_factor(group, condition)
@@ -209,17 +206,17 @@ class _ConditionParser(Parser):
             staged.clear()
 
     def _compare(self, operator: str, left: Operand) -> Compare:
-        right = self._comparable(self._read_operand(0))
+        right = self._comparable(self.read_operand(0))
         self._check_distinct(operator, left, (right,))
         if operator not in ("=", "<>"):
             self._check_types(operator, (left, right), _ORDERED_TYPES)
         return Compare(operator, left, right)
 
     def _between(self, operand: Operand) -> Between:
-        low = self._comparable(self._read_operand(0))
+        low = self._comparable(self.read_operand(0))
         if not self.take_keyword("AND"):
             self.syntax_error()
-        high = self._comparable(self._read_operand(0))
+        high = self._comparable(self.read_operand(0))
         self._check_distinct("BETWEEN", operand, (low, high))
         self._check_types("BETWEEN", (operand, low, high), _ORDERED_TYPES)
         if isinstance(low, Value) and isinstance(high, Value):
@@ -239,38 +236,18 @@ class _ConditionParser(Parser):
 
     # --- operands
 
-    def _read_operand(self, depth: int) -> Operand:
-        parentheses = 0
-        while self.take_symbol("("):
-            parentheses += 1
-        if parentheses > 1:
-            self._redundant(self.token.start)
-        operand = self._read_bare_operand(depth)
-        for _ in range(parentheses):
-            self.expect_symbol(")")
-        return operand
-
-    def _read_bare_operand(self, depth: int) -> Operand:
-        if self.token.kind is Kind.VALUE:
-            value, defined = self.read_value()
-            self._staged[_Stage.REFERENCE].append(defined)
-            return value
-        if self.at_call():
-            return self._read_call(depth)
-        return self.read_path(self._stage_reference)
-
-    def _stage_reference(self, check: Check) -> None:
+    def note_reference(self, check: Check) -> None:
         self._staged[_Stage.REFERENCE].append(check)
 
     def _read_operands(self, depth: int) -> tuple[Operand, ...]:
         """Operands up to and with the closing parenthesis."""
-        operands = [self._read_operand(depth)]
+        operands = [self.read_operand(depth)]
         while self.take_symbol(","):
-            operands.append(self._read_operand(depth))
+            operands.append(self.read_operand(depth))
         self.expect_symbol(")")
         return tuple(operands)
 
-    def _read_call(self, depth: int) -> Call:
+    def read_call(self, depth: int) -> Call:
         if depth >= MAX_CALL_DEPTH:
             self.fail(f"The expression nests functions deeper than the {MAX_CALL_DEPTH} levels allowed")
         name = self.advance()

@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 from gramme.tables.expression.errors import InvalidExpression
 from gramme.tables.expression.lexer import Kind, Token, tokenize
-from gramme.tables.expression.nodes import Path, Step, Value, Values
+from gramme.tables.expression.nodes import Call, Operand, Path, Step, Value, Values
 from gramme.tables.expression.reserved import is_reserved
 
 MAX_EXPRESSION_BYTES: Final = 4096
@@ -222,3 +222,41 @@ class Parser:
                 self.fail(message + placeholder)
 
         return Value(placeholder), defined
+
+
+class OperandParser(Parser):
+    """A grammar with operands: values, paths, and calls of functions, in parentheses or without."""
+
+    def read_operand(self, depth: int) -> Operand:
+        """An operand within `depth` calls."""
+        parentheses = 0
+        while self.take_symbol("("):
+            parentheses += 1
+        if parentheses > 1:
+            self.note_redundant_parentheses()
+        operand = self.read_bare_operand(depth)
+        for _ in range(parentheses):
+            self.expect_symbol(")")
+        return operand
+
+    def read_bare_operand(self, depth: int) -> Operand:
+        """One without parentheses around it."""
+        if self.token.kind is Kind.VALUE:
+            value, defined = self.read_value()
+            self.note_reference(defined)
+            return value
+        if self.at_call():
+            return self.read_call(depth)
+        return self.read_path(self.note_reference)
+
+    def note_redundant_parentheses(self) -> None:
+        """There is a pair too many in front of the token under the cursor."""
+        self.note(Early.PARENTHESES, self.token.start, "The expression has redundant parentheses;")
+
+    def read_call(self, depth: int) -> Call:
+        """A call within `depth` others."""
+        raise NotImplementedError
+
+    def note_reference(self, check: Check) -> None:
+        """Remember the check that a name or a value is defined."""
+        raise NotImplementedError

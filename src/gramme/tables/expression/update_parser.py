@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gramme.tables import compare
-from gramme.tables.expression.grammar import MAX_CALL_DEPTH, Check, Early, Parser
+from gramme.tables.expression.grammar import MAX_CALL_DEPTH, Check, Early, OperandParser
 from gramme.tables.expression.lexer import Kind
 from gramme.tables.expression.nodes import (
     Action,
@@ -66,7 +66,7 @@ def parse_update(kind: str, text: str, names: Mapping[str, str] | None) -> Parse
     return ParsedUpdate(tuple(actions), parser.checks(), frozenset(parser.used_names), frozenset(parser.used_values))
 
 
-class _UpdateParser(Parser):
+class _UpdateParser(OperandParser):
     """Collects the checks of each action: the service goes through the actions from the last to the first."""
 
     def __init__(self, kind: str, text: str, names: Mapping[str, str] | None) -> None:
@@ -130,16 +130,13 @@ class _UpdateParser(Parser):
 
     def _read_set_value(self) -> Operand:
         if not self.take_symbol("("):
-            return self._read_sum(self._read_operand(0))
+            return self._read_sum(self.read_operand(0))
         was_grouped = self.peek_symbol("(")
-        inner = self._read_sum(self._read_operand(0))
+        inner = self._read_sum(self.read_operand(0))
         if was_grouped and not isinstance(inner, Arithmetic):
-            self._redundant()
+            self.note_redundant_parentheses()
         self.expect_symbol(")")
         return inner if isinstance(inner, Arithmetic) else self._read_sum(inner)
-
-    def _redundant(self) -> None:
-        self.note(Early.PARENTHESES, self.token.start, "The expression has redundant parentheses;")
 
     def _read_sum(self, left: Operand) -> Operand:
         total = self._read_addition(left)
@@ -151,41 +148,24 @@ class _UpdateParser(Parser):
         operator = self.token.text
         if not (self.take_symbol("+") or self.take_symbol("-")):
             return left
-        right = self._read_operand(0)
+        right = self.read_operand(0)
         self.count_operator()
         for operand in (left, right):
             self._check_nested(operand)
             self._check_type(operator, operand, "N")
         return Arithmetic(operator, left, right)
 
-    def _read_operand(self, depth: int) -> Operand:
-        parentheses = 0
-        while self.take_symbol("("):
-            parentheses += 1
-        if parentheses > 1:
-            self._redundant()
-        operand = self._read_bare_operand(depth)
-        for _ in range(parentheses):
-            self.expect_symbol(")")
-        return operand
+    def note_reference(self, check: Check) -> None:
+        self._references.append(check)
 
-    def _read_bare_operand(self, depth: int) -> Operand:
-        if self.token.kind is Kind.VALUE:
-            value, defined = self.read_value()
-            self._references.append(defined)
-            return value
-        if self.at_call():
-            return self._read_call(depth)
-        return self.read_path(self._references.append)
-
-    def _read_call(self, depth: int) -> Call:
+    def read_call(self, depth: int) -> Call:
         if depth >= MAX_CALL_DEPTH:
             self.fail(f"The expression nests functions deeper than the {MAX_CALL_DEPTH} levels allowed")
         name = self.advance()
         self.expect_symbol("(")
-        arguments = [self._read_operand(depth + 1)]
+        arguments = [self.read_operand(depth + 1)]
         while self.take_symbol(","):
-            arguments.append(self._read_operand(depth + 1))
+            arguments.append(self.read_operand(depth + 1))
         self.expect_symbol(")")
         self.count_operator()
         call = Call(name.text, tuple(arguments), name.start)
