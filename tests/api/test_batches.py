@@ -14,13 +14,6 @@ _MISSING = ("ResourceNotFoundException", "Requested resource not found")
 _THROTTLED = Failed(FailureKind.THROTTLED)
 
 
-@pytest.fixture
-def caller() -> Caller:
-    caller = Caller()
-    caller.create_tables()
-    return caller
-
-
 def _put(pk: str, **attributes: Any) -> dict[str, Any]:
     return {"PutRequest": {"Item": {"pk": {"S": pk}, **attributes}}}
 

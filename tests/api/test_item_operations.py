@@ -25,13 +25,6 @@ _EVERY_TYPE: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def caller() -> Caller:
-    caller = Caller()
-    caller.create_tables()
-    return caller
-
-
 def test_every_type_comes_back_as_it_was_put(caller: Caller) -> None:
     assert caller.call("PutItem", {"TableName": "users", "Item": _EVERY_TYPE}) == {}
     for consistent in (True, False):

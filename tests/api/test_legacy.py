@@ -17,9 +17,7 @@ MIXED = "Can not use both expression and non-expression parameters in the same r
 
 
 @pytest.fixture
-def caller() -> Caller:
-    caller = Caller()
-    caller.create_tables()
+def caller(caller: Caller) -> Caller:
     for sk in range(6):
         caller.call(
             "PutItem", {"TableName": "events", "Item": event("a", sk, v={"N": str(sk * sk)}, t={"S": f"t{sk}"})}

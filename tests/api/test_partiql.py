@@ -131,6 +131,14 @@ class _Languages:
         self.values: dict[str, Any] = {}
         self.names: dict[str, str] = {}
 
+    def complete(self, statement: dict[str, Any], native: dict[str, Any], shows: bool) -> None:
+        """Give the statement its parameters, and both the wish to be shown the item if the condition fails."""
+        if self.parameters:
+            statement["Parameters"] = self.parameters
+        if shows:
+            native["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+            statement["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+
     def native(self, text: str) -> str:
         self.names |= {
             name: _NAMES[name] for name in _NAMES if name in text.replace(".", " ").replace("[", " ").split(" ")
@@ -368,11 +376,7 @@ def test_an_update_does_what_update_item_does(
         "ReturnValues": _RETURNING[returning], **members,
     }  # fmt: skip
     statement: dict[str, Any] = {"Statement": f"UPDATE mine {partiql} WHERE {where}{returning}"}
-    if languages.parameters:
-        statement["Parameters"] = languages.parameters
-    if shows:
-        native["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-        statement["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+    languages.complete(statement, native, shows)
     _same_write(_two_tables(rows), statement, "UpdateItem", native)
 
 
@@ -394,11 +398,7 @@ def test_a_delete_does_what_delete_item_does(
     if returns:
         statement["Statement"] += " RETURNING ALL OLD *"
         native["ReturnValues"] = "ALL_OLD"
-    if languages.parameters:
-        statement["Parameters"] = languages.parameters
-    if shows:
-        native["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-        statement["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+    languages.complete(statement, native, shows)
     _same_write(_two_tables(rows), statement, "DeleteItem", native)
 
 

@@ -38,13 +38,6 @@ _EMPTY = "One or more parameter values are not valid. The AttributeValue for a k
 _ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/users"
 
 
-@pytest.fixture
-def caller() -> Caller:
-    caller = Caller()
-    caller.create_tables()
-    return caller
-
-
 def _pk(name: str) -> dict[str, Any]:
     return {"pk": {"S": name}}
 

@@ -6,13 +6,14 @@ Source: issue 2, "What a user can do" 3 and 4. The gaps are printed (`pytest -s`
 from __future__ import annotations
 
 import itertools
-import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.integration.support import RECOVERY_DEADLINE_S, create_table, eventually
 
+from gramme.bench.outages import Clients
 from gramme.testing import Cluster, cluster
 
 pytestmark = pytest.mark.seconds(80)
@@ -24,27 +25,16 @@ PAUSE_S = 0.02
 """Between two increments of a thread: enough to leave cores to the nodes, which have to start, and to other tests."""
 
 
-class Counters:
+class Counters(Clients):
     """Threads that increment: each a counter of its own, and all of them a shared one."""
 
     def __init__(self, client: Any) -> None:
         self._client = client  # one default client for all threads, as applications do it
-        self._stop = threading.Event()
         self.acknowledged = [0] * WORKERS
         self.shared_results: list[list[int]] = [[] for _ in range(WORKERS)]
         self.errors: list[BaseException] = []
         self.answered_at: list[float] = []
-        self._threads = [threading.Thread(target=self._work, args=(i,)) for i in range(WORKERS)]
-
-    def __enter__(self) -> Counters:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__([partial(self._work, worker) for worker in range(WORKERS)])
 
     def increment(self, counter: str) -> int:
         answer = self._client.update_item(
@@ -63,7 +53,7 @@ class Counters:
 
     def _work(self, worker: int) -> None:
         try:
-            while not self._stop.wait(PAUSE_S):
+            while not self.over.wait(PAUSE_S):
                 result = self.increment(f"own-{worker}")
                 self.acknowledged[worker] += 1
                 assert result == self.acknowledged[worker], f"own-{worker}: {result} after {self.acknowledged[worker]}"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.integration.support import RawAnswer, eventually
 from tests.integration.test_objects import Bucket, call
 
+from gramme.bench.outages import Clients
 from gramme.testing import Cluster, cluster
 
 pytestmark = pytest.mark.seconds(36)
@@ -26,30 +27,19 @@ def five() -> Iterator[Cluster]:
         yield running
 
 
-class Load:
+class Load(Clients):
     """Clients that write new keys with w=1 and read them back, each at any node, until they are told to stop."""
 
     def __init__(self, cluster: Cluster, threads: int) -> None:
         self._urls = [cluster.objects_url(node) for node in _NODES]
-        self._stop = threading.Event()
         self.refused: list[str] = []
         self.missing: list[str] = []
         self.keys: list[str] = []
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__([partial(self._run, number) for number in range(threads)])
 
     def _run(self, number: int) -> None:
         count = 0
-        while not self._stop.wait(0.02):
+        while not self.over.wait(0.02):
             key, count = f"t{number}-{count}", count + 1
             put = Bucket(self._urls[count % 5], "carts").put(key, b"x" * 300, "?w=1")
             if put.status != 204:

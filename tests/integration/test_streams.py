@@ -9,9 +9,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.integration.support import create_table, eventually
 
+from gramme.bench.outages import Clients
 from gramme.testing import Cluster, Server, cluster
 
 pytestmark = pytest.mark.seconds(30)
@@ -247,30 +248,19 @@ def node_time(client: Any) -> float:
 # --- three nodes
 
 
-class Writers:
+class Writers(Clients):
     """Threads that increment counters of their own, through the shared endpoint, as default SDK clients."""
 
     def __init__(self, three: Cluster, count: int) -> None:
         self.acknowledged: dict[str, int] = {}
         self.errors: list[BaseException] = []
-        self._stop = threading.Event()
         self._client = three.client()
         keys = [[f"k{key}" for key in range(KEYS) if key % count == worker] for worker in range(count)]
-        self._threads = [threading.Thread(target=self._work, args=(mine,)) for mine in keys]
-
-    def __enter__(self) -> Writers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__([partial(self._work, mine) for mine in keys])
 
     def _work(self, keys: list[str]) -> None:
         try:
-            while not self._stop.is_set():
+            while not self.over.is_set():
                 for key in keys:
                     self.acknowledged[key] = increment(self._client, key)
         except BaseException as error:  # noqa: BLE001 - the test looks at it

@@ -11,6 +11,14 @@ from gramme.node.mutation import ChangeRecord
 from gramme.node.totals import Totals
 from gramme.paxos.entry import CommandKind
 from gramme.storage.engine.rows import Space
+from gramme.tables.descriptor import Index, KeySchema
+from gramme.tables.indexes import PartitionSchema
+
+KEY = KeySchema("pk", "S", "sk", "S")
+LOCAL = Index(name="local", kind="LOCAL", hash=(("pk", "S"),), range=(("a", "S"),), projection="KEYS_ONLY", number=1)
+SHARED = Index(name="shared", kind="GLOBAL", hash=(("a", "S"),), range=(), projection="ALL", number=2)
+SCHEMA = PartitionSchema(1, KEY, (LOCAL, SHARED))
+"""A table with an index of each kind."""
 
 
 class Rows:

@@ -189,12 +189,7 @@ def test_a_damaged_replica_is_made_anew_only_for_a_leader_that_heard_this_very_p
 def _the_leader_falls_when_only_the_removed_one_knows() -> Five:
     """The leader has just had the configuration chosen that removes a log replica, and told nobody else of it."""
     five = Five()
-    down = five.followers()[0]
-    five.crash(down)
-    five.until_roles("SSsL", limit_ns=8 * SECOND)
-    configuration = five.configuration()
-    assert configuration is not None
-    (log,) = configuration.logs
+    down, log = five.crash_a_follower()
     five.start(down)
     five.until(lambda: five.group not in five.node(log).groups.logs, "the log replica is removed")
     leader = five.leader(five.group)

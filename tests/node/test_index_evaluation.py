@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.node.rows_of_one import KEY, SCHEMA
 
 from gramme.kernel.time import Stamp, Timestamp
 from gramme.node.changes import item_changes
 from gramme.node.evaluator import Answer, Change, Context
 from gramme.node.table_evaluator import TableEvaluator
 from gramme.storage.engine.rows import Space
-from gramme.tables.descriptor import Index, KeySchema
+from gramme.tables.descriptor import Index
 from gramme.tables.indexes import PartitionSchema, encode_schema
 from gramme.tables.item import decode_item, encode_item, item_json, stored_size
 from gramme.tables.keys import key_of
@@ -34,11 +35,6 @@ from gramme.tables.requests import (
     Written,
 )
 from gramme.tables.values import item_size
-
-KEY = KeySchema("pk", "S", "sk", "S")
-LOCAL = Index(name="local", kind="LOCAL", hash=(("pk", "S"),), range=(("a", "S"),), projection="KEYS_ONLY", number=1)
-SHARED = Index(name="shared", kind="GLOBAL", hash=(("a", "S"),), range=(), projection="ALL", number=2)
-SCHEMA = PartitionSchema(1, KEY, (LOCAL, SHARED))
 
 
 class _Partition:

@@ -94,16 +94,21 @@ class Five(Three):
         assert configuration is not None
         return [node for node in configuration.eligible if node != leader]
 
+    def crash_a_follower(self) -> tuple[NodeId, NodeId]:
+        """A follower, which is down now, and the node whose log replica votes in its place."""
+        down = self.followers()[0]
+        self.crash(down)
+        self.until_roles("SSsL", limit_ns=8 * SECOND)
+        configuration = self.configuration()
+        assert configuration is not None
+        (log,) = configuration.logs
+        return down, log
+
 
 def test_a_log_replica_takes_the_vote_of_a_node_that_is_down_and_gives_it_back() -> None:
     five = Five()
     five.put("before")
-    down = five.followers()[0]
-    five.crash(down)
-    five.until_roles("SSsL", limit_ns=8 * SECOND)
-    configuration = five.configuration()
-    assert configuration is not None
-    (log,) = configuration.logs
+    down, log = five.crash_a_follower()
     assert five.group in five.node(log).groups.logs
     five.put("meanwhile")
     five.start(down)

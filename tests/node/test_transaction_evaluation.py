@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.node.rows_of_one import Rows
+from tests.node.rows_of_one import KEY, LOCAL, SCHEMA, Rows
 
 from gramme.node.table_evaluator import TableEvaluator
 from gramme.node.totals import decode_totals
 from gramme.storage.engine.rows import Space
-from gramme.tables.descriptor import Index, KeySchema
+from gramme.tables.descriptor import Index
 from gramme.tables.indexes import PartitionSchema, encode_schema, entry_of
 from gramme.tables.item import decode_item, encode_item, item_json, stored_size, stored_stamp
 from gramme.tables.keys import key_of
@@ -45,10 +45,6 @@ from gramme.tables.transaction_commands import (
 from gramme.tables.transactions import Action, ConditionCheck, TransactionDone
 from gramme.tables.values import item_size
 
-KEY = KeySchema("pk", "S", "sk", "S")
-LOCAL = Index(name="local", kind="LOCAL", hash=(("pk", "S"),), range=(("a", "S"),), projection="KEYS_ONLY", number=1)
-SHARED = Index(name="shared", kind="GLOBAL", hash=(("a", "S"),), range=(), projection="ALL", number=2)
-SCHEMA = PartitionSchema(1, KEY, (LOCAL, SHARED))
 ID = b"a row of a ledger"
 
 

@@ -236,6 +236,7 @@ class Cluster:
         self.config = self.founded  # as the catalog has it
         self.believed_up: set[NodeId] = {place.node for place in places}
         self.machines = [Machine(self, place.node) for place in places]
+        self.down: int | None = None  # what `switch_one` has powered off
 
     @property
     def ring(self) -> Ring:
@@ -313,6 +314,20 @@ class Cluster:
         for node in nodes:
             self.machines[node].start(clean=False)
             self.believed_up.add(NodeId(node))
+
+    def switch_one(self, rng: Random) -> None:
+        """Power a machine off, or on again the one that is off."""
+        if self.down is None:
+            self.down = rng.randrange(len(self.machines))
+            self.crash(self.down)
+        else:
+            self.start_all()
+
+    def start_all(self) -> None:
+        """Power on again the machine that `switch_one` has powered off."""
+        if self.down is not None:
+            self.start(self.down)
+            self.down = None
 
     def primaries(self, name: Name, n: int = 3) -> Sequence[NodeId]:
         place = self.machines[0].replica.store.place(name)

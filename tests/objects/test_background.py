@@ -144,24 +144,17 @@ def test_after_any_faults_replicas_become_identical_and_no_acknowledged_write_is
     rng = Random(seed)
     cluster = Cluster(5, seed, loss=0.1, background=True)
     acknowledged: dict[int, set[bytes]] = {}
-    down: int | None = None
     for number in range(60):
         action = rng.random()
         if action < 0.1:
-            if down is not None:
-                cluster.start(down)
-                down = None
-            else:
-                down = rng.randrange(5)
-                cluster.crash(down)
+            cluster.switch_one(rng)
         elif action < 0.2:
             cluster.cut = {(NodeId(rng.randrange(5)), NodeId(rng.randrange(5))) for _ in range(rng.randrange(6))}
-        node = rng.choice([n for n in range(5) if n != down])
+        node = rng.choice([n for n in range(5) if n != cluster.down])
         key = rng.randrange(8)
         if isinstance(cluster.ask(node, _put(key, f"v{number}", WriteQuorum(3, 2, dw=2))), Stored):
             acknowledged.setdefault(key, set()).add(b"v%d" % number)
-    if down is not None:
-        cluster.start(down)
+    cluster.start_all()
     cluster.cut, cluster.loss = set(), 0.0
     cluster.run(60 * SECOND)
     assert _hints(cluster) == 0

@@ -327,21 +327,14 @@ def test_no_acknowledged_write_is_lost_under_one_crash_at_a_time(seed: int) -> N
     rng = Random(seed)
     cluster = Cluster(5, seed, loss=0.05)
     acknowledged: list[str] = []
-    down: int | None = None
     for number in range(40):
         action = rng.random()
         if action < 0.15:
-            if down is not None:
-                cluster.start(down)
-                down = None
-            else:
-                down = rng.randrange(5)
-                cluster.crash(down)
-        node = rng.choice([n for n in range(5) if n != down])
+            cluster.switch_one(rng)
+        node = rng.choice([n for n in range(5) if n != cluster.down])
         if isinstance(cluster.ask(node, _put(f"v{number:02}")), Stored):
             acknowledged.append(f"v{number:02}")
-    if down is not None:
-        cluster.start(down)
+    cluster.start_all()
     cluster.loss = 0.0
     cluster.run(5 * SECOND)
     found = _texts(cluster.ask(0, Get(_NAME, ReadQuorum(3, 3))))

@@ -63,6 +63,15 @@ def _is_forgotten(cluster: Cluster, name: Name = _NAME) -> bool:
     return all(not machine.replica.store.rows(name) for machine in cluster.machines)
 
 
+def _is_forgotten_once_nothing_is_cut(cluster: Cluster) -> None:
+    cluster.run(10 * AGE_NS)
+    assert not _is_forgotten(cluster)
+    cluster.cut = set()
+    cluster.run(_GONE_NS + 10 * SECOND)
+    assert _is_forgotten(cluster)
+    assert _read(cluster) == []
+
+
 def test_a_deletion_that_everybody_has_is_forgotten_by_everybody() -> None:
     cluster = _cluster()
     _put(cluster, "book")
@@ -111,12 +120,7 @@ def test_a_hint_of_the_old_value_keeps_the_deletion_alive() -> None:
     cluster.cut = {(keeper, owner)}
     cluster.machines[keeper].replica.store.keep_hint(owner, _NAME, old)
     _delete(cluster)
-    cluster.run(10 * AGE_NS)
-    assert not _is_forgotten(cluster)
-    cluster.cut = set()
-    cluster.run(_GONE_NS + 10 * SECOND)
-    assert _is_forgotten(cluster)
-    assert _read(cluster) == []
+    _is_forgotten_once_nothing_is_cut(cluster)
 
 
 def test_a_copy_that_was_left_behind_is_answered_for_by_who_has_it() -> None:
@@ -159,12 +163,7 @@ def test_an_old_value_that_arrives_as_a_hint_between_the_two_agreements_is_seen_
     owner = cluster.primaries(_NAME)[2]
     cluster.cut = {(keeper, owner)}
     cluster.machines[keeper].deliver(owner, Keep(0, _NAME, encode_state(old), stands_for=owner, durable=False))
-    cluster.run(10 * AGE_NS)
-    assert not _is_forgotten(cluster)
-    cluster.cut = set()
-    cluster.run(_GONE_NS + 10 * SECOND)
-    assert _is_forgotten(cluster)
-    assert _read(cluster) == []
+    _is_forgotten_once_nothing_is_cut(cluster)
 
 
 def test_a_request_in_progress_keeps_it_alive() -> None:
@@ -262,20 +261,15 @@ def test_nothing_deleted_comes_back_whatever_happens(seed: int) -> None:
     cluster = _cluster(5, seed)
     cluster.loss = 0.05
     alive: dict[int, dict[str, None]] = {key: {} for key in range(4)}
-    down: int | None = None
     for number in range(50):
         action = rng.random()
         if action < 0.12:
-            if down is not None:
-                cluster.start(down)
-            down = rng.randrange(5) if down is None else None
-            if down is not None:
-                cluster.crash(down)
+            cluster.switch_one(rng)
         elif action < 0.25:
             cluster.cut = {(NodeId(rng.randrange(5)), NodeId(rng.randrange(5))) for _ in range(rng.randrange(6))}
         elif action < 0.4:
             cluster.run(rng.randrange(2 * AGE_NS))
-        node, key = rng.choice([n for n in range(5) if n != down]), rng.randrange(4)
+        node, key = rng.choice([n for n in range(5) if n != cluster.down]), rng.randrange(4)
         name = Name(b"default", b"carts", b"%d" % key)
         if rng.random() < 0.5:
             outcome = cluster.ask(node, Get(name, ReadQuorum(3, 2)))
@@ -290,10 +284,9 @@ def test_nothing_deleted_comes_back_whatever_happens(seed: int) -> None:
         else:
             put = Put(name, WriteQuorum(3, 2, dw=2), Value(b"v%d" % number, modified=cluster.wall))
             # At a primary: a request that is sent on may be done twice, and a deletion may have seen one of the two.
-            cluster.ask(next(node for node in cluster.primaries(name) if node != down), put)
+            cluster.ask(next(node for node in cluster.primaries(name) if node != cluster.down), put)
             alive[key][f"v{number}"] = None  # it may be there, acknowledged or not
-    if down is not None:
-        cluster.start(down)
+    cluster.start_all()
     cluster.cut, cluster.loss = set(), 0.0
     cluster.run(60 * SECOND + _GONE_NS)
     for key in range(4):

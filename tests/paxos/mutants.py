@@ -324,49 +324,44 @@ def keep_the_lease_across_a_configuration() -> AbstractContextManager[None]:
     return patched(Leader, "on_chosen_configuration", keep)
 
 
-LOG_MUTANTS: dict[str, Mutant] = {
-    mutant.__name__: mutant
-    for mutant in (
-        adopt_per_slot,
-        adopt_the_longest,
-        install_half_a_suffix,
-        acknowledge_before_durable,
-        count_own_before_durable,
-        forget_a_promise,
-        accept_below_the_promise,
-        believe_any_prefix,
-        prepare_before_durable,
-        vote_after_amnesia,
-    )
-}
+def _named(*mutants: Mutant) -> dict[str, Mutant]:
+    return {mutant.__name__: mutant for mutant in mutants}
+
+
+LOG_MUTANTS = _named(
+    adopt_per_slot,
+    adopt_the_longest,
+    install_half_a_suffix,
+    acknowledge_before_durable,
+    count_own_before_durable,
+    forget_a_promise,
+    accept_below_the_promise,
+    believe_any_prefix,
+    prepare_before_durable,
+    vote_after_amnesia,
+)
 """Break agreement: two entries in a slot, a lost acknowledged one, or one that stands behind another predecessor."""
 
-CONFIGURATION_MUTANTS: dict[str, Mutant] = {
-    mutant.__name__: mutant
-    for mutant in (
-        elect_by_one_configuration,
-        choose_by_the_old_configuration,
-        choose_by_the_new_configuration,
-        count_the_removed,
-        change_two_voters_at_once,
-        let_log_replicas_lead,
-        believe_old_promises,
-        believe_old_acknowledgements,
-        ignore_late_promises,
-    )
-}
+CONFIGURATION_MUTANTS = _named(
+    elect_by_one_configuration,
+    choose_by_the_old_configuration,
+    choose_by_the_new_configuration,
+    count_the_removed,
+    change_two_voters_at_once,
+    let_log_replicas_lead,
+    believe_old_promises,
+    believe_old_acknowledgements,
+    ignore_late_promises,
+)
 """Break agreement where configurations change."""
 
-LEASE_MUTANTS: dict[str, Mutant] = {
-    mutant.__name__: mutant
-    for mutant in (
-        serve_before_the_barrier,
-        skip_the_old_lease,
-        read_after_the_lease,
-        forget_grants_at_restart,
-        count_grants_of_any_era,
-    )
-}
+LEASE_MUTANTS = _named(
+    serve_before_the_barrier,
+    skip_the_old_lease,
+    read_after_the_lease,
+    forget_grants_at_restart,
+    count_grants_of_any_era,
+)
 """Break strong reads: two replicas serve them, or one that has not applied what was acknowledged."""
 
 MUTANTS: dict[str, Mutant] = {**LOG_MUTANTS, **LEASE_MUTANTS}

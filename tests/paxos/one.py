@@ -43,6 +43,7 @@ def grant(node: GroupReplica, holder: NodeId, now: Instant = T) -> LeaseTable:
 
 
 def chain(count: int, after: Mark = ORIGIN, salt: bytes = b"a") -> list[Entry]:
+    """Entries that follow `after`."""
     entries: list[Entry] = []
     mark = after
     for _ in range(count):

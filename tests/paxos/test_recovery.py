@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.paxos.one import chain
 
 from gramme.kernel.errors import Corruption, Invariant
-from gramme.kernel.ids import Ballot, CommandId, GroupId, Lsn, NodeId, Slot
+from gramme.kernel.ids import Ballot, GroupId, Lsn, NodeId, Slot
 from gramme.kernel.record import Record, RecordKind
-from gramme.kernel.time import Stamp
-from gramme.paxos.chain import make_entry
-from gramme.paxos.entry import ORIGIN, Command, CommandKind, Entry, Mark
+from gramme.paxos.entry import ORIGIN, Entry, Mark
 from gramme.paxos.recovery import fold
 from gramme.paxos.state import (
     GroupState,
@@ -27,17 +26,6 @@ from gramme.paxos.state import (
 GROUP = GroupId(9)
 FIRST = founding_state(GROUP, [NodeId(0), NodeId(1), NodeId(2)], b"the range")
 B1, B2, B3 = FIRST.promised, Ballot(2 << 16), Ballot(3 << 16 | 1)
-
-
-def chain(count: int, after: Mark = ORIGIN, salt: bytes = b"a") -> list[Entry]:
-    """Entries that follow `after`."""
-    entries: list[Entry] = []
-    mark = after
-    for _ in range(count):
-        command = Command(CommandKind.MUTATIONS, CommandId(salt.ljust(16)), salt)
-        entries.append(make_entry(mark.crc, Slot(mark.slot + 1), Stamp(mark.stamp + 10), 0, command))
-        mark = entries[-1].mark
-    return entries
 
 
 def folded(*records: Record) -> GroupState:

@@ -40,6 +40,13 @@ class ServerThread:
 
         return self.run(act())
 
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until `holds()` on the loop; the loop's progress, not a clock, bounds it."""
+        for _ in range(200_000):
+            if self.call(holds):
+                return
+        raise AssertionError("it never came true")
+
     def connect(self) -> Client:
         return Client(socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S))
 

@@ -216,7 +216,7 @@ def test_connections_beyond_the_limit_get_a_503() -> None:
         assert thread.call(lambda: thread.server.refused_connections) == 1
         held[0].close()
         extra.close()
-        _until(thread, lambda: thread.server.connections == 2)
+        thread.until(lambda: thread.server.connections == 2)
         again = thread.connect()
         again.send(post(b"again"))
         assert again.read().status == 200
@@ -230,7 +230,7 @@ def test_bodies_of_all_connections_together_are_bounded() -> None:
         slow = thread.connect()
         request = post(b"x" * 900_000)
         slow.send(request[:-1])
-        _until(thread, lambda: thread.server.body_bytes > 800_000)
+        thread.until(lambda: thread.server.body_bytes > 800_000)
         assert _refused(thread, post(b"y" * 900_000))[0] == 503
         slow.send(request[-1:])
         assert slow.read().status == 200
@@ -268,7 +268,7 @@ def _answer_all(thread: ServerThread, client: Client, pending: list[Respond], re
     sender = threading.Thread(target=lambda: client.sock.sendall(rest))
     sender.start()
     for _ in range(total):
-        _until(thread, lambda: bool(pending))
+        thread.until(lambda: bool(pending))
         assert thread.call(lambda: len(pending)) <= 8
         thread.call(lambda: pending.pop(0)(HttpResponse(200, [], b"ok")))
         assert client.read().body == b"ok"
@@ -305,15 +305,15 @@ def test_time_limits_of_idle_stalled_and_unread_connections() -> None:
         idle.send(post(b"x"))
         assert idle.read().status == 200
         stalled.send(b"POST / HTTP/1.1\r\nContent-Le")
-        _until(thread, lambda: thread.server.connections == 2)
-        _until(thread, lambda: any(connection._reader.begun for connection in thread.server._connections))
+        thread.until(lambda: thread.server.connections == 2)
+        thread.until(lambda: any(connection._reader.begun for connection in thread.server._connections))
         _check_at(thread, 50)
         assert thread.call(lambda: thread.server.connections) == 2
         _check_at(thread, 100)
         assert stalled.read().status == 408
         assert stalled.ended()
         stalled.close()
-        _until(thread, lambda: thread.server.connections == 1)
+        thread.until(lambda: thread.server.connections == 1)
         _check_at(thread, 590)
         assert thread.call(lambda: thread.server.connections) == 1
         _check_at(thread, 700)
@@ -335,7 +335,7 @@ def test_drain_answers_what_was_asked_and_closes() -> None:
     thread = ServerThread(lambda _request, respond: pending.append(respond))
     idle, busy = thread.connect(), thread.connect()
     busy.send(post(b"x"))
-    _until(thread, lambda: len(pending) == 1 and thread.server.connections == 2)
+    thread.until(lambda: len(pending) == 1 and thread.server.connections == 2)
 
     async def drain() -> None:
         import asyncio
@@ -360,7 +360,7 @@ def test_drain_cuts_what_does_not_end() -> None:
     thread = ServerThread(lambda _request, respond: pending.append(respond))
     client = thread.connect()
     client.send(post(b"never answered"))
-    _until(thread, lambda: len(pending) == 1)
+    thread.until(lambda: len(pending) == 1)
     thread.run(thread.server.drain(0.05))
     assert thread.call(lambda: thread.server.connections) == 0
     with pytest.raises((ConnectionResetError, EOFError)):
@@ -385,14 +385,6 @@ def test_two_servers_share_a_port() -> None:
     finally:
         first.stop()
         second.stop()
-
-
-def _until(thread: ServerThread, holds: object) -> None:
-    assert callable(holds)
-    for _ in range(200_000):
-        if thread.call(holds):
-            return
-    raise AssertionError("it never came true")
 
 
 def _settle(thread: ServerThread, value: object) -> None:

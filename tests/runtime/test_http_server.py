@@ -214,7 +214,7 @@ def test_late_answers_in_any_order_leave_in_the_order_of_the_requests() -> None:
     try:
         client = thread.connect()
         client.send(post(b"a") + post(b"b") + post(b"c"))
-        _wait(thread, lambda: len(pending) == 3)
+        thread.until(lambda: len(pending) == 3)
 
         def answer(body: bytes, respond: Respond) -> None:
             respond(HttpResponse(200, [], [body, b"!"]))
@@ -233,9 +233,9 @@ def test_an_answer_for_a_connection_that_is_gone_is_dropped() -> None:
     try:
         client = thread.connect()
         client.send(post(b"x" * 100_000))
-        _wait(thread, lambda: bool(pending))
+        thread.until(lambda: bool(pending))
         client.reset()
-        _wait(thread, lambda: thread.server.connections == 0)
+        thread.until(lambda: thread.server.connections == 0)
         thread.call(lambda: pending[0](HttpResponse(200, [], b"late")))
         assert thread.call(lambda: thread.server.body_bytes) == 0
         assert thread.errors == []
@@ -258,15 +258,6 @@ def test_a_handler_that_raises_gives_a_bare_500() -> None:
         assert [str(error) for error in thread.errors] == ["secret detail"] * 2
     finally:
         thread.stop()
-
-
-def _wait(thread: ServerThread, holds: object) -> None:
-    """Until `holds()` on the loop; the loop's progress, not a clock, bounds it."""
-    assert callable(holds)
-    for _ in range(100_000):
-        if thread.call(holds):
-            return
-    raise AssertionError("it never came true")
 
 
 def test_answers_of_one_turn_leave_together_and_before_a_drain() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import count, permutations
+from itertools import count
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.sim.orders import some_order
 
 from gramme.sim.checkers.history import Item, Kind, Operation, Outcome, effect
 from gramme.sim.checkers.linearizability import Undecided, check, check_key
@@ -133,11 +134,7 @@ def brute_force(operations: list[Operation]) -> bool:
     """Tries every order of every subset that holds all known operations."""
     known = [o for o in operations if o.outcome in (OK, FAILED)]
     unknown = [o for o in operations if o.outcome is UNKNOWN and o.kind is not Kind.GET]
-    for chosen in range(1 << len(unknown)):
-        subset = known + [o for i, o in enumerate(unknown) if chosen >> i & 1]
-        if any(_fits(order) for order in permutations(subset)):
-            return True
-    return False
+    return some_order(known, unknown, _fits)
 
 
 def _fits(order: tuple[Operation, ...]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import permutations
 from random import Random
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.sim.orders import some_order
 
 from gramme.sim.checkers.history import Outcome
 from gramme.sim.checkers.list_append import Recency, Transaction
@@ -168,11 +168,7 @@ def brute_force(history: list[Transaction]) -> bool:
     """Tries every order of every subset that holds all that is known to have happened."""
     known = [t for t in history if t.outcome is OK]
     unknown = [t for t in history if t.outcome is UNKNOWN and t.appends]
-    for chosen in range(1 << len(unknown)):
-        subset = known + [t for i, t in enumerate(unknown) if chosen >> i & 1]
-        if any(_fits(order) for order in permutations(subset)):
-            return True
-    return False
+    return some_order(known, unknown, _fits)
 
 
 def _fits(order: tuple[Transaction, ...]) -> bool:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from hypothesis import strategies as st
-from tests.tables.strategies import path_text, paths, scalars, sets, values
+from tests.tables.strategies import path_text, paths, scalars, sets, value_at, values
 
 Tree = tuple[Any, ...]
 """("=", operand, operand), ("and", tree, tree), ("contains", operand, operand), …; operands ("path", steps),
@@ -123,13 +123,8 @@ def _resolve(operand: Tree, item: dict[str, Any]) -> dict[str, Any] | None:
             return None
         length = len(measured[1].encode("utf-16-be")) // 2 if measured[0] == "S" else len(measured[1])
         return {"N": str(length)}
-    value: Any = {"M": item}
-    for step in content:
-        try:
-            value = value["L" if isinstance(step, int) else "M"][step]
-        except (KeyError, IndexError):
-            return None
-    return dict(value)
+    value = value_at(item, content)
+    return None if value is None else dict(value)
 
 
 def _plain(value: dict[str, Any] | None) -> tuple[str, Any] | None:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from hypothesis import strategies as st
-from tests.tables.strategies import number_texts, path_text, paths, sets, values
+from tests.tables.strategies import number_texts, path_text, paths, sets, value_at, values
 
 Action = tuple[Any, ...]
 """(section, steps, operand); operands ("path", steps), ("value", v), ("+"|"-", o, o), ("if_not_exists", steps, o),
@@ -116,7 +116,7 @@ def apply(actions: list[Action], item: dict[str, Any]) -> dict[str, Any]:
 
 def _result(action: Action, item: dict[str, Any]) -> Any:
     section, steps, *operand = action
-    found = _find(item, steps)
+    found = value_at(item, steps)
     if section == "SET":
         return copy.deepcopy(_evaluate(operand[0], item))
     if section == "REMOVE":
@@ -139,13 +139,13 @@ def _evaluate(operand: Any, item: dict[str, Any]) -> Any:
     if kind == "value":
         return rest[0]
     if kind == "path":
-        found = _find(item, rest[0])
+        found = value_at(item, rest[0])
         if found is None:
             raise Refusal
         return found
     if kind == "if_not_exists":
         default = _evaluate(rest[1], item)
-        found = _find(item, rest[0])
+        found = value_at(item, rest[0])
         return default if found is None else found
     left, right = _evaluate(rest[0], item), _evaluate(rest[1], item)
     wanted = "L" if kind == "list_append" else "N"
@@ -161,16 +161,6 @@ def _number(value: Decimal) -> str:
     text = format(value, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("-0", "") else text
-
-
-def _find(item: dict[str, Any], steps: tuple[str | int, ...]) -> Any:
-    value: Any = {"M": item}
-    for step in steps:
-        try:
-            value = value["L" if isinstance(step, int) else "M"][step]
-        except (KeyError, IndexError):
-            return None
-    return value
 
 
 def _place(root: dict[str, Any], steps: tuple[str | int, ...], result: Any, late: list[Any]) -> None:

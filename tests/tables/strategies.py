@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binascii import b2a_base64
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -61,3 +62,14 @@ def paths(draw: st.DrawFn) -> tuple[str | int, ...]:
 def path_text(steps: tuple[str | int, ...]) -> str:
     """A path as it is written in an expression."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)[1:]
+
+
+def value_at(item: dict[str, Any], steps: Iterable[str | int]) -> Any:
+    """The value at a path of `item`, None if there is none."""
+    value: Any = {"M": item}
+    for step in steps:
+        try:
+            value = value["L" if isinstance(step, int) else "M"][step]
+        except (KeyError, IndexError):
+            return None
+    return value
