@@ -1,6 +1,7 @@
 """A node: the machines composed, on the ports it was given. The same class runs in production and in simulation.
 
-Owns which machines there are, to which of them a message goes, and what others must hear of what one of them puts out.
+Owns which machines there are, to which of them a message goes, what the others must hear of what one of them puts out,
+and whether the node as a whole may be relied on.
 Start: recover the log (`opening`), then the rows, then let the machines go. After that everything happens in callbacks
 of the ports: a message, a durable job, a timer, a request. Source: DESIGN.md §3 and §4, REPLICATION.md §8.
 """
