@@ -1,5 +1,5 @@
 """Which groups this node leads, and when it gives some of them up: before a stop, when its log disk hangs or is full,
-and when another node leads fewer.
+when it must not judge their writes for a while, and when another node leads fewer.
 
 Rules: a hand-over waits until its target has everything (`paxos.leader`), so it costs a group milliseconds; where this
 node has a choice it *asks* first, for only the other one knows whether its own disk answers and how much it leads by
@@ -77,6 +77,7 @@ class Leadership:
         self._balance_at = Instant(0)
         self._rounds = 0
         self._expected: dict[GroupId, Instant] = {}
+        self._doubted: dict[GroupId, PartitionReplica] = {}
 
     def start(self) -> None:
         """Watch, if there is anybody to hand a group to."""
@@ -93,8 +94,11 @@ class Leadership:
         if partition.leading:
             self.led[group] = partition
             self._expected.pop(group, None)
+            if partition.outcomes.doubted(self._host.now()):
+                self._doubted[group] = partition
         else:
             self.led.pop(group, None)
+            self._doubted.pop(group, None)
 
     @property
     def disk_hangs(self) -> bool:
@@ -148,6 +152,9 @@ class Leadership:
             self._told = leads
             self._neighbourhood.tell_leads(leads)
         self._watch_disk(now)
+        if self._doubted:
+            self._doubted = {group: led for group, led in self._doubted.items() if led.outcomes.doubted(now)}
+            self._offer_urgently(self._doubted)
         if now >= self._balance_at:
             self._balance_at = Instant(now + self._period_ns)
             self._balance(now)
@@ -168,8 +175,11 @@ class Leadership:
     def give_away(self) -> None:
         """This node should lead nothing: offer everything to everybody who has a replica. Only who can write says yes,
         so where all disks hang, or are full, nothing moves in circles."""
+        self._offer_urgently(self.led)
+
+    def _offer_urgently(self, partitions: dict[GroupId, PartitionReplica]) -> None:
         offers: dict[NodeId, list[GroupId]] = {}
-        for group, partition in self.led.items():
+        for group, partition in partitions.items():
             for node in partition.replica.configuration.eligible:
                 if node != self._me and self._neighbourhood.alive(node):
                     offers.setdefault(node, []).append(group)
@@ -240,6 +250,6 @@ class Leadership:
         for number, group in enumerate(taken.groups):
             partition = self.led.get(group)
             level = len(self.led) - number < taken.leads + number + 2
-            if partition is not None and (urgent or not level):
+            if partition is not None and (urgent or group in self._doubted or not level):
                 self.given += 1
                 partition.execute(partition.replica.hand_over(source, now))

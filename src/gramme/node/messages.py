@@ -204,7 +204,7 @@ class WhoAreYou(_Wire, tag="WhoAreYou", frozen=True):
 
 class LeadershipOffer(_Wire, tag="LeadershipOffer", frozen=True):
     """From the leader of `groups`, which leads `leads` in all: would the receiver lead (some of) them? `urgent`: the
-    sender should lead nothing, whoever leads how much."""
+    sender should not lead these, whoever leads how much."""
 
     groups: tuple[GroupId, ...]
     leads: int

@@ -14,7 +14,7 @@ from typing import Any, Final
 from gramme.kernel.effects import Effects
 from gramme.kernel.ids import CATALOG_GROUP, NO_NODE, BootId, GroupId, NodeId, Slot
 from gramme.kernel.record import Record
-from gramme.kernel.time import MILLISECOND, SECOND, Instant
+from gramme.kernel.time import SECOND, Instant
 from gramme.membership.gossip import Gossip
 from gramme.membership.messages import MESSAGES as MEMBERSHIP_MESSAGES
 from gramme.node.administration import Administration
@@ -77,7 +77,6 @@ from gramme.storage.log.shared import LogSettings, SharedLog
 from gramme.tables.descriptor import Partition
 
 _SPACE_CHECK_NS: Final = SECOND
-_DOUBT_NS: Final = 300 * MILLISECOND
 
 
 class Node(RecordOwner):
@@ -288,10 +287,6 @@ class Node(RecordOwner):
         if partition.leading:
             self.router.hint(group, self.me)
             partition.refusing = self.low_space
-            if partition.outcomes.doubted(self.host.now()):
-                # Not at once: where all doubt, leadership would go round and round.
-                when = Instant(self.host.now() + _DOUBT_NS)
-                self.ports.scheduler.call_at(when, lambda: None if self.host.stopped else self.fail_over([group]))
         if group == CATALOG_GROUP:
             if partition.leading:
                 self.catalog.lead()
