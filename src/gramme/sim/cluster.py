@@ -457,6 +457,23 @@ class SimCluster:
         burnt = any(machine.burnt for machine in self.machines)
         return burnt and any(m.node is not None and m.node.may_be_emptied() for m in self.sound_machines)
 
+    def awaits_the_unborn(self) -> bool:
+        """Whether a group stands still because too few of its voters are sound and one was never made: its node was
+        down when the table was made, and the group's configuration has changed since, so that only a leader would
+        invite it (docs/design/reconfiguration.md, limits)."""
+        newest: dict[GroupId, Configuration] = {}
+        for group, acceptor in self._acceptors():
+            held = newest.setdefault(group, acceptor.configuration)
+            newest[group] = max(held, acceptor.configuration, key=lambda configuration: configuration.number)
+        return any(self._lacks_the_unborn(group, held) for group, held in newest.items() if held.number)
+
+    def _lacks_the_unborn(self, group: GroupId, held: Configuration) -> bool:
+        nodes = [machine.node for machine in self.sound_machines if machine.id in held.voters]
+        running = [node for node in nodes if node is not None]
+        unborn = sum(not node.groups.has_hosted(group) for node in running)
+        sound = sum(node.groups.hosted_as(group) is not None and group not in node.groups.amnesiac for node in running)
+        return sound < held.quorum <= sound + unborn
+
     def all_ready(self) -> bool:
         """Whether every node runs and says that it is ready."""
         return all(machine.node is not None and not reason for machine, reason in self._reasons())

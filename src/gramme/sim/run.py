@@ -100,7 +100,7 @@ class _Run(Phases):
         self._found()
         self._under_faults(self._start_clients)
         self._come_to_rest()
-        if not self.cluster.awaits_the_dead():
+        if not (self.cluster.awaits_the_dead() or self.cluster.awaits_the_unborn()):
             self._check_progress()
             self._check_transactions()
             self._check_convergence()
