@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(compiled.active(), reason="calls between compile
 BUDGET: Final = {
     "GetItem, strong": 142,
     "GetItem, eventual": 134,
-    "Query of 10 items": 287,
+    "Query of 10 items": 305,
     "Query, of items read lately": 209,
     "BatchGetItem of 25": 1687,
     "PutItem": 421,

@@ -34,8 +34,8 @@ def read_page(request: ScanRange, get: Read, scan: Scan, lately: ReadLately | No
         page = known.page(request)
         if page is not None:
             return page
-    page, walked = _walk(request, get, scan)
-    shown = stretch_read(request, page, [row[1:] for row, _, _ in walked], [size for _, _, size in walked])
+    page, rows, sizes = _walk(request, get, scan)
+    shown = stretch_read(request, page, [row[1:] for row in rows], sizes)
     if known is not None:
         whole = known.joined(shown)
         size = whole.size_bytes
@@ -58,10 +58,12 @@ def page_range(request: ScanRange) -> tuple[bytes, bytes]:
     return prefix + request.start, prefix + request.end if request.end else top
 
 
-def _walk(request: ScanRange, get: Read, scan: Scan) -> tuple[Page, list[tuple[bytes, bytes, int]]]:
+def _walk(request: ScanRange, get: Read, scan: Scan) -> tuple[Page, list[bytes], list[int]]:
     """Rows until `limit` or `max_bytes` is reached; the row that crosses the byte bound is still part of the page. With
-    each row's key and value, and the size so far."""
-    walked: list[tuple[bytes, bytes, int]] = []
+    the keys of the rows, and the size up to and with each."""
+    items: list[bytes] = []
+    rows: list[bytes] = []
+    sizes: list[int] = []
     last_key: bytes | None = None
     size = fetched = 0
     start, end = page_range(request)
@@ -72,12 +74,14 @@ def _walk(request: ScanRange, get: Read, scan: Scan) -> tuple[Page, list[tuple[b
         if fetch is not None:
             stored = _item_of(fetch, stored, get)
             fetched += -(-stored_size(stored) // READ_UNIT_BYTES)
-        walked.append((row, stored, size))
+        items.append(stored[HEADER_BYTES:])
+        rows.append(row)
+        sizes.append(size)
         left -= 1
         if left == 0 or size + fetched * READ_UNIT_BYTES >= max_bytes:
             last_key = row[len(start) - len(request.start) :]
             break
-    return Page([stored[HEADER_BYTES:] for _, stored, _ in walked], last_key, size, fetched), walked
+    return Page(items, last_key, size, fetched), rows, sizes
 
 
 def _item_of(schema: KeySchema, entry: bytes, get: Read) -> bytes:
