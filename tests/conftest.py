@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, settings
 from gramme.runtime import compiled
 
 # Tests run the sources, and so do the servers that they start, whether or not there is a build: many put something in
-# the place of a method, which compiled code does not notice. `runtime/test_compiled_like_plain.py` runs the build.
+# the place of a method, which compiled code does not notice. `runtime/test_compiled_like_plain.py` runs the build, and
+# `GRAMME_COMPILED=1 pytest` all tests that can: those with the mark `plain` are left out then.
 os.environ.setdefault(compiled.VARIABLE, "0")
 compiled.use_if_demanded()  # before any test imports what it tests
 
@@ -24,12 +25,20 @@ _WAITING = ("integration", "testing", "clients", "client", "runtime", "bench")
 
 _SECONDS_A_TEST = 0.1
 
+_PLAIN = pytest.mark.skip(
+    reason="copies machines, puts something in the place of a function or a bound, or counts calls: "
+    "compiled modules do not take part in that (decision 0105)"
+)
+"""For tests with the mark `plain`, where modules are compiled."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of files that wait and of those that compute the longest go first, as their marks `seconds` tell, and each kind
     is spread over the whole run by its share: waiting costs no core, so workers more than cores keep these busy."""
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
+        if compiled.active() and item.get_closest_marker("plain") is not None:
+            item.add_marker(_PLAIN)
         files.setdefault(item.path, []).append(item)
     placed: list[tuple[float, list[pytest.Item]]] = []
     for waits in (True, False):

@@ -20,7 +20,6 @@ from tests.runtime.http_loop import ServerThread
 
 from gramme.api.dynamodb import delete_item
 from gramme.api.dynamodb.errors import validation
-from gramme.runtime import compiled
 
 _HTTP: tuple[bytes, ...] = (
     b"\r\n", b"\n", b"\x00", b" ", b":", b"POST", b"Content-Length: 99999999999", b"Transfer-Encoding: chunked\r\n",
@@ -42,10 +41,7 @@ def test_strange_requests_get_an_answer_that_a_client_may_get(seed: int) -> None
     assert statuses[400] > 5_000
 
 
-plants = pytest.mark.skipif(compiled.active(), reason="compiled modules call their own functions")
-
-
-@plants
+@pytest.mark.plain
 def test_a_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_body: object) -> bool:
         raise KeyError("planted")
@@ -55,7 +51,7 @@ def test_a_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         fuzz(0, 1_000)
 
 
-@plants
+@pytest.mark.plain
 def test_a_write_by_a_refused_request_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def late(_body: object) -> bool:
         target.counting.changes += 1

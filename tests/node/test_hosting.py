@@ -18,6 +18,8 @@ from gramme.node.node import Node
 from gramme.paxos.configuration import Configuration, Replica, encode_configuration
 from gramme.paxos.state import FOR_GOOD
 
+pytestmark = pytest.mark.plain
+
 _GROUP = GroupId(900)
 _SOME_BOOT = BootId(bytes(16))
 _NO_BOOT = BootId(b"")

@@ -148,6 +148,7 @@ def test_wrong_index_keys_come_before_conditions_and_change_nothing() -> None:
     assert partition.rows == {}
 
 
+@pytest.mark.plain
 def test_a_full_collection_takes_nothing_more_and_may_shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(item_changes, "MAX_COLLECTION_BYTES", 60)
     partition = _Partition()

@@ -103,6 +103,7 @@ def test_what_an_index_has_not_confirmed_never_expires(monkeypatch: pytest.Monke
     three.until(lambda: total(three) == 0, "the index has it")
 
 
+@pytest.mark.plain
 def test_much_goes_in_bounded_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention_module, "_STEP_SLOTS", 7)
     three = Streamed(skew=False)

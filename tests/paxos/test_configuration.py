@@ -180,6 +180,7 @@ def _reads_on_by_a_grant_of_one_who_does_not_vote_any_more() -> bool:
     return node.holds_lease(T)
 
 
+@pytest.mark.plain
 def test_what_counted_towards_the_lease_is_void_in_another_configuration() -> None:
     """Else a voter that is gone would let the leader read on while those who remain elect another one."""
     assert not _reads_on_by_a_grant_of_one_who_does_not_vote_any_more()
@@ -309,6 +310,7 @@ def elected_by_node_2_of(number: int) -> bool:
     return node.leader is not None
 
 
+@pytest.mark.plain
 def test_what_a_former_incarnation_promised_elects_nobody() -> None:
     """Counted as one replica with the present one, which may have accepted of a lower ballot's leader since, it would
     elect over what that leader has chosen."""
@@ -432,6 +434,7 @@ _RENEW: Change = ("renew", N2, N2)
 _PROMOTE: Change = ("promote", N2, N2)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize(
     ("voters", "logs", "budget", "plan", "states"),
     [
@@ -461,6 +464,7 @@ def _both() -> Any:
     return founded(3, Budget(4, 4, 2, 1, 1), 0, (_SWAP, _RENEW, _BACK), logs=1)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("world", [_log, _renewed, _both])
 def test_long_random_paths_of_configurations_agree(world: Any) -> None:
     start = world()
@@ -468,6 +472,7 @@ def test_long_random_paths_of_configurations_agree(world: Any) -> None:
     assert any(not end.plan for end in ends), "no path made all the changes: the search looked at nothing"
 
 
+@pytest.mark.plain
 def test_the_exhaustive_search_finds_that_an_old_acknowledgement_is_believed() -> None:
     """A replica that is made anew holds nothing, whatever is still on its way from the one before."""
     world = founded(3, Budget(0, 1, 1, 0, 1), 0, (_RENEW,))
@@ -479,6 +484,7 @@ def test_the_exhaustive_search_finds_that_an_old_acknowledgement_is_believed() -
 _TOLD = ("believe_old_promises", "believe_old_acknowledgements")  # above: too many things must come together
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("name", [name for name in CONFIGURATION_MUTANTS if name not in _TOLD])
 def test_random_paths_find_the_planted_fault_of_configurations(name: str) -> None:
     with CONFIGURATION_MUTANTS[name](), pytest.raises(Violation):

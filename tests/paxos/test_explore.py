@@ -8,7 +8,7 @@ import pytest
 from tests.paxos.explore import Budget, Violation, explore, founded, walk
 from tests.paxos.mutants import LOG_MUTANTS
 
-pytestmark = pytest.mark.seconds(16)
+pytestmark = [pytest.mark.seconds(16), pytest.mark.plain]
 
 _LIMIT = 100_000
 

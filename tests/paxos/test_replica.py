@@ -461,6 +461,7 @@ def _takes_what_it_had_promised_away() -> bool:
     return not any(isinstance(message, Nack) for _, message in effects.sends)
 
 
+@pytest.mark.plain
 def test_a_snapshot_takes_no_promise_away() -> None:
     assert not _takes_what_it_had_promised_away()
     with drop_the_promise_with_a_snapshot():

@@ -221,6 +221,7 @@ def test_a_grant_of_a_new_era_does_not_revive_a_deposed_leader() -> None:
     _deposed_but_renewed()
 
 
+@pytest.mark.plain
 def test_counting_grants_of_any_era_is_caught() -> None:
     with MUTANTS["count_grants_of_any_era"](), pytest.raises(Violation):
         _deposed_but_renewed()
@@ -242,6 +243,7 @@ def test_an_acceptor_bound_by_a_lease_refuses_a_candidate() -> None:
     _greedy_candidate()
 
 
+@pytest.mark.plain
 def test_skipping_the_old_lease_is_caught() -> None:
     with MUTANTS["skip_the_old_lease"](), pytest.raises(Violation, match="lease at once"):
         _greedy_candidate()
@@ -257,6 +259,7 @@ def _cut_off_for_good() -> None:
     serve(world)
 
 
+@pytest.mark.plain
 def test_reading_after_the_lease_is_caught() -> None:
     _cut_off_for_good()
     with MUTANTS["read_after_the_lease"](), pytest.raises((Violation, AssertionError)):

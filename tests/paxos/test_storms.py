@@ -53,6 +53,7 @@ def test_snapshots_and_elections_happen_in_storms() -> None:
     assert sum(world.snapshots for world in worlds) > 0
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("name", ["acknowledge_before_durable", "count_own_before_durable", "serve_before_the_barrier"])
 def test_storms_find_the_planted_fault(name: str) -> None:
     """A check that cannot fail is no check."""

@@ -17,9 +17,8 @@ import pytest
 import uvloop
 
 from gramme.bench.in_process import OPERATIONS, Connection, embedded_node
-from gramme.runtime import compiled
 
-pytestmark = pytest.mark.skipif(compiled.active(), reason="calls between compiled functions are not seen")
+pytestmark = pytest.mark.plain  # calls between compiled functions are not seen
 
 BUDGET: Final = {
     "GetItem, strong": 142,

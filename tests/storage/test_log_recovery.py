@@ -308,6 +308,7 @@ def test_a_segment_under_another_number_is_not_believed() -> None:
     assert not recover([(2, bytes(bench.files.content[1]))], CLUSTER).records
 
 
+@pytest.mark.plain
 def test_a_newer_format_and_an_unknown_kind_of_record_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("gramme.storage.log.layout.FORMAT_VERSION", 2)
