@@ -361,7 +361,7 @@ class PartitionReplica(GroupOwner):
             self._apply()
 
     def _apply_entries(self, entries: deque[Entry]) -> list[Mutation | None] | None:
-        """Their mutations (None: a no-op), which are applied now; None if the engine is stalled."""
+        """Apply them. Returns their mutations (None: a no-op), or None if the engine is stalled."""
         if entries[0].slot != self.rows.applied.slot + 1:
             raise Invariant(f"group {self.spec.group}: slot {entries[0].slot} follows slot {self.rows.applied.slot}")
         mutations = [self._mutation(entry) for entry in entries]
