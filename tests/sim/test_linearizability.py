@@ -111,6 +111,15 @@ def test_many_unknown_increments_stay_cheap() -> None:
     assert check_key(history, limit=200_000) is None
 
 
+def test_many_unknown_writes_of_values_that_nobody_saw_stay_cheap() -> None:
+    """Simulation (tables, seed 6): 119 writes without an answer, for a table that was hardly ever there."""
+    kinds = (Kind.PUT, Kind.INSERT, Kind.ADD, Kind.DELETE)
+    history = [op(kinds[i % 4], i, None, UNKNOWN, value=f"v{i}", amount=1) for i in range(120)]
+    history += [op(Kind.INSERT, 200 + 2 * i, 201 + 2 * i, FAILED, value="x") for i in range(10)]
+    history += [get(300, 301, None), put(302, 303, "a"), get(304, 305, "v4")]
+    assert check_key(history, limit=20_000) is None
+
+
 def test_a_long_history_is_read_in_linear_work() -> None:
     rng, numbers = Random(1), count()
     history, current = [], None
@@ -126,8 +135,9 @@ def test_a_long_history_is_read_in_linear_work() -> None:
 
 def test_a_search_past_its_limit_says_so_instead_of_an_answer() -> None:
     overlapping = [put(i, 1_000 + i, f"v{i}") for i in range(14)]
+    named = [op(Kind.REPLACE, 3_000, 3_001, FAILED, value="x", expected=f"v{i}") for i in range(14)]
     with pytest.raises(Undecided):
-        check_key([*overlapping, get(2_000, 2_001, "nothing")], limit=50)
+        check_key([*overlapping, get(2_000, 2_001, "nothing"), *named], limit=50)
 
 
 def brute_force(operations: list[Operation]) -> bool:

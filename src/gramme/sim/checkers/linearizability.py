@@ -14,6 +14,8 @@ What keeps it small, each without losing an answer:
 - an operation of unknown outcome never returns and may never take effect, so it is never an advantage to have used it;
 - so of two configurations with one state, the one whose done operations are fewer, and whose other operations are at
   least as free, can do all that the other can (dominance);
+- values that no answer and no condition names are one value: nothing can tell them apart, and so writes of unknown
+  outcome are equal that otherwise differ;
 - equal unknown operations are used in the order of their invocation (symmetry).
 """
 
@@ -23,10 +25,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from gramme.sim.checkers.history import ABSENT, Item, Kind, Operation, Outcome, effect
 
 DEFAULT_LIMIT = 2_000_000
+_UNNAMED = "(a value that nobody saw)"
 
 
 class Undecided(Exception):
@@ -67,7 +71,7 @@ def check(history: Iterable[Operation], limit: int = DEFAULT_LIMIT) -> Violation
 def check_key(operations: Sequence[Operation], limit: int = DEFAULT_LIMIT) -> Violation | None:
     """As `check`, for the operations of one key, which starts absent."""
     relevant = [operation for operation in operations if _counts(operation)]
-    search = _Search(relevant, limit)
+    search = _Search(_with_unnamed_values_alike(relevant), limit)
     for position, returns in _events(relevant):
         if not returns:
             search.open(position)
@@ -81,6 +85,16 @@ def _counts(operation: Operation) -> bool:
     if operation.outcome is Outcome.REFUSED:
         return False
     return not (operation.kind is Kind.GET and operation.outcome is Outcome.UNKNOWN)
+
+
+def _with_unnamed_values_alike(operations: Sequence[Operation]) -> list[Operation]:
+    """The same operations, at the same positions; see the module."""
+    named = {operation.expected for operation in operations}
+    named |= {operation.seen.value for operation in operations if operation.seen is not None}
+    return [
+        operation if operation.value is None or operation.value in named else replace(operation, value=_UNNAMED)
+        for operation in operations
+    ]
 
 
 def _events(operations: Sequence[Operation]) -> Iterator[tuple[int, bool]]:
