@@ -367,9 +367,7 @@ def _set_props(of: Cluster, bucket: str, props: dict[str, Any]) -> None:
 
 def _preference(of: Cluster) -> list[list[int]]:
     """The primaries of each partition, as indices of `_ports`."""
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", _ports(of)[0], timeout=20)) as connection:
-        connection.request("GET", "/ring")
-        ring = json.loads(connection.getresponse().read())
+    ring = _ring(of)
     ports = _ports(of)
     index = {entry["node"]: ports.index(int(entry["objects"].rpartition(":")[2])) for entry in ring["nodes"]}
     places = {
@@ -382,6 +380,19 @@ def _preference(of: Cluster) -> list[list[int]]:
         primaries = preference_list([NodeId(node) for node in walk], places, ring["n_val"])[: ring["n_val"]]
         found.append([index[node] for node in primaries])
     return found
+
+
+def _ring(of: Cluster) -> dict[str, Any]:
+    """`GET /ring`, once the node that is asked has heard of every other one's address. Raises CannotMeasure."""
+    deadline = time.monotonic() + _LIMIT_S
+    while time.monotonic() < deadline:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", _ports(of)[0], timeout=20)) as connection:
+            connection.request("GET", "/ring")
+            ring: dict[str, Any] = json.loads(connection.getresponse().read())
+        if all(entry["objects"] for entry in ring["nodes"]):
+            return ring
+        time.sleep(0.1)
+    raise CannotMeasure(f"the ring has no address of some node: {ring['nodes']!r}")
 
 
 def _fsyncs(of: Cluster) -> int:
