@@ -49,8 +49,8 @@ def test_a_row_names_a_fault_and_a_test_that_there_are(row: str) -> None:
 
 
 def test_every_planted_fault_has_a_row() -> None:
-    written = [name for name, value in vars(mutants).items() if getattr(value, "__module__", "") == mutants.__name__]
-    written = [name for name in written if not name.startswith("_")]
+    own = [name for name, value in vars(mutants).items() if getattr(value, "__module__", "") == mutants.__name__]
+    written = [name for name in own if not name.startswith("_")]
     listed = [*written, *planted.PLANTED, *(plant.__name__ for plant, *_ in test_objects.PLANTED)]
     assert sorted(set(listed) - set(FAULTS)) == []
     assert len(FAULTS) == len(set(FAULTS)), "a fault has two rows"

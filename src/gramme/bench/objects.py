@@ -29,6 +29,7 @@ from gramme.objects.state import DEFAULT_TYPE, Name
 from gramme.placement.ring import preference_list
 from gramme.placement.zones import NodePlace
 from gramme.testing import Cluster, cluster
+from gramme.testing.controls import get
 
 NODES: Final = 5
 RATE: Final = 500
@@ -386,9 +387,7 @@ def _ring(of: Cluster) -> dict[str, Any]:
     """`GET /ring`, once the node that is asked has heard of every other one's address. Raises CannotMeasure."""
     deadline = time.monotonic() + _LIMIT_S
     while time.monotonic() < deadline:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", _ports(of)[0], timeout=20)) as connection:
-            connection.request("GET", "/ring")
-            ring: dict[str, Any] = json.loads(connection.getresponse().read())
+        ring: dict[str, Any] = json.loads(get(_ports(of)[0], "/ring", 20)[1])
         if all(entry["objects"] for entry in ring["nodes"]):
             return ring
         time.sleep(0.1)
@@ -397,12 +396,8 @@ def _ring(of: Cluster) -> dict[str, Any]:
 
 def _fsyncs(of: Cluster) -> int:
     """Of all logs."""
-    total = 0
-    for node in range(of.nodes):
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", of.admin_port(node), timeout=20)) as connection:
-            connection.request("GET", "/cluster")
-            total += _found(json.loads(connection.getresponse().read()), "fsyncs")
-    return total
+    reports = (json.loads(get(of.admin_port(node), "/cluster", 20)[1]) for node in range(of.nodes))
+    return sum(_found(report, "fsyncs") for report in reports)
 
 
 def _found(document: Any, key: str) -> int:

@@ -3,7 +3,7 @@
 Owns which replicas have more of them than one step frees, and when the next step is. After a flush there may be a
 hundred thousand entries, and a nearly busy loop cannot make up for half a second of freeing: a step every 4 ms, and
 another one with it for each so many entries in memory, is at least 16,000 entries a second, more than are made, and
-never takes longer than some seconds for all of them (decision 0109).
+never takes longer than some seconds for all of them (decision 0111).
 """
 
 from __future__ import annotations
