@@ -12,6 +12,7 @@ import pytest
 from tests.environment import without_settings
 
 from gramme.runtime import cli
+from gramme.runtime.cli_show import try_me
 
 
 def gramme(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -94,3 +95,8 @@ def test_the_command_is_installed_and_lists_what_it_does() -> None:
     )
     for command in ("dev", "node", "cluster", "sim", "data"):
         assert re.search(rf"^\W*{command}\b", run.stdout, re.MULTILINE)
+
+
+def test_the_readme_shows_the_program_that_make_up_prints() -> None:
+    _, _, program = try_me("http://127.0.0.1:8000", "us-east-1").partition("\n")
+    assert program in (Path(__file__).parents[2] / "README.md").read_text()

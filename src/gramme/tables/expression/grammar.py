@@ -225,7 +225,10 @@ class Parser:
 
 
 class OperandParser(Parser):
-    """A grammar with operands: values, paths, and calls of functions, in parentheses or without."""
+    """A grammar with operands: values, paths, and calls of functions, in parentheses or without.
+
+    What differs between grammars (`read_call`, `note_reference`) they supply. No `ABC`: docs/decisions/0105.
+    """
 
     def read_operand(self, depth: int) -> Operand:
         """An operand within `depth` calls."""
